@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
 
+from tests.model.explorer import Outcome, explore
+
 Names = frozenset[str]
 Place = tuple[str, int]  # the pack, and the version whose chunk it is
 Chain = tuple[Place, ...]  # a chunk, its base, ... to a whole one
@@ -81,11 +83,6 @@ class State(NamedTuple):
         return self._replace(clients=(*self.clients[:place], client, *self.clients[place + 1 :]), **changes)
 
 
-class Outcome(NamedTuple):
-    lost: str  # empty if nothing was
-    states: int
-
-
 @dataclass(frozen=True, slots=True)
 class World:
     """What there is at the start; every version with a root was reported. `noted`: versions that a pusher has a note of."""
@@ -105,18 +102,7 @@ class World:
 def check(world: World, *, broken: str = "") -> Outcome:
     """Explores all states from the start of a world; stops at the first that lost something."""
     model = _Model(world, broken)
-    first = model.start()
-    seen, stack = {first}, [first]
-    while stack:
-        state = stack.pop()
-        lost = model.lost(state)
-        if lost:
-            return Outcome(lost, len(seen))
-        for following in model.steps(state):
-            if following not in seen:
-                seen.add(following)
-                stack.append(following)
-    return Outcome("", len(seen))
+    return explore(model.start(), model.steps, model.lost)
 
 
 def _packs(chain: Chain) -> Names:

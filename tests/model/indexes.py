@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tests.model.explorer import explore
+
 Row = tuple[str, str]  # chunk, pack
 
 
@@ -39,16 +41,18 @@ START = State(
 
 def check(*, replace: bool, fresh_look: bool = False, merge: bool = True) -> str:
     """Returns what became unreadable, or nothing. Pack X is garbage; the push wants chunk c, new, and b, which is in Y."""
-    seen, stack = {START}, [START]
-    while stack:
-        state = stack.pop()
-        for name, chunks in state.roots:
-            if name in state.promised and not chunks <= state.readable():
-                return f"{name} lacks {sorted(chunks - state.readable())}"
-        for following in (*_collect(state, replace=replace, fresh_look=fresh_look), *_push(state, merge=merge)):
-            if following not in seen:
-                seen.add(following)
-                stack.append(following)
+
+    def steps(state: State) -> Iterator[State]:
+        yield from _collect(state, replace=replace, fresh_look=fresh_look)
+        yield from _push(state, merge=merge)
+
+    return explore(START, steps, _lost).lost
+
+
+def _lost(state: State) -> str:
+    for name, chunks in state.roots:
+        if name in state.promised and not chunks <= state.readable():
+            return f"{name} lacks {sorted(chunks - state.readable())}"
     return ""
 
 

@@ -17,6 +17,8 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
+from tests.model.explorer import Outcome, explore
+
 Names = frozenset[str]
 NOTHING: Names = frozenset()
 
@@ -89,11 +91,6 @@ class State(NamedTuple):
         return self._replace(clients=clients, **changes)
 
 
-class Outcome(NamedTuple):
-    lost: str  # empty if nothing was
-    states: int
-
-
 def check(
     pushers: Sequence[Names],
     gcs: int,
@@ -127,17 +124,7 @@ def check(
     condemned = frozenset({(9, frozenset("Z"))} if mergers else ())  # of a collection that is over
     first = State(frozenset(packs), frozenset(roots), condemned, promised, frozenset(), tuple(clients), 0)
     model = _Model(broken, crashes, heals, fresh_names=fresh_names, has_grace=days > 0)
-    seen, stack = {first}, [first]
-    while stack:
-        state = stack.pop()
-        lost = _lost(state)
-        if lost:
-            return Outcome(lost, len(seen))
-        for following in model.steps(state):
-            if following not in seen:
-                seen.add(following)
-                stack.append(following)
-    return Outcome("", len(seen))
+    return explore(first, model.steps, _lost)
 
 
 def _lost(state: State) -> str:

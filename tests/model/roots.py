@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from itertools import chain, combinations
 from typing import NamedTuple
 
+from tests.model.explorer import Outcome
+
 Numbers = frozenset[int]
 NONE: Numbers = frozenset()
 
@@ -88,12 +90,6 @@ class World:
     shared: bool = (
         False  # clone 0 has committed version 1 and pushed it, data and commit, and clone 1 has fetched the commit
     )
-
-
-class Outcome(NamedTuple):
-    lost: str  # empty if nothing was
-    states: int
-    way: tuple[str, ...] = ()  # the steps to what was lost
 
 
 def check(world: World, depth: int, *, broken: str = "") -> Outcome:

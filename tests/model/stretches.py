@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
 
+from tests.model.explorer import Outcome, explore
+
 Names = frozenset[str]
 Letters = frozenset[str]
 NOTHING: Names = frozenset()
@@ -91,11 +93,6 @@ class State(NamedTuple):
         return self._replace(clients=(*self.clients[:place], client, *self.clients[place + 1 :]), **changes)
 
 
-class Outcome(NamedTuple):
-    lost: str  # empty if nothing was, and nothing is left of what was purged
-    states: int
-
-
 @dataclass(frozen=True, slots=True)
 class World:
     """What there is at the start; every version with a root was reported."""
@@ -115,18 +112,7 @@ class World:
 def check(world: World, *, broken: str = "") -> Outcome:
     """Explores all states from the start of a world; stops at the first that lost something."""
     model = _Model(world, broken)
-    first = model.start()
-    seen, stack = {first}, [first]
-    while stack:
-        state = stack.pop()
-        lost = model.lost(state)
-        if lost:
-            return Outcome(lost, len(seen))
-        for following in model.steps(state):
-            if following not in seen:
-                seen.add(following)
-                stack.append(following)
-    return Outcome("", len(seen))
+    return explore(model.start(), model.steps, model.lost)
 
 
 class _Model:
