@@ -107,7 +107,7 @@ def send(remote: Remote, records: Records, project: str, remote_runs: RemoteRuns
         _publish(remote, records, project, new)
         listed[new.name] = len(new.data)
     if remote_runs.damaged:  # their records were sent again
-        remote.store.delete([f"{batch.FOLDER}{project}/{name}" for name in remote_runs.damaged])
+        remote.delete([f"{batch.FOLDER}{project}/{name}" for name in remote_runs.damaged])
         remote.forget(_DAMAGED, set(remote_runs.damaged))
     changed = _merge(remote, records, project, listed) or bool(remote_runs.unsent)
     if remote_runs.unsent:
@@ -129,7 +129,7 @@ def send_again(remote: Remote, records: Records, project: str, damaged: Sequence
     send(remote, records, project)
     for name in kept:
         if _damaged_bytes(remote, f"{batch.FOLDER}{project}/{name}") is not None:
-            remote.store.delete([f"{batch.FOLDER}{project}/{name}"])
+            remote.delete([f"{batch.FOLDER}{project}/{name}"])
 
 
 def _is_kept_aside(remote: Remote, records: Records, name: str) -> bool:
@@ -295,7 +295,7 @@ def _merge(remote: Remote, records: Records, project: str, listed: dict[str, int
     for merged in list(batch.encode(records.union(small, covered), nonces())):
         _publish(remote, records, project, merged)
         listed[merged.name] = len(merged.data)
-    remote.store.delete([f"{batch.FOLDER}{project}/{name}" for name in covered])
+    remote.delete([f"{batch.FOLDER}{project}/{name}" for name in covered])
     records.drop_batches(covered)
     for name in covered:
         del listed[name]

@@ -411,5 +411,5 @@ def _delete(catalog: Catalog, due: set[Digest]) -> None:
         if entries:
             data = index.encode([place for place in rows if place.pack not in due], os.urandom(16), entries)
             catalog.remote.put(f"index/{digest_bytes(data).hex()}", data)
-    catalog.remote.store.delete(sorted(replaced))
-    catalog.remote.store.delete([f"packs/{name.hex()}" for name in sorted(due)])
+    catalog.remote.delete(sorted(replaced))
+    catalog.remote.delete([f"packs/{name.hex()}" for name in sorted(due)])

@@ -327,7 +327,7 @@ def mend_indexes(catalog: Catalog) -> None:
     name = f"index/{digest_bytes(data).hex()}"
     remote.put(name, data)
     remote.remember("index", name[6:], data)
-    remote.store.delete(lost)
+    remote.delete(lost)
     for bad in lost:
         del catalog.damaged[bad], catalog.index_sizes[bad]
     catalog.index_sizes[name] = len(data)
@@ -341,7 +341,7 @@ def merge_condemned(catalog: Catalog) -> None:
     data = condemned.dump(catalog.condemned, os.urandom(16))
     if len(data) <= condemned.MAX_BYTES:
         catalog.remote.put(f"{condemned.FOLDER}{digest_bytes(data).hex()}", data)
-        catalog.remote.store.delete(names)
+        catalog.remote.delete(names)
 
 
 def merge_indexes(catalog: Catalog, sent: Mapping[str, int]) -> dict[str, int]:
@@ -379,14 +379,14 @@ def merge_indexes(catalog: Catalog, sent: Mapping[str, int]) -> dict[str, int]:
     name = f"index/{digest_bytes(data).hex()}"
     remote.put(name, data)
     remote.remember("index", name[6:], data)
-    remote.store.delete(sorted(segments))
+    remote.delete(sorted(segments))
     return {name: size for name, size in sent.items() if name not in segments} | {name: len(data)}
 
 
 def _can_delete(remote: Remote) -> bool:
     """Returns whether the store lets go of objects: a bucket that keeps everything takes pushes, and merging would only add to it. One request."""
     try:
-        remote.store.delete(["test/absent"])
+        remote.delete(["test/absent"])
     except RemoteError:
         return False
     return True

@@ -103,6 +103,10 @@ class Remote:
             self.traffic.objects_written += 1
             self.traffic.bytes_written += len(data)
 
+    def delete(self, names: Sequence[str]) -> None:
+        self._ahead.clear()
+        self.store.delete(names)
+
     def remember(self, kind: str, name: str, data: bytes) -> None:
         """Saves a note; losing it costs one request, so one that cannot be written is left out."""
         folder = self.folder / kind

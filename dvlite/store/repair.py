@@ -242,7 +242,7 @@ def correct_indexes(check: RemoteState) -> None:
     short = digest_bytes(data).hex()
     remote.put(f"index/{short}", data)
     remote.remember("index", short, data)
-    remote.store.delete(wrong)
+    remote.delete(wrong)
 
 
 def condemn_bad(check: RemoteState) -> bool:

@@ -90,7 +90,7 @@ def let_go(remote: Remote, names: Iterable[str]) -> None:
     """Deletes roots. They are forgotten first: one that is gone and known counts as lost."""
     names = sorted(names)
     remote.forget(_KEPT, {name.removeprefix(root.FOLDER) for name in names})
-    remote.store.delete(names)
+    remote.delete(names)
 
 
 def damaged_roots(remote: Remote, names: Sequence[str]) -> list[str]:
