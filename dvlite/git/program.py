@@ -47,6 +47,7 @@ OWN_FILES = (
 )
 _SETTINGS = ("core.fsmonitor=", "core.hooksPath=/dev/null", "log.showSignature=false", "log.showRoot=true")
 _SAFE = tuple(word for setting in _SETTINGS for word in ("-c", setting))
+_GLOB = re.compile(r"[*?\[\\]")  # what is special in a pattern of a sparse checkout
 _LITERAL = ":(literal)"  # what follows is a name, never a pattern
 _RAW = ("--raw", "-z", "--no-abbrev", "--no-renames")
 _NAMES_AT_ONCE = 1000  # on a command line
@@ -505,7 +506,18 @@ class Git:
             outside, inside = ("add", "--dry-run", "--sparse", "--"), ("add", "--dry-run", "--")
             is_taken = self.run(*inside, _LITERAL + path, check=False)
             if not is_taken and self.run(*outside, _LITERAL + path, check=False):
-                raise outside_sparse(path)
+                raise self.outside_sparse(path)
+
+    def outside_sparse(self, path: str) -> DvliteError:
+        """Returns the error for a file that this sparse checkout leaves out."""
+        return DvliteError(f"{quote(path)} is outside of this sparse checkout", hint=self.widening(path))
+
+    def widening(self, path: str) -> str:
+        """Returns the command that makes this sparse checkout take in a file: a cone by its folder, else by what a pattern may exclude."""
+        folder = path.rpartition("/")[0] or path
+        patterns = ("/" + _GLOB.sub(r"\\\g<0>", name) for name in dict.fromkeys((folder, path)))
+        is_cone = self.config_get("core.sparseCheckoutCone") == "true"
+        return " ".join(["git sparse-checkout add", *map(word, (folder,) if is_cone else patterns)])
 
     def remove_cached(self, paths: Sequence[str]) -> None:
         """Takes files out of the index and leaves the work tree alone; files that are not in it are passed over."""
@@ -585,11 +597,3 @@ class Git:
     def config_set(self, key: str, value: str) -> None:
         """Sets a setting of this repository, never committed."""
         self.run("config", "--local", key, value)
-
-
-def outside_sparse(path: str) -> DvliteError:
-    """Returns the error for a file that this sparse checkout leaves out."""
-    folder = path.rpartition("/")[0] or path
-    return DvliteError(
-        f"{quote(path)} is outside of this sparse checkout", hint=f"git sparse-checkout add {word(folder)}"
-    )

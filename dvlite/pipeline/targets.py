@@ -72,9 +72,7 @@ def without_left_out(at: Revision, stages: Sequence[Stage], *, is_chosen: bool) 
     file = next(iter(absent.values()))
     reason = f"{some(list(absent))}: the sparse checkout leaves out {quote(file)}"
     if is_chosen or len(absent) == len(stages):
-        raise UsageError(
-            f"cannot run {reason}", hint=f"git sparse-checkout add {word(posixpath.dirname(file) or file)}"
-        )
+        raise UsageError(f"cannot run {reason}", hint=at.widening(file))
     return tuple(stage for stage in stages if stage.address not in absent), [f"not looked at: {reason}"]
 
 

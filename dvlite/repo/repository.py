@@ -15,7 +15,7 @@ from dvlite import files
 from dvlite.errors import DvliteError, NotARepository, Untrusted, UsageError
 from dvlite.formats.config import COMMITTED, Config, Setting, Value
 from dvlite.git import discover
-from dvlite.git.program import Git, outside_sparse
+from dvlite.git.program import Git
 from dvlite.progress import Progress
 from dvlite.repo import attributes, config_files, ignore, remotes
 from dvlite.repo.remotes import RemoteSettings
@@ -278,7 +278,7 @@ class Repo:
         Raises DvliteError for a file that a sparse checkout leaves out.
         """
         if layer == COMMITTED and self.git.left_out(config_files.COMMITTED_FILE) is not None:
-            raise outside_sparse(config_files.COMMITTED_FILE)
+            raise self.git.outside_sparse(config_files.COMMITTED_FILE)
         path = config_files.change(layer, settings, self.root, self._environ, private=self.git_dir)
         self.config = config_files.load(self.root, self._environ, self.git)
         return path

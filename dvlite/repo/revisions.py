@@ -384,7 +384,7 @@ class Revision:
                 yield from (row for row in rows if not self._git.is_sparse or self.left_out(row.path) is None)
 
     def left_out(self, path: str) -> str | None:
-        """Returns a file that a sparse checkout leaves out of the work tree, at a path or below it; None for none.
+        """Returns a file that a sparse checkout leaves out of the work tree, at a path, where its links lead, or below that; None for none.
 
         Of data that is not here, that is its pointer or, of an output, the `.gitignore` beside it.
         """
@@ -394,7 +394,14 @@ class Revision:
         ignores = f"{posixpath.dirname(path)}/.gitignore".lstrip("/")
         is_here = any(os.path.lexists(self._root / name) for name in (path, path + SUFFIX))
         beside = () if is_here else (path + SUFFIX, ignores)
-        return next((name for name in (*at(sorted(names), path), *beside) if self._git.left_out(name)), None)
+        below = at(sorted(names), path) or at(
+            sorted(names), self.real(path) or path
+        )  # the file itself, or where a link leads
+        return next((name for name in (*below, *beside) if self._git.left_out(name)), None)
+
+    def widening(self, path: str) -> str:
+        """Returns the command that makes a sparse checkout take in a file which it leaves out."""
+        return self._git.widening(path)
 
     def pointers_left_out(self) -> int:
         """Returns how many pointers a sparse checkout leaves out of the work tree; outputs are not counted."""

@@ -126,9 +126,7 @@ class _Check:
                 self._wrong.add(stage.address)
             if stage is None or key not in self._seen:
                 absent = left_out(self._at, [stage]) if stage is not None and report.fix == _again(stage) else {}
-                first = "".join(
-                    f"git sparse-checkout add {word(posixpath.dirname(file) or file)} && " for file in absent.values()
-                )
+                first = "".join(f"{self._at.widening(file)} && " for file in absent.values())
                 self._checked.findings.append(replace(report, commit=commit, fix=report.fix and first + report.fix))
             self._seen.add(key)
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import is_lockfile, is_pipeline_file
-from dvlite.git.program import outside_sparse
 from dvlite.paths import ancestors, is_inside
 from dvlite.repo.repository import Repo
 from dvlite.repo.stage_names import address, stages_named
@@ -40,7 +39,7 @@ def select(
         matched = _matches(repo, tracked, argument, listing or (lambda _: None))
         if not matched:
             if left_out := repo.work_tree.left_out(repo.relative(argument)):
-                raise outside_sparse(left_out)
+                raise repo.git.outside_sparse(left_out)
             raise UsageError(f"{quote(argument)} is not tracked by dvlite", hint=_meant(repo, tracked, argument))
         for position, pattern in matched:
             if pattern is None:

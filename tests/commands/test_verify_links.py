@@ -2,6 +2,7 @@
 
 import os
 import random
+import shlex
 import shutil
 
 import pytest
@@ -212,9 +213,11 @@ def test_a_sparse_checkout_of_what_is_sound_is_sound(shared, patterns):
         shared.write("src/b.py", "edited\n")
         found = at(shared)[0]
         assert {each["path"] for each in found} == {"src", "src/b.py"}
-        again = "dvlite repro one"
-        fixes = (again, f"git sparse-checkout add src && {again}", f"git sparse-checkout add l.py && {again}")
-        assert {each["fix"] for each in found} <= set(fixes[1:] if "/src/a.py" in patterns else fixes)
+        *widening, again = found[0]["fix"].split(" && ")
+        for command in widening:
+            shared.git(*shlex.split(command)[1:])
+        assert again == "dvlite repro one"
+        assert shared.dvlite("repro", "one").returncode == 0
 
 
 def test_parameters_below_a_linked_folder_are_read_and_told_of(linked):
