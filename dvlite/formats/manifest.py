@@ -332,6 +332,13 @@ def load(root: Digest, read: ReadNode) -> Entries:
     return whole
 
 
+def totals(root: Digest, read: ReadNode) -> tuple[int, int]:
+    """Returns the bytes and the files of a listing, as its root has them. Raises what `decode` and `read` raise."""
+    node = decode(read(root), root)
+    files = sum(node.files) if isinstance(node, Branch) else len(node) - node.flags.count(EMPTY_DIR)
+    return sum(node.sizes), files
+
+
 def node_names(root: Digest, read: ReadNode) -> set[Digest]:
     """Returns the digests of all nodes of a listing; reads the branches only."""
     names = {root}

@@ -81,6 +81,10 @@ class RevisionContent:
             raise _linked_folder(self._at, path)
         return None if linked is None else replace(linked, path=path)
 
+    def is_on_disk(self, path: str) -> bool:
+        """Returns whether something is on disk at a path."""
+        return bool(self._at.mode(path))
+
     def is_ignored(self, path: str) -> bool:
         """Returns whether something is on disk that git ignores."""
         return self._at.is_ignored(path)

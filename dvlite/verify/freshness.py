@@ -174,6 +174,7 @@ class Freshness:
             path = stage.placed(dep.path)
             by = self._content.named_by(path)
             is_pointer = by == path + SUFFIX
+            fetch = "" if self._content.is_on_disk(path) else f"dvlite pull {word(path)} && "
             line = 4 if was.size_bytes != dep.size_bytes else 5  # of a pointer
             yield Finding(
                 kind="size-mismatch",
@@ -185,7 +186,7 @@ class Freshness:
                 path=path,
                 old=was.size_bytes,
                 new=dep.size_bytes,
-                fix=f"dvlite add {word(path)}" if is_pointer else f"dvlite repro {word(stage.address)}",
+                fix=f"{fetch}dvlite add {word(path)}" if is_pointer else f"dvlite repro {word(stage.address)}",
             )
 
     def _redeclared(self, now: StageNow, entry: LockedStage, lock: Lock) -> Iterator[Finding]:

@@ -34,7 +34,7 @@ from dvlite.workspace.ingest import STAND_INS, CachingReader
 from dvlite.workspace.outdated import bringing, find_outdated, refusal
 from dvlite.workspace.purged import purged_in
 from dvlite.workspace.scan import Scan, selected_scan
-from dvlite.workspace.workspace import NO_VERSION, Workspace, entries_of, set_aside_damaged_nodes
+from dvlite.workspace.workspace import NO_VERSION, Workspace, lacking, set_aside_damaged_nodes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +146,7 @@ class Adder:
             self._refuse_purged(path, snapshot)
         new = self._pointer(target, snapshot, writer)
         self._versions[path] = new, old, snapshot, not target.inside
-        if old is not None and new.same_version(old):
+        if new == old:
             return _unchanged(path, old)
         added = self._added(target, new, snapshot, reader)
         self._nodes.clear()
@@ -197,15 +197,17 @@ class Adder:
             return False
         if old.kind == "file":
             executable = scan.flags[0] == manifest.FILE | manifest.EXECUTABLE
-            return executable == old.executable and work.cache.has_file(old.digest, old.size_bytes)
+            is_same = (executable, scan.sizes[0]) == (old.executable, old.size_bytes)
+            return is_same and work.cache.has_file(old.digest, old.size_bytes)
         try:
-            entries = entries_of(old, work.cache)
+            if manifest.totals(old.digest, work.cache.read_node) != (old.size_bytes, old.files):
+                return False  # the pointer was edited
+            return next(lacking(old, work.cache, ()), None) is None
         except ObjectMissing:
             return False
         except ObjectCorrupt:
             set_aside_damaged_nodes(work.cache, old.digest)  # so that the new manifest is stored
             return False
-        return work.cache.has_all(entries)
 
     def _pointer(self, target: AddTarget, snapshot: Snapshot, writer: Writer) -> Pointer:
         old = target.old
@@ -328,7 +330,7 @@ class Adder:
         work = self._work
         written: list[str] = []
         for path, (new, old, _, _) in self._versions.items():
-            if old is None or not new.same_version(old) or new.size_bytes != old.size_bytes:
+            if new != old:
                 files.write_atomic(work.repo.root / (path + SUFFIX), pointer.dump(new))
                 unpushed.note(work.repo, new.oid)
                 written.append(path + SUFFIX)

@@ -53,6 +53,22 @@ def test_an_add_that_dies_at_the_pointer_leaves_data_that_git_ignores(project, m
     assert "data/x.bin.dvlite" in staged(project)
 
 
+@pytest.mark.parametrize(
+    "wrong", [("data", "size: 3", "size: 4"), ("data", "files: 2", "files: 3"), ("f", "size: 4", "size: 5")]
+)
+@pytest.mark.parametrize("by_name", [True, False], ids=["by name", "-u"])
+def test_add_corrects_totals_that_were_edited_in_a_pointer(project, wrong, by_name):
+    for path, text in (("data/a", "1"), ("data/b", "22"), ("f", "4444")):
+        project.write(path, text)
+    project.dvlite("add", "data", "f")
+    path, text, edited = wrong
+    before = project.read(f"{path}.dvlite")
+    project.write(f"{path}.dvlite", before.decode().replace(text, edited))
+    assert project.read(f"{path}.dvlite") != before
+    project.dvlite("add", *([path] if by_name else ["-u"]))
+    assert project.read(f"{path}.dvlite") == before
+
+
 @pytest.mark.parametrize("again", [("data/x.bin",), ("-u",)], ids=["by name", "-u"])
 def test_add_mends_the_ignore_file_of_a_path_that_did_not_change(project, again):
     project.write("data/x.bin", "1")
