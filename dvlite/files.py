@@ -11,6 +11,7 @@ import functools
 import os
 import re
 import shutil
+import signal
 import stat
 import sys
 import time
@@ -204,21 +205,24 @@ def read_piece(descriptor: int, limit_bytes: int) -> bytes:
 def is_being_written(descriptor: int) -> bool:
     """Returns whether someone has an open file open or mapped for writing; False where the system does not say.
 
-    Linux refuses a read lease then. Through a mapping bytes change without a change of times. Waits for a write that is in progress.
+    Linux refuses a read lease then. Through a mapping bytes change without a change of times. Without a lease, waits for a write that is in progress.
     """
     import fcntl  # Unix only
 
+    is_refused = False
+    if hasattr(fcntl, "F_SETLEASE"):
+        try:
+            # Who opens it for writing meanwhile waits, and the system signals it here: by SIGIO, which ends a process, unless another is named.
+            fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            return False
+        except OSError as error:
+            is_refused = error.errno == errno.EAGAIN  # else: another user's file, or a file system without leases
     with contextlib.suppress(OSError):
         os.lseek(descriptor, 0, getattr(os, "SEEK_HOLE", os.SEEK_SET))  # it needs the lock that a write holds
         os.lseek(descriptor, 0, os.SEEK_SET)
-    if not hasattr(fcntl, "F_SETLEASE"):
-        return False
-    try:
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except OSError as error:
-        return error.errno == errno.EAGAIN  # else: another user's file, or a file system without leases
-    return False
+    return is_refused
 
 
 def os_error(error: OSError, verb: str, path: Path | str) -> DvliteError:

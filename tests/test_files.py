@@ -1,5 +1,6 @@
 """Files: every byte is read and written, however little the system takes at a time."""
 
+import contextlib
 import errno
 import fcntl
 import mmap
@@ -47,6 +48,25 @@ def test_a_file_that_is_open_or_mapped_for_writing_is_being_written(tmp_path):
         mapped.close()
         assert not files.is_being_written(reader.fileno())
         assert reader.read() == bytes(4096)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says so")
+def test_who_opens_a_file_for_writing_at_that_instant_ends_no_look_at_it(tmp_path, monkeypatch):
+    place, ask = tmp_path / "one", fcntl.fcntl
+
+    def ask_and_open(descriptor, question, answer):
+        ask(descriptor, question, answer)
+        if question == fcntl.F_SETLEASE:
+            with contextlib.suppress(BlockingIOError):
+                os.close(os.open(place, os.O_WRONLY | os.O_NONBLOCK))
+
+    monkeypatch.setattr(fcntl, "fcntl", ask_and_open)
+    place.write_bytes(b"one")
+    child = os.fork()
+    if not child:
+        with open(place, "rb") as reader:
+            os._exit(files.is_being_written(reader.fileno()))
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.parametrize("made", [os.mkfifo, os.mkdir, lambda place: os.symlink("/dev/zero", place), None])

@@ -225,26 +225,28 @@ class _EntryReader:
             if scan.flags[i] == SYMLINK:
                 return self._symlink(i, path), int(time.time_ns() <= scan.ctimes[i] + self._window)
             for _ in range(_TRIES):
-                if self._patient:
-                    wait_out(scan.ctimes[i], self._window)
                 started = time.time_ns()
+                if self._patient and started <= scan.ctimes[i] + self._window:
+                    wait_out(scan.ctimes[i], self._window)
+                    started = time.time_ns()
                 descriptor = os.open(path, _OPEN)
                 try:
                     before = os.fstat(descriptor)
+                    size_bytes = before.st_size
                     if not stat.S_ISREG(before.st_mode):
                         raise special_file(self._name(i), before.st_mode, Path(os.fsdecode(path)))
+                    # Asked once: who begins to write from here on moves a time, and that time is too new for the row to be trusted.
                     is_written = files.is_being_written(descriptor)
-                    if before.st_size <= limit:
-                        raw = files.read_at(descriptor, before.st_size + 1)
+                    if size_bytes <= limit:
+                        raw = files.read_at(descriptor, size_bytes)
                         after = os.fstat(descriptor)
-                        is_torn = len(raw) != before.st_size or _state(before) != _state(after)
+                        is_torn = len(raw) != size_bytes or _state(before) != _state(after)
                         digest = None if is_torn else self._reader.small(raw)  # nothing torn is stored
                     else:
                         digest = self._reader.large(descriptor, self._name(i), self._advance)
                         after = os.fstat(descriptor)
                         digest = None if _state(before) != _state(after) else digest
                     scan.replace(i, after)
-                    is_written = is_written or files.is_being_written(descriptor)
                 finally:
                     os.close(descriptor)
                 if digest is not None:

@@ -63,10 +63,6 @@ class Trips:
         """Runs a command and returns its requests and round trips."""
         self.requests = self.deepest = self._at.depth = 0
         project.dvlite(*words)
-        import os
-
-        if os.environ.get("SHOW"):
-            print(words, self.requests, self.deepest, *sorted(self.names, key=lambda x: x[0]), sep="\n   ")
         return self.requests, self.deepest
 
 
