@@ -39,7 +39,9 @@ _FLOAT = re.compile(r"-?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]{1,4})?")
 _TITLED = frozenset(["True", "TRUE", "False", "FALSE", "Null", "NULL"])
 _POSITIVE = re.compile(r"^\+(?=[0-9.])")
 _NO_ZERO = re.compile(r"\.[0-9]+([eE][-+]?[0-9]{1,4})?")
-_CONTROL = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_CONTROL = re.compile(  # what is not allowed: to compile what is allowed takes 5 ms
+    "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]"
+)
 _MAX_VALUES = 200_000  # bounds the memory that a small hostile file can take
 _WORD = (
     r"[A-Za-z0-9/._~](?:[A-Za-z0-9/._~+=@%,:-]*[A-Za-z0-9/._~+=@%-])?|-[0-9][0-9.]*"  # means the same in a flow list
