@@ -94,7 +94,7 @@ class Maker:
                 Record(kind, pack.RAW, pack.HEADER_BYTES + i * stride + pack.RECORD_BYTES, size_bytes, size_bytes, each)
                 for i, each in enumerate(part)
             ]
-            footer = pack.encode_footer(records)
+            footer = pack.encode_footer(pack.table_of(records))
             name = Digest(os.urandom(DIGEST_BYTES))
             path = self.folder / "packs" / name.hex()
             path.parent.mkdir(exist_ok=True)

@@ -461,9 +461,11 @@ class Cache:
 
     def write_index(self, locations: list[RecordLocation], *, sync: bool = True) -> None:
         """Stores index rows, durably with `sync`; does nothing without rows."""
-        if not locations:
-            return
-        data = index.encode(locations, os.urandom(16))
+        if locations:
+            self.put_index(index.encode(locations, os.urandom(16)), sync=sync)
+
+    def put_index(self, data: bytes, *, sync: bool = True) -> None:
+        """Stores an index object, durably with `sync`."""
         name = digest_bytes(data).hex()
         files.write_atomic(self.folder / "index" / name, data, mode=0o444, sync=sync)
         self.open_to_group(self.folder / "index" / name, 0o444)

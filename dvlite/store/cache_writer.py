@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from operator import attrgetter
@@ -17,7 +18,7 @@ from dvlite.progress import Progress
 from dvlite.show import quote
 from dvlite.store import index, pack
 from dvlite.store.cache import Cache
-from dvlite.store.index import RecordLocation
+from dvlite.store.index import PackEntry, Rows
 from dvlite.store.pack import KIND_FILE, Pack
 
 _PACKS_ON_THEIR_WAY = 1
@@ -39,8 +40,8 @@ class Writer:
         self._durable, self._progress = durable, progress
         self._relied: set[Digest] = set()  # packs that hold what was to be added: perhaps pulled, and not synced then
         self._open: dict[int, pack.PackWriter] = {}
-        self._rows: list[RecordLocation] = []
-        self._new: set[tuple[int, Digest]] = set()
+        self._rows = Rows()  # of finished packs that are in no index yet
+        self._new: defaultdict[int, set[Digest]] = defaultdict(set)  # by kind: what is in these packs and in open ones
         self._folders: set[Path] = set()
         self._sound: set[Digest] = set()  # large files whose copy in the cache was verified or made in this session
         self.stored_bytes = 0  # what this session added to the disk
@@ -70,7 +71,7 @@ class Writer:
 
     def put(self, kind: int, digest: Digest, raw: bytes) -> bool:
         """Adds a small file or a node; returns False if the cache has it already."""
-        if (kind, digest) in self._new:
+        if digest in self._new[kind]:
             return False
         if self.cache.has_packed(digest, (kind,)):
             try:
@@ -80,7 +81,7 @@ class Writer:
             else:
                 if self.relies_on(kind, digest):
                     return False
-        self._new.add((kind, digest))
+        self._new[kind].add(digest)
         writer = self._writer(kind)
         writer.add(kind, digest, raw)
         if writer.size_bytes >= pack.TARGET_BYTES:
@@ -89,11 +90,11 @@ class Writer:
 
     def put_stored(self, record: pack.Record, stored: bytes | memoryview) -> None:
         """Adds a verified record as another pack stored it."""
-        if (record.kind, record.digest) in self._new:
+        if record.digest in self._new[record.kind]:
             return
         if self.cache.has_packed(record.digest, (record.kind,)) and self.relies_on(record.kind, record.digest):
             return
-        self._new.add((record.kind, record.digest))
+        self._new[record.kind].add(record.digest)
         writer = self._writer(record.kind)
         writer.add_stored(record, stored)
         if writer.size_bytes >= pack.TARGET_BYTES:
@@ -102,7 +103,6 @@ class Writer:
     def put_pack(self, whole: Pack) -> None:
         """Adds a pack that came from a remote and whose records were verified."""
         self._write_pack(whole)
-        self._rows.extend(index.rows_of(whole))
 
     def put_large(self, source: int, name: str, advance: Callable[[int], None] | None = None) -> Digest:
         """Adds a large file: shares its blocks or copies it, then hashes the copy. Raises FileChanged if it changed meanwhile."""
@@ -235,10 +235,10 @@ class Writer:
         if self._durable:
             files.sync_path(self.cache.folder / "packs")
         self.cache.segments()
-        self.cache.write_index(self._rows, sync=self._durable)
-        for place in self._rows:
-            self._new.discard((place.record.kind, place.record.digest))
-        self._rows = []
+        self.cache.put_index(self._rows.encode(os.urandom(16)), sync=self._durable)
+        self._rows = Rows()
+        for kind in [kind for kind in self._new if index.class_of(kind) not in self._open]:
+            del self._new[kind]
 
     def _writer(self, kind: int) -> pack.PackWriter:
         pack_class = pack.FILES if kind == KIND_FILE else pack.META
@@ -248,9 +248,7 @@ class Writer:
         return writer
 
     def _finish(self, pack_class: int) -> None:
-        whole = self._open.pop(pack_class).finish()
-        self._write_pack(whole)
-        self._rows.extend(index.rows_of(whole))
+        self._write_pack(self._open.pop(pack_class).finish())
         if len(self._rows) >= _INDEX_ROWS:
             self._publish()
 
@@ -259,6 +257,7 @@ class Writer:
         while len(self._packs_on_their_way) >= _PACKS_ON_THEIR_WAY:
             self._packs_on_their_way.pop(0).result()
         self._packs_on_their_way.append(self._syncing.submit(self._store_pack, whole))
+        self._rows.add(whole.name, PackEntry(whole.pack_class, len(whole.data)), whole.table)
         self.stored_bytes += len(whole.data)
 
     def _store_pack(self, whole: Pack) -> None:

@@ -38,6 +38,12 @@ _HEADER = struct.Struct("<4sB3sII16s")  # magic, version, 0, packs, rows, nonce
 _PACK = struct.Struct("<32sIB3s")  # name, length, class, 0
 _ROW = struct.Struct("<32sBBHIIII")  # oid, kind, codec, 0, pack number, offset, raw length, stored length
 _PACK_NUMBER_AT = 36  # in a row
+_ROW_WORDS, _TABLE_WORDS, _NUMBER_WORD = (
+    13,
+    12,
+    _PACK_NUMBER_AT // 4,
+)  # words of 4 bytes in a row, and in one of a pack's table
+_FROM_TABLE = (4, 5, 6, 7, 8, 9, 10, 11, 0, None, 1, 2, 3)  # the word of the table that each of a row is
 _LARGE_ROWS = 1 << 17
 GAP_BYTES = 64 * 1024  # two ranges of a pack closer than this are requested as one
 _FAN_OUT_FROM = 1000  # look-ups after which a table of prefixes pays for itself
@@ -203,26 +209,71 @@ class Index:
         return array("I", [*(bisect_left(prefixes, value) for value in range(1 << 16)), self.rows])
 
 
+class Rows:
+    """The rows of an index object in the making, as bytes: a seventh of what tuples take, and moved by columns of the packs' own tables."""
+
+    __slots__ = ("_words", "packs")
+
+    def __init__(self) -> None:
+        self.packs: dict[
+            Digest, PackEntry
+        ] = {}  # one may have no rows: that an index names it says that its push got that far
+        self._words = array("I")  # 13 a row; packs have the numbers in which they came
+
+    def __len__(self) -> int:
+        return len(self._words) // _ROW_WORDS
+
+    def add(self, name: Digest, entry: PackEntry, table: Buffer) -> None:
+        """Adds a pack with the rows of its table; those of chunks are left out, which recipes find by number."""
+        number = len(self.packs)
+        self.packs[name] = entry
+        if entry.pack_class == CHUNKS:
+            return
+        source = array("I")
+        source.frombytes(table)
+        count = len(source) // _TABLE_WORDS
+        rows = array("I", bytes(4 * _ROW_WORDS * count))
+        for target, word in enumerate(_FROM_TABLE):
+            if word is not None:
+                rows[target::_ROW_WORDS] = source[word::_TABLE_WORDS]
+        rows[_NUMBER_WORD::_ROW_WORDS] = array("I", [number]) * count
+        self._words += rows
+
+    def encode(self, nonce: bytes) -> bytes:
+        """Returns the index object, sorted, each row once; `nonce` is 16 random bytes, so no name is used twice."""
+        names = sorted(self.packs)
+        number = {name: i for i, name in enumerate(names)}
+        place = array("I", (number[name] for name in self.packs))
+        if sys.byteorder == "big":
+            place.byteswap()
+        words = self._words[:]
+        words[_NUMBER_WORD::_ROW_WORDS] = array("I", map(place.__getitem__, words[_NUMBER_WORD::_ROW_WORDS]))
+        rows, width = words.tobytes(), _ROW.size
+        unique = {rows[at : at + width] for at in range(0, len(rows), width)}
+        return _encode(unique, [(name, self.packs[name]) for name in names], nonce)
+
+
 def encode(
     locations: Collection[RecordLocation], nonce: bytes, packs_of: Mapping[Digest, PackEntry] | None = None
 ) -> bytes:
     """Returns an index object of these rows, sorted by their bytes, each once; `nonce` is 16 random bytes, so no name is used twice.
 
-    `packs_of` may hold packs without rows: that an index names a pack says that its push got that far. The length of one that it lacks is
-    not known to readers.
+    `packs_of` may hold packs without rows. The length of one that it lacks is not known to readers.
     """
     entries = {pack: PackEntry(class_of(record.kind), 0) for pack, record in locations} | dict(packs_of or {})
     packs = sorted(entries)
     number = {pack: i for i, pack in enumerate(packs)}
     pack_row = _ROW.pack
-    rows = sorted(
-        {
-            pack_row(r.digest, r.kind, r.codec, 0, number[pack], r.offset, r.raw_length, r.stored_length)
-            for pack, r in locations
-        }
-    )
-    table = [_PACK.pack(pack, entries[pack].size_bytes, entries[pack].pack_class, b"") for pack in packs]
-    return b"".join([_HEADER.pack(MAGIC, VERSION, b"", len(packs), len(rows), nonce), *table, *rows])
+    rows = {
+        pack_row(r.digest, r.kind, r.codec, 0, number[pack], r.offset, r.raw_length, r.stored_length)
+        for pack, r in locations
+    }
+    return _encode(rows, [(pack, entries[pack]) for pack in packs], nonce)
+
+
+def _encode(rows: Collection[bytes], packs: Sequence[tuple[Digest, PackEntry]], nonce: bytes) -> bytes:
+    table = [_PACK.pack(name, entry.size_bytes, entry.pack_class, b"") for name, entry in packs]
+    return b"".join([_HEADER.pack(MAGIC, VERSION, b"", len(packs), len(rows), nonce), *table, *sorted(rows)])
 
 
 def rows_of(pack: Pack) -> list[RecordLocation]:

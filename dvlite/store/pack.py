@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import threading
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import zstandard
@@ -67,31 +68,38 @@ class Record(NamedTuple):
 
 
 class Pack(NamedTuple):
-    """A finished pack: its name, its bytes, and its records in order."""
+    """A finished pack: its name, its bytes, and the rows of its footer, a sixth of what records would take."""
 
     name: Digest
     pack_class: int
-    data: bytes
-    records: list[Record]
+    data: bytes | bytearray
+    table: bytes | bytearray
+
+    @property
+    def records(self) -> list[Record]:
+        """The records in order, made when they are asked for."""
+        rows = _ROW.iter_unpack(self.table)
+        return [
+            Record(kind, codec, offset, raw, stored, digest) for kind, codec, _, offset, raw, stored, digest in rows
+        ]
 
 
 class PackWriter:
-    """Builds one pack in memory; `nonce` is 16 fresh random bytes. Parts are joined once, at the end: a growing buffer is copied often."""
+    """Builds one pack in memory; `nonce` is 16 fresh random bytes. Keeps bytes only: a list of parts and records takes four times what small files have."""
 
-    __slots__ = ("_length", "_noise", "_parts", "_records", "pack_class", "size_bytes")
+    __slots__ = ("_data", "_noise", "_table", "pack_class", "size_bytes")
 
     def __init__(self, pack_class: int, nonce: bytes) -> None:
         self.pack_class = pack_class
-        self._parts: list[Buffer] = [_HEADER.pack(_MAGIC, pack_class, _ZERO, nonce)]
-        self._length = HEADER_BYTES
+        self._data = bytearray(_HEADER.pack(_MAGIC, pack_class, _ZERO, nonce))
+        self._table = bytearray()
         self.size_bytes = HEADER_BYTES + TRAILER_BYTES  # of the whole pack, were it finished now
-        self._records: list[Record] = []
         self._noise = 0  # records in a row, up to the last one, that gained next to nothing
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._table) // ROW_BYTES
 
-    def add(self, kind: int, digest: Digest, raw: bytes) -> Record:
+    def add(self, kind: int, digest: Digest, raw: bytes) -> None:
         """Adds an object, compressed if that makes it smaller; in a run of noise (pictures, archives) only one in 8 is tried."""
         if self._noise >= _NOISE_RECORDS and self._noise % _TRIED_OF_NOISE:
             codec, stored = RAW, raw
@@ -99,33 +107,38 @@ class PackWriter:
             codec, stored = compress(raw)
         is_noise = len(raw) - len(stored) <= len(raw) // _NOISE_GAIN
         self._noise = self._noise + 1 if is_noise else 0
-        return self.add_stored(Record(kind, codec, 0, len(raw), len(stored), digest), stored)
+        self._append(kind, codec, len(raw), digest, stored)
 
-    def add_stored(self, record: Record, stored: Buffer) -> Record:
-        """Adds a record as another pack stored it, without compressing it again. `stored` must not change until `finish`."""
-        kind, codec, _, raw_length, stored_length, digest = record
+    def add_stored(self, record: Record, stored: Buffer) -> None:
+        """Adds a record as another pack stored it, without compressing it again."""
+        self._append(record.kind, record.codec, record.raw_length, record.digest, stored)
+
+    def _append(self, kind: int, codec: int, raw_length: int, digest: Digest, stored: Buffer) -> None:
         if raw_length > MAX_RECORD_BYTES:
             raise ValueError(f"a record of {raw_length} bytes does not belong in a pack")
-        offset = self._length + RECORD_BYTES
-        self._parts += (_RECORD.pack(_RECORD_MAGIC, kind, codec, 0, raw_length, stored_length, digest), stored)
-        self._length = offset + stored_length
+        data, stored_length = self._data, len(stored)
+        data += _RECORD.pack(_RECORD_MAGIC, kind, codec, 0, raw_length, stored_length, digest)
+        self._table += _ROW.pack(kind, codec, 0, len(data), raw_length, stored_length, digest)
+        data += stored
         self.size_bytes += RECORD_BYTES + stored_length + ROW_BYTES
-        placed = Record(kind, codec, offset, raw_length, stored_length, digest)
-        self._records.append(placed)
-        return placed
 
     def finish(self) -> Pack:
         """Returns the pack; the writer must not be used after it."""
-        data = b"".join([*self._parts, encode_footer(self._records)])
-        self._parts.clear()
-        return Pack(digest_bytes(data), self.pack_class, data, self._records)
+        data = self._data
+        data += encode_footer(self._table)
+        return Pack(digest_bytes(data), self.pack_class, data, self._table)
 
 
-def encode_footer(records: list[Record]) -> bytes:
-    """Returns the footer: the table of records, its checksum, its length."""
+def table_of(records: Iterable[Record]) -> bytes:
+    """Returns the rows that a footer has for these records."""
     pack = _ROW.pack
-    table = b"".join([pack(r.kind, r.codec, 0, r.offset, r.raw_length, r.stored_length, r.digest) for r in records])
-    return table + _TRAILER.pack(digest_bytes(table)[:16], len(records), len(table) + TRAILER_BYTES, _END_MAGIC)
+    return b"".join([pack(r.kind, r.codec, 0, r.offset, r.raw_length, r.stored_length, r.digest) for r in records])
+
+
+def encode_footer(table: Buffer) -> bytes:
+    """Returns the footer: the table of records, its checksum, its length."""
+    rows, length = len(table) // ROW_BYTES, len(table) + TRAILER_BYTES
+    return b"".join((table, _TRAILER.pack(digest_bytes(table)[:16], rows, length, _END_MAGIC)))
 
 
 def footer_length(tail: Buffer, name: Digest) -> int:
@@ -232,7 +245,7 @@ def verify_whole(data: bytes, name: Digest) -> Pack:
     view = memoryview(data)
     for record in records:
         unpack(record, view[record.offset : record.offset + record.stored_length])
-    return Pack(name, class_of(view, name), data, records)
+    return Pack(name, class_of(view, name), data, table_of(records))
 
 
 def _plausible(codec: int, raw_length: int, stored_length: int) -> bool:

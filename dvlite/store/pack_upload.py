@@ -12,9 +12,9 @@ from concurrent.futures import Future
 from typing import NamedTuple
 
 from dvlite.oid import Digest, digest_bytes
-from dvlite.store import index, pack
+from dvlite.store import pack
 from dvlite.store.catalog import WHOLE_BELOW_BYTES, Catalog
-from dvlite.store.index import PackEntry, RecordLocation
+from dvlite.store.index import PackEntry, Rows
 from dvlite.store.pack import PackWriter
 
 CHECKPOINT_PACKS = 8  # an index object at least this often, so that what was interrupted continues
@@ -36,7 +36,7 @@ class _Upload(NamedTuple):
     sent: Future[None]
     name: Digest
     entry: PackEntry
-    rows: list[RecordLocation]
+    table: bytes | bytearray
     slot: PackSlot | None
 
 
@@ -50,8 +50,7 @@ class PackUpload:
         self._open: dict[int, PackWriter] = {}
         self._slots: dict[int, PackSlot] = {}
         self._flying: list[_Upload] = []
-        self._rows: list[RecordLocation] = []  # of packs that arrived and are in no index yet
-        self._arrived: dict[Digest, PackEntry] = {}  # these packs
+        self._arrived = Rows()  # packs that are in no index yet
         self._since_index = 0
         self.packs: set[Digest] = set()
         self.sent: dict[str, int] = {}
@@ -91,7 +90,7 @@ class PackUpload:
         name = f"packs/{finished.name.hex()}"
         sent = self._remote.submit(lambda: self._remote.put(name, finished.data))
         entry = PackEntry(pack_class, len(finished.data))
-        self._flying.append(_Upload(sent, finished.name, entry, index.rows_of(finished), slot))
+        self._flying.append(_Upload(sent, finished.name, entry, finished.table, slot))
         self.packs.add(finished.name)
         self.catalog.packs[finished.name] = self.sent[name] = len(finished.data)
         if pack_class == pack.CHUNKS:
@@ -109,26 +108,26 @@ class PackUpload:
 
     def _arrive(self) -> None:
         """Waits for the oldest pack on its way; only now may an index or a recipe name it."""
-        sent, name, entry, rows, slot = self._flying.pop(0)
+        sent, name, entry, table, slot = self._flying.pop(0)
         sent.result()
-        self._arrived[name] = entry
-        self._rows.extend(rows)
+        self._arrived.add(name, entry, table)
         self._since_index += 1
         if slot is not None:
             slot.arrived = True
 
     def take_up(self, names: Iterable[Digest]) -> None:
         """Has the next index name packs of chunks too that an interrupted push left."""
-        self._arrived |= {name: PackEntry(pack.CHUNKS, self.catalog.packs[name]) for name in names}
+        for name in names:
+            self._arrived.packs[name] = PackEntry(pack.CHUNKS, self.catalog.packs[name])
 
     def put_index(self) -> None:
         """Puts an index object for all that arrived since the last one."""
         self._since_index = 0
-        if not self._arrived:
+        if not self._arrived.packs:
             return
-        data = index.encode(self._rows, os.urandom(16), self._arrived)
+        data = self._arrived.encode(os.urandom(16))
         name = digest_bytes(data).hex()
         self._remote.put(f"index/{name}", data)
         self._remote.remember("index", name, data)
         self.sent[f"index/{name}"] = len(data)
-        self._rows, self._arrived = [], {}
+        self._arrived = Rows()

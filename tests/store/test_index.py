@@ -88,6 +88,20 @@ def test_chunks_have_no_rows_and_their_pack_stands_in_the_table():
     assert found.packs == entries
 
 
+def test_rows_taken_from_the_tables_of_packs_are_those_of_their_records():
+    rows, places, entries = index.Rows(), [], {}
+    for pack_class, kind in ((pack.FILES, KIND_FILE), (pack.CHUNKS, KIND_CHUNK), (pack.META, pack.KIND_LOG)) * 2:
+        writer = PackWriter(pack_class, len(entries).to_bytes(16, "big"))
+        for number in range(40):
+            writer.add(kind, digest_bytes(b"%d" % number), b"%d" % number * 60)
+        whole = writer.finish()
+        places += index.rows_of(whole)
+        entries[whole.name] = PackEntry(pack_class, len(whole.data))
+        rows.add(whole.name, entries[whole.name], whole.table)
+    assert len(rows) == len(places) == 160
+    assert rows.encode(bytes(16)) == index.encode(places, bytes(16), entries)
+
+
 def test_every_flipped_byte_is_seen_by_its_name():
     data = index.encode(ROWS, bytes(16))
     name = digest_bytes(data).hex()
