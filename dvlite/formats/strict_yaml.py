@@ -29,6 +29,11 @@ LIMIT_BYTES = 1 << 20
 VALUES_LIMIT_BYTES = 4 << 20  # of a file of values, in any format (formats.parameters)
 MAX_DEPTH = 50
 _CORRECT = "correct the line, or restore the file from git"
+_HINTS = {  # for what libyaml says of the commonest slips
+    "mapping values are not allowed": "quote a value that has ': ' in it; begin each key in the column of the key above",
+    "cannot start any token": "quote a value that begins with @, % or a backtick; indent by spaces, not by tabs",
+    "did not find expected key": "quote the whole value, or begin the key in the column of the key above",
+}
 _TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
 _WORDS: dict[str, Scalar] = {"true": True, "false": False, "null": None, "~": None, "": None}
 _CONFLICT = re.compile(r"^<<<<<<< ", re.MULTILINE)
@@ -208,7 +213,9 @@ def _read_yaml(text: str, where: str, *, foreign: bool = False) -> Document:
         mark = error.problem_mark or error.context_mark
         if deep := _too_deep(text[: mark.index if mark else None]):  # libyaml looks ahead, and has a limit of its own
             raise _wrong(where, deep, _TOO_DEEP) from None
-        raise _wrong(where, mark.line + 1 if mark else 1, error.problem or "it is not YAML") from None
+        problem = error.problem or "it is not YAML"
+        usual = next((hint for words, hint in _HINTS.items() if words in problem), _CORRECT)
+        raise format_error(where, mark.line + 1 if mark else 1, problem, hint=None, usual=usual) from None
     except yaml.YAMLError as error:
         raise _wrong(where, 1, str(error).splitlines()[0]) from None
     if value is None:

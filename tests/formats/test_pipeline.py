@@ -402,3 +402,18 @@ def test_the_number_of_dependencies_with_wildcards_is_limited():
     deps = "".join(f"    - d{number}/*\n" for number in range(2001))
     with pytest.raises(FormatError, match="2001 dependencies with wildcards"):
         parse(f"stages:\n  a:\n    cmd: x\n    deps:\n{deps}".encode(), "dvlite.yaml")
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("""cmd: echo '{"acc": 0.5}' > m.json""", "quote a value that has ': ' in it"),
+        ("cmd: @echo x", "quote a value that begins with @"),
+        ("\tcmd: echo x", "indent by spaces"),
+        ("cmd: 'a' b", "quote the whole value"),
+    ],
+)
+def test_the_commonest_slips_have_a_hint_of_their_own(line, advice):
+    with pytest.raises(FormatError) as refused:
+        parse(f"stages:\n  s:\n    {line}\n    outs: [m]\n".encode(), "dvlite.yaml")
+    assert advice in (refused.value.hint or "")
