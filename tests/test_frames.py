@@ -21,10 +21,10 @@ PROJECT = Path(__file__).parent.parent
 BOUNDS = {
     "add": (192, 33, 12, 9),
     "status": (120, 29, 12, 0),
-    "push": (406, 56, 20, 0),
-    "repro": (509, 65, 20, 0),
+    "push": (407, 56, 20, 0),
+    "repro": (510, 65, 20, 0),
     "checkout": (208, 36, 18, 13),
-    "pull": (435, 59, 19, 3),
+    "pull": (436, 59, 19, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 

@@ -224,7 +224,7 @@ class Cache:
             wanted = list(enumerate((digest for (digest,) in _DIGEST.iter_unpack(part)), start))
             left = wanted
             for segment in self.segments().values():
-                left = segment.absent(left, KIND_FILE) if left else left
+                left = segment.absent(left, _FILE_KINDS) if left else left
             lacks = [i for i, digest in left if not self.has_large(Digest(digest), sizes[i])]
             yield from sorted({*lacks, *(i for i, digest in wanted if digest in purged)}) if purged else lacks
 

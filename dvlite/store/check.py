@@ -74,7 +74,7 @@ class IndexRows:
 
     def __init__(self, segments: Mapping[str, Index]) -> None:
         self.segments = dict(segments)
-        self._numbers = {name: segment.by_pack() for name, segment in segments.items()}
+        self._rows = {name: segment.by_pack() for name, segment in segments.items()}
 
     def of_class(self, pack_class: int) -> set[Digest]:
         """Returns the packs that an index says are of a class."""
@@ -84,9 +84,9 @@ class IndexRows:
     def of_pack(self, name: Digest) -> dict[str, set[RecordLocation | None]]:
         """Returns what each index object says of a pack, of those that name it. Raises LaterVersion."""
         return {
-            named_by: {self.segments[named_by].row(i) for i in numbers[name]}
-            for named_by, numbers in self._numbers.items()
-            if name in numbers
+            named_by: {self.segments[named_by].row(at) for at in rows[name]}
+            for named_by, rows in self._rows.items()
+            if name in rows
         }
 
     def naming(self, is_gone: Callable[[Digest], bool]) -> dict[Digest, list[str]]:

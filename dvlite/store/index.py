@@ -8,8 +8,9 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from bisect import bisect_left
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import accumulate, repeat
 from typing import NamedTuple
 
 from dvlite.errors import LaterVersion, ObjectCorrupt
@@ -44,10 +45,8 @@ _ROW_WORDS, _TABLE_WORDS, _NUMBER_WORD = (
     _PACK_NUMBER_AT // 4,
 )  # words of 4 bytes in a row, and in one of a pack's table
 _FROM_TABLE = (4, 5, 6, 7, 8, 9, 10, 11, 0, None, 1, 2, 3)  # the word of the table that each of a row is
-_LARGE_ROWS = 1 << 17
 GAP_BYTES = 64 * 1024  # two ranges of a pack closer than this are requested as one
-_FAN_OUT_FROM = 1000  # look-ups after which a table of prefixes pays for itself
-_WIDE_FROM = 20_000  # look-ups after which one of two bytes (10 ms) does
+_TABLE_FROM = 2000  # look-ups after which a table of where each prefix begins pays for itself: 5 ms
 
 
 class RecordLocation(NamedTuple):
@@ -67,7 +66,7 @@ class PackEntry(NamedTuple):
 class Index:
     """One index object, read from bytes or a memory map; look-ups are by binary search."""
 
-    __slots__ = ("_data", "_fan_out", "_first", "_lookups", "_names", "_starts", "packs", "rows", "size_bytes")
+    __slots__ = ("_data", "_first", "_lookups", "_names", "_starts", "packs", "rows", "size_bytes")
 
     def __init__(self, data: Buffer, where: str) -> None:
         if len(data) < _HEADER.size or len(data) > MAX_BYTES:
@@ -91,122 +90,109 @@ class Index:
             raise _corrupt(where, "it names a pack twice")
         self._names = tuple(self.packs)
         self.size_bytes = len(data)
-        self._fan_out: array[int] | None = None
-        self._starts: list[int] | None = None  # where in the data, for a table of two bytes
+        self._starts: array[int] | None = (
+            None  # where in the data the rows of each value of an oid's first two bytes begin
+        )
         self._lookups = 0
 
     def find(self, digest: bytes, kinds: Sequence[int]) -> Iterator[RecordLocation]:
         """Yields where an object of one of these kinds lies; usually one place, several after racing pushes."""
-        i = self._position(digest)
-        while i < self.rows:
-            at = self._first + i * _ROW.size
-            if self._data[at : at + DIGEST_BYTES] != digest:
-                return
-            location = self._row(i)
+        for at in self._places(digest):
+            location = self.row(at)
             if location is not None and location.record.kind in kinds:
                 yield location
-            i += 1
 
     def has(self, digest: bytes, kinds: Sequence[int]) -> bool:
-        """Returns whether `find` would yield something, without building it."""
-        i = self._position(digest)
-        data, width = self._data, _ROW.size
-        while i < self.rows:
-            at = self._first + i * width
-            if data[at : at + DIGEST_BYTES] != digest:
-                return False
-            if data[at + DIGEST_BYTES] in kinds:
+        """Returns whether there is a row of an oid of one of these kinds, without building it."""
+        for at in self._places(digest):  # noqa: SIM110  # runs once per file: no generator
+            if self._data[at + DIGEST_BYTES] in kinds:
                 return True
-            i += 1
         return False
 
-    def absent(self, wanted: Sequence[tuple[int, bytes]], kind: int) -> list[tuple[int, bytes]]:
-        """Returns those numbered oids that have no row of this kind: a third of the time of `has` for each, where they are many."""
+    def absent(self, wanted: Sequence[tuple[int, bytes]], kinds: Sequence[int]) -> list[tuple[int, bytes]]:
+        """Returns those numbered oids that `has` denies: a third of the time of a call for each, where they are many."""
         self._lookups += len(wanted)
-        if self._lookups > _WIDE_FROM and self.rows and (self._fan_out is None or len(self._fan_out) == 257):
-            self._fan_out = self._count_prefixes(wide=True)
-        if self._fan_out is None or len(self._fan_out) == 257:
-            return [one for one in wanted if not self.has(one[1], (kind,))]
-        if self._starts is None:
-            self._starts = [self._first + row * _ROW.size for row in self._fan_out]
-        data, width, starts = self._data, _ROW.size, self._starts
-        left = []
+        starts = self._starts or self._make_table()
+        if starts is None:
+            return [one for one in wanted if not self.has(one[1], kinds)]
+        data, width, left = self._data, _ROW.size, []
         for one in wanted:
             digest = one[1]
             prefix = digest[0] << 8 | digest[1]
             rows = bytes(data[starts[prefix] : starts[prefix + 1]])
             at = rows.find(digest)
-            is_row = at >= 0 and at % width == 0 and rows[at + DIGEST_BYTES] == kind
-            if not is_row and (at < 0 or not self.has(digest, (kind,))):
+            is_row = at >= 0 and at % width == 0 and rows[at + DIGEST_BYTES] in kinds
+            if not is_row and (at < 0 or not self.has(digest, kinds)):
                 left.append(one)
         return left
 
     def by_pack(self) -> dict[Digest, array[int]]:
-        """Returns the numbers of the rows of each pack, for `row`: 4 bytes a row. A row that points outside of every pack has none."""
-        numbers: dict[Digest, array[int]] = {name: array("I") for name in self._names}
-        at = self._first + _PACK_NUMBER_AT
-        for i in range(self.rows):
-            number = int.from_bytes(self._data[at : at + 4], "little")
+        """Returns the places of the rows of each pack, for `row`: 4 bytes a row. A row that points outside of every pack has none."""
+        places: dict[Digest, array[int]] = {name: array("I") for name in self._names}
+        for at in range(self._first, self.size_bytes, _ROW.size):
+            number = int.from_bytes(self._data[at + _PACK_NUMBER_AT : at + _PACK_NUMBER_AT + 4], "little")
             if number < len(self._names):
-                numbers[self._names[number]].append(i)
-            at += _ROW.size
-        return numbers
-
-    def row(self, i: int) -> RecordLocation | None:
-        """Returns a row by its number, None for one that points outside of every pack. Raises LaterVersion."""
-        return self._row(i)
+                places[self._names[number]].append(at)
+        return places
 
     def __iter__(self) -> Iterator[RecordLocation]:
-        for i in range(self.rows):
-            location = self._row(i)
+        for at in range(self._first, self.size_bytes, _ROW.size):
+            location = self.row(at)
             if location is not None:
                 yield location
 
-    def _row(self, i: int) -> RecordLocation | None:
-        """Returns a row, None for one that points outside of every pack: it costs itself only. Raises LaterVersion."""
-        row = _ROW.unpack_from(self._data, self._first + i * _ROW.size)
-        digest, kind, codec, reserved, pack, offset, raw, stored = row
+    def row(self, at: int) -> RecordLocation | None:
+        """Returns the row at a place, None for one that points outside of every pack: it costs itself only. Raises LaterVersion."""
+        digest, kind, codec, reserved, pack, offset, raw, stored = _ROW.unpack_from(self._data, at)
         if kind not in KINDS or codec not in CODECS or reserved:
             raise LaterVersion(f"object {digest.hex()}")
         if pack >= len(self._names) or raw > MAX_RECORD_BYTES or stored > MAX_RECORD_BYTES:
             return None
         return RecordLocation(self._names[pack], Record(kind, codec, offset, raw, stored, digest))
 
-    def _position(self, digest: bytes) -> int:
-        """Returns the first row whose oid is not below `digest`; binary search between two entries of the fan-out."""
+    def _places(self, digest: bytes) -> list[int]:
+        """Returns the offsets of the rows of an oid, by a table of prefixes or by binary search."""
         self._lookups += 1
-        if self._fan_out is None and self._lookups > _FAN_OUT_FROM:
-            self._fan_out = self._count_prefixes(wide=self.rows >= _LARGE_ROWS)
-        data, first, width = self._data, self._first, _ROW.size
-        low, high = 0, self.rows
-        if self._fan_out is not None:
-            prefix = digest[0] if len(self._fan_out) == 257 else digest[0] << 8 | digest[1]
-            low, high = self._fan_out[prefix], self._fan_out[prefix + 1]
-        while low < high:
-            middle = (low + high) // 2
-            at = first + middle * width
-            if bytes(data[at : at + DIGEST_BYTES]) < digest:
-                low = middle + 1
-            else:
-                high = middle
-        return low
+        data, width = self._data, _ROW.size
+        starts = self._starts or self._make_table()
+        if starts is not None:
+            prefix = digest[0] << 8 | digest[1]
+            low, end = starts[prefix], starts[prefix + 1]
+            rows = bytes(data[low:end])
+            at = rows.find(digest)
+            while at % width and at >= 0:
+                at = rows.find(digest, at + 1)
+            if at < 0:
+                return []
+            low += at
+        else:
+            first, high, end = 0, self.rows, self.size_bytes
+            while first < high:
+                middle = (first + high) // 2
+                at = self._first + middle * width
+                if bytes(data[at : at + DIGEST_BYTES]) < digest:
+                    first = middle + 1
+                else:
+                    high = middle
+            low = self._first + first * width
+        places = []
+        while low < end and data[low : low + DIGEST_BYTES] == digest:
+            places.append(low)
+            low += width
+        return places
 
-    def _count_prefixes(self, *, wide: bool) -> array[int]:
-        """Returns, for each value of an oid's first byte (`wide`: first two), the first row that has it or a larger one.
-
-        At most 256 KiB, where a hash table would take 170 bytes a row.
-        """
-        view, width = memoryview(self._data), _ROW.size
-        high = view[self._first :: width]
-        if not wide:
-            column = high.tobytes()
-            return array("I", [*(bisect_left(column, value) for value in range(1 << 8)), self.rows])
-        prefixes, both = array("H"), bytearray(2 * self.rows)
-        both[0::2], both[1::2] = view[self._first + 1 :: width], high
-        prefixes.frombytes(both)
-        if sys.byteorder == "big":
-            prefixes.byteswap()
-        return array("I", [*(bisect_left(prefixes, value) for value in range(1 << 16)), self.rows])
+    def _make_table(self) -> array[int] | None:
+        """Returns where the rows of each prefix of two bytes begin, after enough look-ups: 256 KiB, where a hash table takes 170 bytes a row."""
+        if self._lookups > _TABLE_FROM:
+            view, width = memoryview(self._data), _ROW.size
+            prefixes, both = array("H"), bytearray(2 * self.rows)
+            both[0::2], both[1::2] = view[self._first + 1 :: width], view[self._first :: width]
+            prefixes.frombytes(both)
+            if sys.byteorder == "big":
+                prefixes.byteswap()
+            rows = accumulate(map(Counter(prefixes).get, range(1 << 16), repeat(0)), initial=0)
+            self._starts = array("I", [self._first + width * row for row in rows])
+        return self._starts
 
 
 class Rows:
