@@ -23,8 +23,8 @@ BOUNDS = {
     "status": (120, 29, 12, 0),
     "push": (407, 56, 20, 0),
     "repro": (510, 65, 20, 0),
-    "checkout": (208, 36, 18, 13),
-    "pull": (436, 59, 19, 3),
+    "checkout": (210, 36, 18, 13),
+    "pull": (438, 59, 19, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 

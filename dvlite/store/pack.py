@@ -190,18 +190,28 @@ def scan(data: Buffer, name: Digest) -> list[Record]:
     position, free = HEADER_BYTES, 0  # `free`: where a search goes on
     counts = True
     while 0 <= position <= len(whole) - RECORD_BYTES:
-        magic, kind, codec, reserved, raw_length, stored_length, digest = _RECORD.unpack_from(whole, position)
-        start = position + RECORD_BYTES
-        is_known = magic == _RECORD_MAGIC and kind in KINDS and codec in CODECS and not reserved
-        if is_known and start + stored_length <= len(whole) and _plausible(codec, raw_length, stored_length):
-            if counts or kind != KIND_CHUNK:
-                records.append(Record(kind, codec, start, raw_length, stored_length, digest))
-            position = free = start + stored_length
+        record = record_at(whole, position)
+        if record is not None:
+            if counts or record.kind != KIND_CHUNK:
+                records.append(record)
+            position = free = record.offset + record.stored_length
         else:
             counts = False
             position = whole.find(_RECORD_MAGIC, free)
             free = position + 1
     return records
+
+
+def record_at(data: Buffer, position: int) -> Record | None:
+    """Returns the record that begins at a place in a pack, None if none of this version can begin there."""
+    start = position + RECORD_BYTES
+    if start > len(data):
+        return None
+    magic, kind, codec, reserved, raw_length, stored_length, digest = _RECORD.unpack_from(data, position)
+    is_known = magic == _RECORD_MAGIC and kind in KINDS and codec in CODECS and not reserved
+    if not is_known or start + stored_length > len(data) or not _plausible(codec, raw_length, stored_length):
+        return None
+    return Record(kind, codec, start, raw_length, stored_length, digest)
 
 
 def class_of(data: Buffer, name: Digest) -> int:

@@ -11,6 +11,7 @@ import os
 import shutil
 import stat
 from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,12 @@ from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, ObjectMissing
 from dvlite.files import os_error, temporary_name, wait_out
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries
-from dvlite.oid import DIGEST_BYTES, Buffer, Digest, format_oid
+from dvlite.oid import DIGEST_BYTES, Digest, format_oid
 from dvlite.oid import FILE as FILE_OID
 from dvlite.progress import NullProgress, Progress
 from dvlite.show import quote
 from dvlite.store.cache import Cache
-from dvlite.store.pack import KIND_FILE, unpack_view
+from dvlite.store.pack import KIND_FILE
 from dvlite.workspace import sparse
 from dvlite.workspace.checkout_plan import CheckoutPlan, selected
 from dvlite.workspace.dirfd import Folders, place_new, remove_entries, replace_entry
@@ -42,7 +43,7 @@ class CheckoutOutcome:
     """What was done: the state of the disk afterwards, and the objects that could not be used."""
 
     scan: Scan
-    digests: bytearray
+    digests: bytes | bytearray
     racy: bytearray
     damaged: list[tuple[Digest, DvliteError]]
     missing: list[int]  # of what was wanted: not in the cache
@@ -82,15 +83,22 @@ def apply(
 
 
 def write_part(job: WriteJob) -> WriteReport:
-    """Writes a job's entries of a fresh tree; runs in the second process. What fails there is left for the first."""
+    """Writes a job's entries of a fresh tree, one leaf at a time; runs in the second process. What fails there is left for the first."""
     cache = Cache(Path(job.cache), pack_below_bytes=job.pack_below_bytes)
-    want = manifest.load(Digest(bytes.fromhex(job.root)), cache.read_node)
-    if job.patterns:
-        want = selected(want, sparse.selector(job.patterns))
-    writer = TreeWriter(want, cache, Path(job.work_tree), os.fsencode(job.folder), NullProgress(), WriterOptions())
+    first, chooses = os.fsencode(job.first), sparse.selector(job.patterns) if job.patterns else None
+    reach = sparse.reach(job.patterns)
+    report = WriteReport(array("q"), array("q"), array("Q"), [])
+
+    def may_hold(after: bytes, end: bytes) -> bool:
+        return end >= first and (reach is None or reach(after, end))
+
     with Folders(Path(job.work_tree), os.fsencode(job.folder)) as folders:
-        unwritten = writer.write_quietly(range(job.start, job.stop), folders)
-    return writer.report(job, unwritten)
+        for leaf in manifest.leaves(Digest(bytes.fromhex(job.root)), cache.read_node, may_hold=may_hold):
+            want = leaf if chooses is None else selected(leaf, chooses)
+            place = (Path(job.work_tree), os.fsencode(job.folder))
+            writer = TreeWriter(want, cache, *place, NullProgress(), WriterOptions())
+            writer.write_quietly(range(bisect_left(want.paths, first), len(want)), folders, report)
+    return report
 
 
 class TreeWriter:
@@ -117,7 +125,6 @@ class TreeWriter:
         self._racy = bytearray(count)
         self._failed: dict[int, DvliteError] = {}
         self._blocked: set[int] = set()
-        self._window = files.racy_window_ns(files.existing_folder(self._target.parent))
 
     # --- a path that is not there yet ---
 
@@ -135,7 +142,7 @@ class TreeWriter:
                     shutil.rmtree(temporary, dir_fd=above.top)
                     return
                 if len(self._scan.paths):
-                    wait_out(max(self._scan.ctimes), self._window)
+                    wait_out(max(self._scan.ctimes), files.racy_window_ns(files.existing_folder(self._target.parent)))
                 os.rename(temporary, self._name, src_dir_fd=above.top, dst_dir_fd=above.top)
             except OSError as error:
                 shutil.rmtree(temporary, ignore_errors=True, dir_fd=above.top)
@@ -172,7 +179,7 @@ class TreeWriter:
 
     # --- a second process ---
 
-    def _share(self, ordinary: list[int]) -> list[int]:
+    def _share(self, ordinary: Sequence[int]) -> Sequence[int]:
         """Gives half of a large fresh tree to the second process; returns what is left to do here."""
         helper, version = self._helper, self._version
         if helper is None or version is None or not helper.ready or len(ordinary) < SHARE_FROM:
@@ -193,10 +200,10 @@ class TreeWriter:
                 patterns,
                 str(self._root),
                 os.fsdecode(self._building),
-                *self._theirs,
+                os.fsdecode(self._want.paths[middle]),
             )
         )
-        return [i for i in ordinary if i < middle]
+        return ordinary[: bisect_left(ordinary, middle)]
 
     def _collect(self) -> None:
         """Takes over what the second process wrote; what it could not is done here, where errors have their place."""
@@ -222,8 +229,8 @@ class TreeWriter:
 
     def _write_all(self, write: Sequence[int], folders: Folders, *, fresh: bool) -> None:
         want = self._want
-        ordinary = [i for i in write if want.flags[i] != SYMLINK]
-        links = [i for i in write if want.flags[i] == SYMLINK]  # last: nothing is ever written through one
+        links = [i for i in write if want.flags[i] == SYMLINK] if SYMLINK in want.flags else []
+        ordinary = [i for i in write if want.flags[i] != SYMLINK] if links else write
         self._progress.start("writing files", total_bytes=sum(want.sizes[i] for i in write), total_files=len(write))
 
         def work(part: Sequence[int], mine: Folders) -> None:
@@ -240,7 +247,7 @@ class TreeWriter:
 
         work(self._share(ordinary) if fresh else ordinary, folders)
         self._collect()
-        work(links, folders)
+        work(links, folders)  # last: nothing is ever written through one
         self._progress.finish()
 
     def _write(self, i: int, folder: int, name: bytes, *, fresh: bool) -> None:
@@ -286,7 +293,7 @@ class TreeWriter:
 
     def _small(self, i: int, folder: int, name: bytes, *, fresh: bool) -> os.stat_result:
         want = self._want
-        raw = self._read_small(i)
+        raw = self._cache.read_in_order(want.digest(i), want.sizes[i])
         _require_size(len(raw), want, i)
         mode = 0o777 if want.flags[i] & EXECUTABLE else 0o666
         temporary = name if fresh else temporary_name().encode()
@@ -302,13 +309,6 @@ class TreeWriter:
             raise
         finally:
             os.close(descriptor)
-
-    def _read_small(self, i: int) -> Buffer:
-        digest = self._want.digest(i)
-        places = self._cache.locations(digest, (KIND_FILE,))
-        if len(places) == 1:
-            return unpack_view(places[0].record, self._cache.stored(places[0]))
-        return self._cache.read_file(digest, self._want.sizes[i])
 
     def _large(self, i: int, folder: int, name: bytes, *, fresh: bool) -> os.stat_result:
         want = self._want
@@ -352,7 +352,7 @@ class TreeWriter:
 
     def _symlink(self, i: int, folder: int, name: bytes) -> os.stat_result:
         want = self._want
-        target = bytes(self._read_small(i))
+        target = self._cache.read_file(want.digest(i), want.sizes[i])
         problem = symlink_problem(want.paths[i], target)
         if problem is not None:
             raise FormatError(
@@ -391,8 +391,8 @@ class TreeWriter:
         scan.inodes[i] = status.st_ino
         self._racy[i] = racy
 
-    def write_quietly(self, part: Sequence[int], folders: Folders) -> list[int]:
-        """Writes entries that are no symlinks; returns those that could not be written, whatever the reason."""
+    def write_quietly(self, part: range, folders: Folders, report: WriteReport) -> None:
+        """Writes entries that are no symlinks, and adds to a report what the disk says of them, and which could not be written, whatever the reason."""
         for i in part:
             if self._want.flags[i] == SYMLINK:
                 continue
@@ -401,14 +401,10 @@ class TreeWriter:
                 self._write(i, folder, name, fresh=True)
             except (OSError, DvliteError) as error:
                 self._failed[i] = DvliteError(reason_of(error))
-        return sorted(self._blocked | set(self._failed))
-
-    def report(self, job: WriteJob, unwritten: Sequence[int]) -> WriteReport:
-        """Returns what the disk says of a job's entries."""
-        scan, part = self._scan, slice(job.start, job.stop)
-        return WriteReport(
-            scan.mtimes[part], scan.ctimes[part], scan.inodes[part], tuple(i - job.start for i in unwritten)
-        )
+        before = len(report.mtimes) - part.start
+        report.unwritten.extend(before + i for i in sorted(self._blocked | set(self._failed)))
+        for column, rows in zip(report.columns, (self._scan.mtimes, self._scan.ctimes, self._scan.inodes), strict=True):
+            column.extend(rows[part.start : part.stop])
 
     # --- afterwards ---
 
@@ -421,7 +417,7 @@ class TreeWriter:
     def outcome(self, todo: CheckoutPlan, have: Snapshot | None) -> CheckoutOutcome:
         """Returns the state of the disk: what was wanted and is there, and what was there and was kept."""
         scan, want = self._scan, self._want
-        digests = bytearray(want.digests)
+        digests: bytes | bytearray = want.digests
         if have is not None:
             for i, j in todo.keep:
                 scan.mtimes[i], scan.ctimes[i], scan.inodes[i] = (
@@ -432,10 +428,10 @@ class TreeWriter:
                 self._racy[i] = have.racy[j]
         absent = set(self._failed) | self._blocked
         local = [] if have is None else sorted([*todo.conflicts, *todo.extra])
-        done = set(todo.write) | set(todo.chmod) | {i for i, _ in todo.keep}
-        if absent or local or len(done) != len(want):
+        if absent or local or len(todo.write) + len(todo.chmod) + len(todo.keep) != len(want):
+            done = {*todo.write, *todo.chmod, *(i for i, _ in todo.keep)}
             present = [i for i in range(len(want)) if i in done and i not in absent]
-            scan, digests, self._racy = _merge(scan, digests, self._racy, present, have, local)
+            scan, digests, self._racy = _merge(scan, want.digests, self._racy, present, have, local)
         lost = [i for i, error in sorted(self._failed.items()) if isinstance(error, ObjectMissing)]
         damaged = [
             (want.digest(i), self._named(i, error)) for i, error in sorted(self._failed.items()) if i not in lost
@@ -454,11 +450,11 @@ def _require_size(size_bytes: int, want: Entries, i: int) -> None:
 
 
 def _merge(
-    scan: Scan, digests: bytearray, racy: bytearray, present: list[int], have: Snapshot | None, local: list[int]
+    scan: Scan, digests: bytes, racy: bytearray, present: list[int], have: Snapshot | None, local: list[int]
 ) -> tuple[Scan, bytearray, bytearray]:
     """Builds the state of the disk from two sources, in path order."""
     rows: list[tuple[bytes, Scan, int, bytes, int]] = [
-        (scan.paths[i], scan, i, bytes(digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES]), racy[i]) for i in present
+        (scan.paths[i], scan, i, digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES], racy[i]) for i in present
     ]
     if have is not None:
         rows.extend((have.scan.paths[j], have.scan, j, have.digest(j), have.racy[j]) for j in local)

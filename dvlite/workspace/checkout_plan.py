@@ -16,7 +16,7 @@ IsSafe = Callable[[int], bool]  # may entry j of what is on disk be overwritten 
 class CheckoutPlan:
     """What would be done to one tracked path. Numbers are positions in `want` or in the snapshot `have`."""
 
-    write: list[int] = field(default_factory=list)  # of want: content to be written
+    write: array[int] = field(default_factory=lambda: array("I"))  # of want: content to be written
     chmod: list[int] = field(default_factory=list)  # of want: only the executable bit differs
     keep: list[tuple[int, int]] = field(default_factory=list)  # (of want, of have): equal already
     replace: dict[int, int] = field(default_factory=dict)  # of want -> of have: the file that `write` replaces
@@ -32,7 +32,7 @@ def plan(want: Entries, have: Snapshot | None, is_safe: IsSafe) -> CheckoutPlan:
     and a power cut leaves such files of a checkout, which is not synced.
     """
     if have is None:
-        return CheckoutPlan(write=list(range(len(want))))
+        return CheckoutPlan(write=array("I", range(len(want))))
     todo = CheckoutPlan()
     i = j = 0
     want_count, have_count = len(want), len(have.scan.paths)

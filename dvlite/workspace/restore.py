@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -191,7 +192,7 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
         if not want and not same:
             return Restored(CheckedOutPath(path=path, missing=lost_paths))
     shown = work.repo.display(path)
-    files_here = sum(flags != EMPTY_DIR for flags in want.flags) + len(lost) + len(purged)
+    files_here = len(want) - want.flags.count(EMPTY_DIR) + len(lost) + len(purged)
     if scan is None and files_here < wanted.files and tuple(work.sparse.get(path, ())) != asked:
         work.progress.warn(f"only a part of {quote(shown)} is here from now on; all of it: dvlite pull {word(shown)}")
     _settle_patterns(work, path, asked, [sparse.LOST + name for name in names] if lost else (), absent=scan is None)
@@ -389,7 +390,7 @@ def _relink(work: Workspace, want: Entries, have: Snapshot, todo: CheckoutPlan, 
                 todo.replace[i] = j
                 continue
         todo.keep.append((i, j))
-    todo.write.sort()
+    todo.write[:] = array("I", sorted(todo.write))
 
 
 def _require_space(work: Workspace, path: str, want: Entries, todo: CheckoutPlan, *, link: bool) -> None:
@@ -501,7 +502,7 @@ def _remember(
     complete = whole and not outcome.missing
     exact = not (todo.conflicts or todo.extra or outcome.damaged or outcome.blocked)
     if outcome.damaged or outcome.missing:  # else what could not be written would look like a deletion
-        there = Snapshot(outcome.scan, outcome.digests, outcome.racy, 0).entries()
+        there = Snapshot(outcome.scan, bytearray(outcome.digests), outcome.racy, 0).entries()
         if whole and wanted.kind == "directory":
             work.note_version(path, format_oid(MANIFEST, manifest.build(there).root), whole=False)
     else:

@@ -23,7 +23,7 @@ _LENGTH = struct.Struct("<Q")
 
 @dataclass(frozen=True, slots=True)
 class WriteJob:
-    """Entries `start` to `stop` of the version `root` (hex), of those that `patterns` choose, into `folder` of `work_tree`."""
+    """The entries of the version `root` (hex) from the path `first` on, of those that `patterns` choose, into `folder` of `work_tree`."""
 
     cache: str
     pack_below_bytes: int
@@ -31,8 +31,7 @@ class WriteJob:
     patterns: tuple[str, ...]
     work_tree: str
     folder: str
-    start: int
-    stop: int
+    first: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,11 @@ class WriteReport:
     mtimes: array[int]
     ctimes: array[int]
     inodes: array[int]
-    unwritten: tuple[int, ...]
+    unwritten: list[int]
+
+    @property
+    def columns(self) -> tuple[array[int], array[int], array[int]]:
+        return self.mtimes, self.ctimes, self.inodes
 
 
 class WriterProcess:
@@ -97,18 +100,16 @@ class WriterProcess:
             column.frombytes(data[number * 8 * count : (number + 1) * 8 * count])
         unwritten = array("Q")
         unwritten.frombytes(data[24 * count :])
-        return WriteReport(*columns, tuple(unwritten))
+        return WriteReport(*columns, list(unwritten))
 
     def _serve(self, jobs: int, reports: int) -> None:
         """Is the other process: never returns, never runs what the parent would at its end."""
         try:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
             while (data := _receive(jobs)) is not None:
-                cache, below, root, patterns, tree, folder, start, stop = json.loads(
-                    data.decode("utf-8", "surrogateescape")
-                )
-                report = self._work(WriteJob(cache, below, root, tuple(patterns), tree, folder, start, stop))
-                columns = (report.mtimes, report.ctimes, report.inodes, array("Q", report.unwritten))
+                cache, below, root, patterns, tree, folder, first = json.loads(data.decode("utf-8", "surrogateescape"))
+                report = self._work(WriteJob(cache, below, root, tuple(patterns), tree, folder, first))
+                columns = (*report.columns, array("Q", report.unwritten))
                 _send(reports, b"".join(column.tobytes() for column in columns))
         finally:
             os._exit(1)

@@ -159,3 +159,26 @@ def test_a_fifo_in_place_of_a_large_file_or_of_a_note_is_named(cache, tmp_path):
     os.mkfifo(cache.folder / "projects" / ("ab" * 32))
     with pytest.raises(DvliteError, match="abab"):
         cache.projects()
+
+
+def test_files_read_in_the_order_in_which_they_were_added_need_one_look_up(cache, monkeypatch):
+    contents = [b"file %d" % number for number in range(200)]
+    put(cache, *contents)
+    read_by = reopened(cache)
+    looked_up = []
+    find = read_by.locations
+    monkeypatch.setattr(read_by, "locations", lambda digest, kinds: (looked_up.append(digest), find(digest, kinds))[1])
+    for content in (*contents, contents[3]):
+        assert bytes(read_by.read_in_order(digest_bytes(content), len(content))) == content
+    assert looked_up == [digest_bytes(contents[0]), digest_bytes(contents[3])]
+
+
+def test_a_damaged_file_is_named_where_the_one_before_it_was_read(cache):
+    first, second = b"one" * 50, noise(150, 2)
+    put(cache, first, second)
+    place = next((cache.folder / "packs").iterdir())
+    flip(place, place.read_bytes().index(second))
+    read_by = reopened(cache)
+    read_by.read_in_order(digest_bytes(first), len(first))
+    with pytest.raises(ObjectCorrupt, match=digest_bytes(second).hex()):
+        read_by.read_in_order(digest_bytes(second), len(second))
