@@ -205,12 +205,19 @@ def after_dashes() -> tuple[str, ...] | None:
 
 
 def revisions_and_paths(words: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Splits as git does: revisions first, paths after `--` or from the first word that exists on disk, has a pointer, or is a glob."""
+    """Splits as git does: revisions first, paths after `--` or from the first word that exists on disk, has a pointer, or is a glob.
+
+    `/data`, `./data` and `../data` are paths whether they exist or not: no revision is written like that.
+    """
     after = after_dashes()
     if after is not None:
         return words, after
     there = (
-        os.path.lexists(word) or os.path.lexists(f"{word}.dvlite") or (not _GLOB.isdisjoint(word) and ":/" not in word)
+        os.path.lexists(word)
+        or os.path.lexists(f"{word}.dvlite")
+        or word.startswith(("/", "./"))
+        or ".." in word.split("/")
+        or (not _GLOB.isdisjoint(word) and ":/" not in word)
         for word in words
     )
     at = next((i for i, exists in enumerate(there) if exists), len(words))

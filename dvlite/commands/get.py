@@ -164,7 +164,7 @@ def _write(
     assert stream is not None
     if wanted.entries.paths != [b""]:
         raise UsageError(
-            "only a single file can go to standard output, this is a folder", hint="give it a name: -o OUT"
+            "only a single file can go to standard output, this is a folder", hint="dvlite get PATH -o OUT"
         )
     return export.to_stream(wanted.entries[0], cache, stream.write)
 

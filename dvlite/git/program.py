@@ -298,17 +298,18 @@ class Git:
 
     def _unknown(self, revision: str) -> UsageError:
         """Returns the error for a revision that names no commit; its hint is about this clone: a shallow one, a branch of a remote only."""
+        if not revision:
+            return UsageError("the revision before ':' is empty", hint="REV:PATH, or a path alone for the work tree")
         message = f"{quote(revision)} is not a commit of this clone"
         if (self._common_dir / "shallow").exists():
             return UsageError(f"{message}: the clone is shallow", hint=DEEPEN)
         branch = re.split(r"[~^@:\0]", revision, maxsplit=1)[0]
         if branch in ("HEAD", "") and self.head() is None:
             return UsageError(f"{message}: there is no commit yet", hint="git commit")
-        form = ("for-each-ref", "--format=%(refname:short)")
-        there = self.run(*form, f"refs/remotes/*/{branch}", check=False).decode("utf-8", "replace").split()
-        if branch and there:
-            return UsageError(message, hint=f"as a remote has it: {word(there[0] + revision[len(branch) :])}")
-        return UsageError(message, hint="git fetch --tags; see git log --all")
+        there = self.run("for-each-ref", "--format=%(refname:short)", f"refs/remotes/*/{branch}", check=False).split()
+        known = os.fsdecode(there[0]) + revision[len(branch) :] if branch and there else ""
+        hint = f"as a remote has it: {word(known)}" if known else "git fetch --tags; see git log --all"
+        return UsageError(message, hint=hint)
 
     def head(self) -> str | None:
         """Returns the current commit, or None before the first one."""

@@ -276,6 +276,9 @@ def test_status_asks_a_remote_by_flag_or_name(project, invoke, stand_in):
         (["main", "*.csv"], ("main",), ("*.csv",)),
         (["--", "-odd"], (), ("-odd",)),
         (["data", "--"], ("data",), ()),
+        (["main", "../outside"], ("main",), ("../outside",)),
+        (["./data/../data"], (), ("./data/../data",)),
+        (["/elsewhere"], (), ("/elsewhere",)),
     ],
 )
 def test_diff_tells_revisions_from_paths(project, invoke, stand_in, words, revisions, paths):

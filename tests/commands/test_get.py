@@ -143,6 +143,10 @@ def test_nothing_is_overwritten(pushed, outside):
     assert outside.has("folder/model.pt")
 
 
+def test_a_revision_may_not_be_empty(pushed, outside):
+    assert "revision before ':' is empty" in pushed.dvlite("get", ":data", "-o", "copy", code=2).stderr
+
+
 def test_the_pointers_on_disk_count_in_a_folder(pushed, outside):
     pushed.write("model.pt", "not committed")
     pushed.dvlite("add", "-u")
