@@ -40,8 +40,9 @@ def _stages(repo: Repo) -> Iterable[str]:
 
 
 def _runs(repo: Repo) -> Iterable[str]:
-    from dvlite.commands.runs import RunsOptions, runs_list
+    from dvlite.commands.runs import runs_list
     from dvlite.progress import NullProgress
+    from dvlite.runs.options import RunsOptions
 
     listed = runs_list(repo, RunsOptions(limit=_MOST_RUNS), now_ns=time.time_ns(), progress=NullProgress())
     return ["last", *(run.name for run in listed.runs)]

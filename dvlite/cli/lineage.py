@@ -59,8 +59,8 @@ def runs_list(
     *, limit: int, everything: bool, columns: str | None, words: str | None, **filters: Any
 ) -> int:  # filters: stage, tags, statuses, params, metrics, since, until, commit, sort
     """List runs, newest first, with the columns in which they differ."""
-    from dvlite.commands.runs import RunsOptions
     from dvlite.commands.runs import runs_list as verb
+    from dvlite.runs.options import RunsOptions
 
     chosen = tuple(word for word in (columns or "").split(",") if word)
     if columns is not None and not chosen:

@@ -6,23 +6,21 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from dvlite.errors import ObjectMissing, UsageError
 from dvlite.formats import record
-from dvlite.formats.record import Note, Run, Status
+from dvlite.formats.record import Note, Run
 from dvlite.oid import MANIFEST, Oid
 from dvlite.pipeline import stages
-from dvlite.repo.stage_names import address
 from dvlite.runs import columns
-from dvlite.runs import filters as search
-from dvlite.runs.columns import RunColumn, RunSummary, Space
+from dvlite.runs.columns import RunColumn, RunSummary
 from dvlite.runs.compare import RunDifference, compare_runs
-from dvlite.runs.filters import Filters, SortOrder, parse_condition
 from dvlite.runs.history import History, in_git, locked_now
 from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.logs import load_text
-from dvlite.runs.names import find_run, find_stage, name_of, parse_time_ms, suggestion
+from dvlite.runs.names import find_run, name_of, names_of
+from dvlite.runs.options import RunsOptions, order_of, parsed, resolved
 from dvlite.runs.queries import RunQueries
 from dvlite.runs.records import Records, open_records
 from dvlite.runs.schema import ENV, METRIC, PARAM, RunRow
@@ -124,33 +122,16 @@ class RunsNoteResult:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunsOptions:
-    """Filters, columns and order of a listing, as typed. `sort` is a column, with `-` in front for descending."""
-
-    stage: str | None = None
-    statuses: Sequence[str] = ()
-    tags: Sequence[str] = ()
-    params: Sequence[str] = ()
-    metrics: Sequence[str] = ()
-    since: str | None = None
-    until: str | None = None
-    commit: str | None = None
-    limit: int | None = 20
-    columns: Sequence[str] = ()
-    sort: str | None = None
-
-
 def runs_list(repo: Repo, options: RunsOptions, *, now_ns: int, progress: Progress) -> RunsListResult:
     """Returns the runs that match, newest first or sorted, and the columns to show."""
-    filters = _filters(repo, options, now_ns // _MILLION)
+    filters = parsed(repo, options, now_ns // _MILLION)
     with _open(repo, progress) as (_, index):
         count = index.count_runs()
         if count:
-            _require_keys(index, filters)
-        if count and options.stage is not None:
-            filters = replace(filters, stage=find_stage(index, options.stage, repo.relative))
-        rows = index.find(filters) if options.sort is None else index.find_sorted(filters, _order(options.sort, index))
+            filters = resolved(repo, index, filters)
+        rows = (
+            index.find(filters) if options.sort is None else index.find_sorted(filters, order_of(options.sort, index))
+        )
         runs = _summaries(rows[: options.limit], index, repo)
         requested = bool(options.columns)
         shown = columns.requested(options.columns, runs) if requested and runs else columns.default(runs)
@@ -242,58 +223,6 @@ def _open(repo: Repo, progress: Progress) -> Iterator[tuple[Records, RunIndex]]:
         yield records, index
 
 
-def _filters(repo: Repo, options: RunsOptions, now_ms: int) -> Filters:
-    known_statuses = get_args(Status)
-    for status in options.statuses:
-        if status not in known_statuses:
-            raise UsageError(f"{quote(status)} is not a status of a run", hint=f"one of {', '.join(known_statuses)}")
-    conditions = [parse_condition(PARAM, text) for text in options.params]
-    conditions += [parse_condition(METRIC, text) for text in options.metrics]
-    return Filters(
-        stage=options.stage,
-        statuses=tuple(options.statuses),
-        tags=tuple(tag for words in options.tags for tag in words.split(",") if tag),
-        conditions=tuple(conditions),
-        since_ms=None if options.since is None else parse_time_ms(options.since, now_ms),
-        until_ms=None if options.until is None else parse_time_ms(options.until, now_ms, end=True),
-        commit=None if options.commit is None else _commit(repo, options.commit),
-        limit=None if options.limit is None else options.limit + 1,
-    )
-
-
-def _require_keys(index: RunIndex, filters: Filters) -> None:
-    """Raises UsageError for a parameter or metric that no run has."""
-    words: dict[str, tuple[Space, str]] = {PARAM: ("param", "parameter"), METRIC: ("metric", "metric")}
-    for condition in filters.conditions:
-        space, noun = words[condition.space]
-        keys = index.keys(space)
-        if not columns.find_keys(condition.key, {space: keys}):
-            hint = suggestion(condition.key, [key.partition(":")[2] or key for key in keys], f"{noun}s")
-            raise UsageError(f"no run has a {noun} {quote(condition.key)}", hint=hint)
-
-
-def _commit(repo: Repo, text: str) -> str:
-    """Returns the digits of a commit: as given, or of a revision."""
-    if len(text) >= 4 and all(digit in "0123456789abcdef" for digit in text):
-        return text
-    return repo.git.resolve(text)
-
-
-def _order(text: str, index: RunIndex) -> SortOrder:
-    """Parses the column to sort by; with `-` in front, descending."""
-    word = text.removeprefix("-")
-    if word in search.COLUMNS:
-        return SortOrder("run", word, word != text)
-    spaces: tuple[Literal["param", "metric", "env"], ...] = ("param", "metric", "env")
-    keys = columns.find_keys(word, {space: index.keys(space) for space in spaces})
-    if len(keys) != 1:
-        others = f"it may be {', '.join(key for _, key in keys)}" if keys else f"or one of {', '.join(search.COLUMNS)}"
-        raise UsageError(
-            f"{quote(word)} is not a column to sort by", hint=f"give the key of a parameter or metric; {others}"
-        )
-    return SortOrder(*keys[0], word != text)
-
-
 def _summaries(rows: Sequence[RunRow], index: RunIndex, repo: Repo) -> list[RunSummary]:
     """Returns runs with everything that a listing may show."""
     oids = [row.oid for row in rows]
@@ -301,9 +230,7 @@ def _summaries(rows: Sequence[RunRow], index: RunIndex, repo: Repo) -> list[RunS
     inherited = upstream_params(index, oids)
     queries = RunQueries(index)
     inputs, sources = queries.inputs(oids), source_data(repo, queries, oids)
-    names = {(row.stage, row.file) for row in rows}
-    several = {stage for stage, _ in names if sum(other == stage for other, _ in names) > 1}
-    history, noted = History(repo), index.commits(oids)
+    history, noted, tags = History(repo), index.commits(oids), index.tags_of(oids)
     return [
         RunSummary(
             run=row.oid,
@@ -318,9 +245,9 @@ def _summaries(rows: Sequence[RunRow], index: RunIndex, repo: Repo) -> list[RunS
             edited=row.dirty,
             user=row.user,
             host=row.host,
-            name=name_of(address(row.file, row.stage) if row.stage in several else row.stage, row.oid),
+            name=name,
             commit=next(iter(noted.get(row.oid, ())), None) or history.commit_of_run(row.oid),
-            tags=tuple(index.tags(row.oid)),
+            tags=tuple(tags.get(row.oid, ())),
             params=values[PARAM][row.oid],
             upstream_params=inherited[row.oid],
             metrics=values[METRIC][row.oid],
@@ -328,7 +255,7 @@ def _summaries(rows: Sequence[RunRow], index: RunIndex, repo: Repo) -> list[RunS
             inputs={item.path: item.oid for item in inputs[row.oid]},
             sources=sources[row.oid],
         )
-        for row in rows
+        for row, name in zip(rows, names_of(rows), strict=True)
     ]
 
 

@@ -194,14 +194,18 @@ class RunIndex:
 
     def tags(self, run: Oid) -> list[str]:
         """Returns the tags that a run has, in the order in which it got them."""
-        sql = "SELECT value, op FROM note WHERE run = ? AND op IN ('tag', 'untag') ORDER BY time, id"
-        tags: dict[str, None] = {}
-        for tag, operation in self.select(sql, digest_of(run)):
+        return self.tags_of([run]).get(run, [])
+
+    def tags_of(self, runs: Sequence[Oid]) -> dict[Oid, list[str]]:
+        """Does as `tags` for many runs; those without a tag are left out."""
+        sql = "SELECT run, value, op FROM note WHERE op IN ('tag', 'untag') AND run IN ({}) ORDER BY time, id"
+        tags: dict[bytes, dict[str, None]] = {}
+        for run, tag, operation in self.select_digests(sql, runs):
             if operation == "untag":
-                tags.pop(loaded_text(tag), None)
+                tags.get(run, {}).pop(loaded_text(tag), None)
             else:
-                tags.setdefault(loaded_text(tag))
-        return list(tags)
+                tags.setdefault(run, {}).setdefault(loaded_text(tag))
+        return {_run_oid(run): list(names) for run, names in tags.items() if names}
 
     def latest_tag_time(self, run: Oid) -> str:
         """Returns the time of the tag or untag that applies last, by the clock of whoever gave it; empty without one."""
@@ -210,9 +214,15 @@ class RunIndex:
 
     def notes(self, run: Oid) -> list[NoteRow]:
         """Returns the texts added to a run by `runs note`, oldest first."""
-        sql = "SELECT value, time, user FROM note WHERE run = ? AND op = 'note' ORDER BY time, id"
-        rows = self.select(sql, digest_of(run))
-        return [NoteRow(loaded_text(text), time, loaded_text(user)) for text, time, user in rows]
+        return self.notes_of([run]).get(run, [])
+
+    def notes_of(self, runs: Sequence[Oid]) -> dict[Oid, list[NoteRow]]:
+        """Does as `notes` for many runs; those without a note are left out."""
+        sql = "SELECT run, value, time, user FROM note WHERE op = 'note' AND run IN ({}) ORDER BY time, id"
+        notes: dict[Oid, list[NoteRow]] = {}
+        for run, text, time, user in self.select_digests(sql, runs):
+            notes.setdefault(_run_oid(run), []).append(NoteRow(loaded_text(text), time, loaded_text(user)))
+        return notes
 
     # --- content ---
 

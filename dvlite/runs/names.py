@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from dvlite.errors import DvliteError, UsageError
@@ -11,6 +12,7 @@ from dvlite.oid import Oid
 from dvlite.repo.stage_names import Relative, address, stages_named
 from dvlite.runs.filters import Filters
 from dvlite.runs.index import RunIndex
+from dvlite.runs.schema import RunRow
 from dvlite.show import closest, quote, some, word
 
 _HEX = 6  # digits of a run's name
@@ -23,6 +25,12 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 def name_of(stage: str, run: str) -> str:
     """Returns the name of a run: `train-7f3a9c`."""
     return f"{stage}-{run.rpartition(':')[2][:_HEX]}"
+
+
+def names_of(rows: Sequence[RunRow]) -> list[str]:
+    """Returns the names of listed runs, with the folder of the pipeline file where several of these have the stage."""
+    stages = Counter(stage for stage, _ in {(row.stage, row.file) for row in rows})
+    return [name_of(address(row.file, row.stage) if stages[row.stage] > 1 else row.stage, row.oid) for row in rows]
 
 
 def find_stage(index: RunIndex, word: str, relative: Relative) -> str:

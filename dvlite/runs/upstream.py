@@ -55,9 +55,14 @@ def upstream_params(index: RunIndex, runs: Sequence[Oid]) -> dict[Oid, dict[str,
     Of several runs that wrote the same bytes under a path, the newest before the run counts: so `filters` finds what a listing shows.
     """
     numbers = index.numbers(runs)
-    makers = walk(numbers.values(), lambda level: _makers(index, level))
+    makers = makers_of(index, numbers.values())
     values = index.values_by_number([*makers], PARAM)
     return {oid: _inherited(numbers[oid], makers, values) if oid in numbers else {} for oid in runs}
+
+
+def makers_of(index: RunIndex, runs: Iterable[int]) -> dict[int, Sequence[int]]:
+    """Returns, for these runs and all upstream of them, the runs that wrote their inputs; by the index's numbers of runs."""
+    return walk(runs, lambda level: _makers(index, level))
 
 
 def _makers(index: RunIndex, runs: list[int]) -> dict[int, list[int]]:
