@@ -67,6 +67,7 @@ def status(
     work = Workspace(repo, open_cache(repo), progress)
     warnings: list[str] = []
     tracked = usable(repo, paths, warnings.append)
+    all_known = not warnings  # else a lockfile in conflict may track what seems to be left behind
     targets = select(repo, tracked, paths, inside=True, listing=cached_listing(work.cache))
     chosen = [item for item, _ in targets]
     checks = [PathStatus(work, item, part=sparse.selector(parts) if parts else None) for item, parts in targets]
@@ -113,7 +114,7 @@ def status(
         remote_is_default=name is None or name in repo.config.default_remotes,
         unpushed=() if check_remote else _unpushed(repo, chosen, uncommitted),
         purged=tuple(file for check in checks for file in check.purged),
-        left_behind=() if paths else _left_behind(work, tracked),
+        left_behind=_left_behind(work, tracked) if all_known and not paths else (),
         left_out=repo.work_tree.pointers_left_out() if repo.git.is_sparse and not paths else 0,
         warnings=tuple(warnings),
     )

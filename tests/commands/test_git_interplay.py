@@ -133,5 +133,11 @@ def test_data_whose_pointer_is_gone_is_named_until_checkout_removes_it(filled):
     assert "No longer tracked, still here    (dvlite checkout)" in filled.dvlite("status").stdout
     filled.dvlite("checkout")
     assert filled.json("status")["left_behind"] == []
+    filled.write("sub/dvlite.lock", "<<<<<<< HEAD\ndvlite: 1\n=======\ndvlite: 1\n>>>>>>> other\n")
+    (filled.root / "model.pt.dvlite").rename(filled.root / "aside")
+    assert filled.json("status", code=None)["left_behind"] == [], "what the lockfile tracks is not known"
+    (filled.root / "sub" / "dvlite.lock").unlink()
+    assert filled.json("status", code=None)["left_behind"] == ["model.pt"]
+    (filled.root / "aside").rename(filled.root / "model.pt.dvlite")
     filled.dvlite("rm", "--cached", "model.pt")  # kept on purpose
     assert filled.json("status")["left_behind"] == []
