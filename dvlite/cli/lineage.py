@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,39 +27,60 @@ def runs() -> None:
     """List, compare and tag runs, including failed ones."""
 
 
+Command = Callable[..., int]
+FILTERS = (
+    click.option("-s", "--stage", metavar="S", help="Only runs of this stage: train, or sub/dir:train."),
+    click.option(
+        "-t", "--tag", "tags", metavar="TAG", multiple=True, help="Only runs with this tag (!TAG: without it)."
+    ),
+    click.option(
+        "--status",
+        "statuses",
+        metavar="STATUS",
+        multiple=True,
+        help="Only runs that are ok, failed, cached, asserted, tainted or canceled.",
+    ),
+    click.option(
+        "-p",
+        "--param",
+        "params",
+        metavar="K=V",
+        multiple=True,
+        help="Only runs with this parameter: lr=0.01, 'lr<0.1'.",
+    ),
+    click.option(
+        "-m", "--metric", "metrics", metavar="K>V", multiple=True, help="Only runs with this metric: 'acc>0.9'."
+    ),
+    click.option("--since", metavar="DATE", help="Only runs since 2026-11-22, '2026-11-22 14:02', 3d."),
+    click.option("--until", metavar="DATE", help="Only runs until DATE."),
+    click.option("--commit", metavar="COMMIT", help="Only runs made at COMMIT or named by its lockfile."),
+    click.option("--sweep", metavar="NAME", help="Only runs of this sweep (dvlite try)."),
+)
+
+
+def _filters(command: Command) -> Command:
+    """Gives a command the flags that say which runs are meant."""
+    return functools.reduce(lambda inner, option: option(inner), reversed(FILTERS), command)
+
+
 @runs.command(
     "list",
     pages=True,
     example="dvlite runs --stage train --metric 'acc>0.9' --sort -acc\ndvlite runs --csv > runs.csv",
     codes=(10,),
 )
-@click.option("-s", "--stage", metavar="S", help="Only runs of this stage: train, or sub/dir:train.")
-@click.option("-t", "--tag", "tags", metavar="TAG", multiple=True, help="Only runs with this tag (!TAG: without it).")
-@click.option(
-    "--status",
-    "statuses",
-    metavar="STATUS",
-    multiple=True,
-    help="Only runs that are ok, failed, cached, asserted, tainted or canceled.",
-)
-@click.option(
-    "-p", "--param", "params", metavar="K=V", multiple=True, help="Only runs with this parameter: lr=0.01, 'lr<0.1'."
-)
-@click.option("-m", "--metric", "metrics", metavar="K>V", multiple=True, help="Only runs with this metric: 'acc>0.9'.")
-@click.option("--since", metavar="DATE", help="Only runs since 2026-11-22, '2026-11-22 14:02', 3d.")
-@click.option("--until", metavar="DATE", help="Only runs until DATE.")
-@click.option("--commit", metavar="COMMIT", help="Only runs made at COMMIT or named by its lockfile.")
+@_filters
 @click.option(
     "-n", "--limit", metavar="N", type=click.IntRange(min=1), default=20, help="Show at most N runs (default 20)."
 )
-@click.option("--all", "everything", is_flag=True, help="Show all runs.")
+@click.option("--all", "everything", is_flag=True, help="Show all runs, those that runs rm hid too.")
 @click.option("--columns", metavar="A,B", help="Show these columns: run, status, lr, acc, data/images ...")
 @click.option("--sort", metavar="COL", help="Sort by this column; -COL sorts descending.")
 @click.option("--csv", "words", flag_value="csv", help="Print CSV, with exact values.")
 @click.option("--md", "words", flag_value="markdown", help="Print a Markdown table.")
 def runs_list(
     *, limit: int, everything: bool, columns: str | None, words: str | None, **filters: Any
-) -> int:  # filters: stage, tags, statuses, params, metrics, since, until, commit, sort
+) -> int:  # filters: stage, tags, statuses, params, metrics, since, until, commit, sweep, sort
     """List runs, newest first, with the columns in which they differ."""
     from dvlite.commands.runs import runs_list as verb
     from dvlite.runs.options import RunsOptions
@@ -65,9 +88,27 @@ def runs_list(
     chosen = tuple(word for word in (columns or "").split(",") if word)
     if columns is not None and not chosen:
         raise UsageError("--columns names no column", hint="for example --columns run,lr,acc,commit")
-    wanted = RunsOptions(limit=None if everything else limit, columns=chosen, **filters)
+    wanted = RunsOptions(limit=None if everything else limit, hidden=everything, columns=chosen, **filters)
     return run(
         lambda s: verb(s.repo(), wanted, now_ns=time.time_ns(), progress=s.progress), text="runs", form=words or "text"
+    )
+
+
+@runs.command("best", example="dvlite runs best acc\ndvlite runs best loss --lower --sweep lr-grid", codes=(10,))
+@click.argument("metric", metavar="METRIC")
+@_filters
+@click.option(
+    "--higher", "better", flag_value="higher", help="Higher values are better (default: as the pipeline says)."
+)
+@click.option("--lower", "better", flag_value="lower", help="Lower values are better.")
+def runs_best(metric: str, *, better: Any, **filters: Any) -> int:
+    """Show the run with the best value of a metric."""
+    from dvlite.commands.runs import runs_best as verb
+    from dvlite.runs.options import RunsOptions
+
+    wanted = RunsOptions(**filters)
+    return run(
+        lambda s: verb(s.repo(), metric, wanted, better=better, now_ns=time.time_ns(), progress=s.progress), text="runs"
     )
 
 
@@ -124,6 +165,20 @@ def runs_note(name: str, words: str) -> int:
     from dvlite.commands.runs import runs_note as verb
 
     return run(lambda s: verb(s.repo(), name, words, now_ns=time.time_ns(), progress=s.progress), text="runs")
+
+
+@runs.command("rm", example="dvlite runs rm train-7f3a9c\ndvlite runs rm --failed", codes=(10,))
+@click.argument("names", metavar="[RUN]...", nargs=-1, type=NameOf("run"))
+@click.option("--failed", is_flag=True, help="All runs that failed or were stopped.")
+@click.option("--undo", is_flag=True, help="Show them in lists again.")
+def runs_rm(names: tuple[str, ...], *, failed: bool, undo: bool) -> int:
+    """Leave runs out of lists; their records stay, and dvlite runs --all shows them."""
+    from dvlite.commands.runs import runs_rm as verb
+
+    return run(
+        lambda s: verb(s.repo(), names, failed=failed, undo=undo, now_ns=time.time_ns(), progress=s.progress),
+        text="runs",
+    )
 
 
 # --- lineage and log ------------------------------------------------------------------------------------------------------------

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from dvlite.errors import ObjectMissing, UsageError
 from dvlite.formats import record
-from dvlite.formats.record import Note, Run
+from dvlite.formats.record import Note, Operation, Run
 from dvlite.oid import MANIFEST, Oid
 from dvlite.pipeline import stages
 from dvlite.runs import columns
 from dvlite.runs.columns import RunColumn, RunSummary
 from dvlite.runs.compare import RunDifference, compare_runs
+from dvlite.runs.filters import Condition, Filters, SortOrder
 from dvlite.runs.history import History, in_git, locked_now
 from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.logs import load_text
-from dvlite.runs.names import find_run, name_of, names_of
+from dvlite.runs.names import find_run, name_of, names_of, suggestion
 from dvlite.runs.options import RunsOptions, order_of, parsed, resolved
 from dvlite.runs.queries import RunQueries
 from dvlite.runs.records import Records, open_records
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from dvlite.progress import Progress
     from dvlite.repo.repository import Repo
 
+Direction = Literal["higher", "lower"]
 _MILLION = 10**6
 _MILLISECOND_NS = 10**6
 
@@ -122,6 +124,29 @@ class RunsNoteResult:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunsBestResult:
+    """The run with the best value of a metric; of several, the newest."""
+
+    schema: ClassVar[str] = "dvlite.runs-best/1"
+    now: str
+    metric: str
+    better: Direction
+    value: float
+    run: RunSummary
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunsRmResult:
+    """The runs that lists leave out now or, with `undo`, show again; those that they did already are not among them."""
+
+    schema: ClassVar[str] = "dvlite.runs-rm/1"
+    undo: bool = False
+    runs: tuple[RunSide, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
 def runs_list(repo: Repo, options: RunsOptions, *, now_ns: int, progress: Progress) -> RunsListResult:
     """Returns the runs that match, newest first or sorted, and the columns to show."""
     filters = parsed(repo, options, now_ns // _MILLION)
@@ -144,6 +169,39 @@ def runs_list(repo: Repo, options: RunsOptions, *, now_ns: int, progress: Progre
             known=count,
             named=0 if count else len(locked_now(repo)),
         )
+
+
+def runs_best(
+    repo: Repo, metric: str, options: RunsOptions, *, better: Direction | None, now_ns: int, progress: Progress
+) -> RunsBestResult:
+    """Returns the run with the best value of a metric among those that match and have outputs.
+
+    `better` is as the pipeline file declares it, if not given; raises UsageError if neither says it, or no run has such a number.
+    """
+    with _open(repo, progress) as (_, index):
+        filters = resolved(repo, index, parsed(repo, options, now_ns // _MILLION))
+        keys = columns.find_keys(metric, {"metric": index.keys(METRIC)})
+        if len(keys) != 1:
+            known = [key.partition(":")[2] or key for key in index.keys(METRIC)]
+            hint = f"one of: {', '.join(key for _, key in keys)}" if keys else suggestion(metric, known, "metrics")
+            raise UsageError(
+                f"{quote(metric)} is {'any of several metrics' if keys else 'no metric of a run'}", hint=hint
+            )
+        key = keys[0][1]
+        better = better or _declared_better(repo, key)
+        is_number = Condition(METRIC, key, "<=", "inf")
+        filters = replace(
+            filters,
+            statuses=filters.statuses or ("ok", "cached", "asserted"),
+            conditions=(*filters.conditions, is_number),
+            limit=1,
+        )
+        rows = index.find_sorted(filters, SortOrder("metric", key, better == "higher"))
+        if not rows:
+            raise UsageError(f"no run that matches has a number for {quote(key)}", hint="dvlite runs --all")
+        run = _summaries(rows, index, repo)[0]
+        now = record.time_text(now_ns)
+        return RunsBestResult(now=now, metric=key, better=better, value=run.metrics[key], run=run)
 
 
 def runs_show(
@@ -199,6 +257,25 @@ def runs_untag(repo: Repo, text: str, tag: str, *, now_ns: int, progress: Progre
     return _tagged(repo, text, [tag], "untag", now_ns, progress)
 
 
+def runs_rm(
+    repo: Repo, texts: Sequence[str], *, failed: bool = False, undo: bool = False, now_ns: int, progress: Progress
+) -> RunsRmResult:
+    """Lets lists leave runs out, with `failed` all that failed or were canceled; or, with `undo`, show them again. Their records stay."""
+    if bool(texts) == failed:
+        raise UsageError("which runs?", hint="dvlite runs rm train-7f3a9c   or   dvlite runs rm --failed")
+    with _open(repo, progress) as (records, index):
+        hidden = {row.oid for row in index.find(Filters(hidden=True))}
+        wanted = [row.oid for row in index.find(Filters(statuses=("failed", "canceled")))] if failed else []
+        wanted += [find_run(index, text, repo.relative) for text in texts]
+        changed = [oid for oid in dict.fromkeys(wanted) if (oid in hidden) == undo]
+        for oid in changed:
+            records.put(_note(repo, oid, "unhide" if undo else "hide", "", _after(index, oid, now_ns)), durable=False)
+        records.sync()
+        rows = (_row(index, oid) for oid in changed)
+        sides = (RunSide(run=row.oid, name=name_of(row.stage, row.oid), status=row.status) for row in rows)
+        return RunsRmResult(undo=undo, runs=tuple(sides))
+
+
 def runs_note(repo: Repo, text: str, words: str, *, now_ns: int, progress: Progress) -> RunsNoteResult:
     """Adds a text to a run."""
     if not words.strip():
@@ -245,6 +322,7 @@ def _summaries(rows: Sequence[RunRow], index: RunIndex, repo: Repo) -> list[RunS
             edited=row.dirty,
             user=row.user,
             host=row.host,
+            sweep=row.sweep,
             name=name,
             commit=next(iter(noted.get(row.oid, ())), None) or history.commit_of_run(row.oid),
             tags=tuple(tags.get(row.oid, ())),
@@ -338,6 +416,23 @@ def _directions(repo: Repo, run: Run) -> dict[str, str]:
     }
 
 
+def _declared_better(repo: Repo, key: str) -> Direction:
+    """Returns whether higher or lower values of a metric are better, as the pipeline files declare it."""
+    directions = {
+        direction
+        for stage in stages.load(repo.work_tree).stages
+        for out in stage.outs
+        for name, direction in out.spec.better.items()
+        if key == f"{stage.local(out.path)}:{name}"
+    }
+    if len(directions) == 1:
+        return "higher" if directions == {"higher"} else "lower"
+    raise UsageError(
+        f"it is not known whether higher or lower values of {quote(key)} are better",
+        hint="give --higher or --lower, or declare it in the pipeline file: metrics: [{path: ..., better: {acc: higher}}]",
+    )
+
+
 # --- tags and notes ---
 
 
@@ -352,8 +447,7 @@ def _tagged(
         if action == "untag" and not changed:
             hint = f"it has {', '.join(map(quote, had))}" if had else "it has none"
             raise UsageError(f"the run {name} has no tag {quote(tags[0])}", hint=hint)
-        # After all that this clone knows of, whatever the clocks of other machines said; a millisecond apart, in the order given.
-        first_ns = max(now_ns, record.time_ns(index.latest_tag_time(oid)) + _MILLISECOND_NS)
+        first_ns = _after(index, oid, now_ns)  # a millisecond apart, in the order given
         for number, tag in enumerate(changed):
             records.put(_note(repo, oid, action, tag, first_ns + number * _MILLISECOND_NS), durable=False)
         records.sync()
@@ -361,7 +455,12 @@ def _tagged(
     return RunsTagResult(run=oid, name=name, action=action, changed=tuple(changed), tags=tuple(left))
 
 
-def _note(repo: Repo, run: Oid, operation: Literal["tag", "untag", "note"], value: str, now_ns: int) -> Note:
+def _after(index: RunIndex, run: Oid, now_ns: int) -> int:
+    """Returns a time after all notes that this clone knows of, whatever the clocks of other machines said."""
+    return max(now_ns, record.time_ns(index.latest_note_time(run)) + _MILLISECOND_NS)
+
+
+def _note(repo: Repo, run: Oid, operation: Operation, value: str, now_ns: int) -> Note:
     return Note(
         id=record.new_id(now_ns, os.urandom(8)),
         run=run,

@@ -41,6 +41,7 @@ RUN_SCHEMA, NOTE_SCHEMA = "dvlite.run/1", "dvlite.note/1"
 MAX_BYTES = 4 << 20
 
 Status = Literal["ok", "failed", "cached", "asserted", "tainted", "canceled"]
+Operation = Literal["tag", "untag", "note", "commit", "source", "hide", "unhide"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +114,7 @@ class Run:
     ci: str | None = None  # URL of the job
     project: str = ""  # 32 hex
     dvlite: str = ""
+    sweep: str = ""  # the name of the `try` that it was part of
 
     def locked(self) -> tuple[list[Locked], list[Locked]]:
         """Returns inputs and outputs as the lockfile beside `file` has them; the modes of inputs are not recorded."""
@@ -132,14 +134,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """A tag, a text or a fact about a run, added later. `tag` and `untag` take effect in order of time. `commit`: this commit's lockfile names the run; `source`:
+    """A tag, a text or a fact about a run, added later. `tag` and `untag`, and `hide` and `unhide`, take effect in order of time. `commit`: this commit's lockfile names the run; `source`:
     this commit's pointers were the first to name `content`, which the run began with. `subject`, `author` and `written` are the commit's.
     """
 
     id: str  # UUIDv7
     run: Oid
-    op: Literal["tag", "untag", "note", "commit", "source"]
-    value: str  # the tag, the text, or the commit
+    op: Operation
+    value: str  # the tag, the text, or the commit; nothing of `hide` and `unhide`
     time: str
     user: str = ""
     project: str = ""
@@ -176,6 +178,11 @@ def time_ns(text: str) -> int:
 def is_tag(text: str) -> bool:
     """Returns whether a note may give a run this tag."""
     return _TAG.fullmatch(text) is not None
+
+
+def is_sweep(text: str) -> bool:
+    """Returns whether a sweep may have this name: letters, digits, `.`, `_` and `-`, so that a file and a ref may have it too."""
+    return _SWEEP.fullmatch(text) is not None and ".." not in text and not text.endswith((".", ".lock"))
 
 
 def held(values: Mapping[str, Tree]) -> dict[str, Tree]:
@@ -232,6 +239,7 @@ _MANY = 10**18  # whole numbers from here on are written as text
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 _LAST_YEAR = 9000
+_SWEEP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 _TAG = re.compile(r"[^\s!,\x00-\x1f\x7f][^\s,\x00-\x1f\x7f]{0,99}")
 
 
@@ -367,12 +375,13 @@ _RUN = table(
     ci=or_none(_line),
     project=matching(re.compile(r"(?:[0-9a-f]{32})?"), "32 hex digits"),
     dvlite=_line,
+    sweep=matching(re.compile(rf"(?:{_SWEEP.pattern})?"), "the name of a sweep"),
 )
 _NOTE = table(
     Note,
     id=_uuid,
     run=_oid(RUN),
-    op=one_of("tag", "untag", "note", "commit", "source"),
+    op=one_of(*get_args(Operation)),
     value=text(65536),
     time=_time,
     user=_line,

@@ -25,6 +25,7 @@ FIELDS = (
     "user",
     "host",
     "of",
+    "sweep",
 )
 ALL = "all"
 MOST = 50  # columns of values, unless asked for
@@ -76,6 +77,7 @@ class RunSummary:
     sources: Mapping[str, str] = field(default_factory=dict)  # data that no run wrote, of the runs upstream too
     user: str = ""
     host: str = ""
+    sweep: str = ""
 
 
 def value_in(run: RunSummary, column: RunColumn) -> Any:

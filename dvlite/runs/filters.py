@@ -23,7 +23,10 @@ COLUMNS = {
     "when": "run.start",
     "commit": "run.code",
     "of": "run.origin",
-    **{name: f"run.{name}" for name in ("start", "status", "stage", "file", "seconds", "exit_code", "user", "host")},
+    **{
+        name: f"run.{name}"
+        for name in ("start", "status", "stage", "file", "seconds", "exit_code", "user", "host", "sweep")
+    },
 }  # what runs can be sorted by, beside values
 _HIGHEST = 9e999  # above every number; all texts sort after it
 
@@ -55,6 +58,8 @@ class Filters:
     since_ms: int | None = None
     until_ms: int | None = None
     commit: str | None = None
+    sweep: str | None = None
+    hidden: bool | None = None  # None: both those that `runs rm` hid and the others
     limit: int | None = None
 
 
@@ -121,7 +126,11 @@ def parts(
         conditions.append(SqlPart("run.id < ?", (number_at(filters.until_ms),)))
     if filters.commit is not None:
         conditions.append(_commit(filters.commit))
-    conditions += [_tag(tag) for tag in filters.tags]
+    if filters.sweep is not None:
+        conditions.append(SqlPart("run.sweep = ? AND run.sweep != ''", (filters.sweep,)))
+    if filters.hidden is not None:
+        conditions.append(_noted(("hide", "unhide"), "", negated=not filters.hidden))
+    conditions += [_noted(("tag", "untag"), tag.removeprefix("!"), negated=tag.startswith("!")) for tag in filters.tags]
     for condition in filters.conditions:
         matching = _matching(condition, keys(condition.space, condition.key))
         if count(matching, FEW + 1) <= FEW:
@@ -217,14 +226,15 @@ def _number(text: str) -> float | None:
     return None if value != value else value  # noqa: PLR0124  # nothing compares with NaN
 
 
-def _tag(tag: str) -> SqlPart:
-    name = tag.removeprefix("!")
+def _noted(operations: tuple[str, str], value: str, *, negated: bool) -> SqlPart:
+    """Returns the condition that a note of the first operation applies, and none of the second takes it back later; or that none does."""
     sql = (
-        "SELECT record.id FROM note JOIN record ON record.digest = note.run WHERE note.op = 'tag' AND note.value = ? AND NOT EXISTS"
-        " (SELECT 1 FROM note later WHERE later.run = note.run AND later.op = 'untag' AND later.value = note.value"
+        "SELECT record.id FROM note JOIN record ON record.digest = note.run WHERE note.op = ? AND note.value = ? AND NOT EXISTS"
+        " (SELECT 1 FROM note later WHERE later.run = note.run AND later.op = ? AND later.value = note.value"
         " AND (later.time, later.id) > (note.time, note.id))"
     )
-    return SqlPart(f"run.id {'NOT ' if tag.startswith('!') else ''}IN ({sql})", (stored_text(name),))
+    done, undone = operations
+    return SqlPart(f"run.id {'NOT ' if negated else ''}IN ({sql})", (done, stored_text(value), undone))
 
 
 def _commit(digits: str) -> SqlPart:

@@ -35,7 +35,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HEX = re.compile(r"[0-9a-f]{4,64}")
 _CONTENT = (  # what the index says of records, in an order that does not depend on how it was made
     (
-        "SELECT record.digest, uuid, key, stage, file, status, start, seconds, exit_code, code, dirty, origin, user, host"
+        "SELECT record.digest, uuid, key, stage, file, status, start, seconds, exit_code, code, dirty, origin, user, host, sweep"
         " FROM run JOIN record ON record.id = run.id ORDER BY record.digest"
     ),
     (
@@ -207,9 +207,9 @@ class RunIndex:
                 tags.setdefault(run, {}).setdefault(loaded_text(tag))
         return {_run_oid(run): list(names) for run, names in tags.items() if names}
 
-    def latest_tag_time(self, run: Oid) -> str:
-        """Returns the time of the tag or untag that applies last, by the clock of whoever gave it; empty without one."""
-        sql = "SELECT ifnull(max(time), '') FROM note WHERE run = ? AND op IN ('tag', 'untag')"
+    def latest_note_time(self, run: Oid) -> str:
+        """Returns the time of the note that applies last, by the clock of its author; empty without one."""
+        sql = "SELECT ifnull(max(time), '') FROM note WHERE run = ? AND op IN ('tag', 'untag', 'hide', 'unhide')"
         return str(self.select(sql, digest_of(run))[0][0])
 
     def notes(self, run: Oid) -> list[NoteRow]:

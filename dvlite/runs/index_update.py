@@ -208,7 +208,7 @@ class _Writer:
         return number
 
     def _add_run(self, number: int, run: Run) -> None:
-        self._later("INSERT INTO run VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)", (number, *schema.run_row(run)))
+        self._later("INSERT INTO run VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", (number, *schema.run_row(run)))
         for item in schema.contents(run):
             content = self._number("obj", (item.digest, item.directory), "digest, directory")
             path = self._number("path", (item.path,), "path")

@@ -68,7 +68,7 @@ def find_run(index: RunIndex, text: str, relative: Relative) -> Oid:
     """
     first, colon, stage = text.partition(":")
     if first == "last" and (not colon or stage):
-        rows = index.find(Filters(stage=find_stage(index, stage, relative) if stage else None, limit=1))
+        rows = index.find(Filters(stage=find_stage(index, stage, relative) if stage else None, hidden=False, limit=1))
         if not rows:
             raise UsageError("there is no run yet", hint="dvlite repro")
         return rows[0].oid

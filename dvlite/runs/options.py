@@ -31,6 +31,8 @@ class RunsOptions:
     since: str | None = None
     until: str | None = None
     commit: str | None = None
+    sweep: str | None = None
+    hidden: bool = False  # those that `runs rm` hid too
     limit: int | None = 20
     columns: Sequence[str] = ()
     sort: str | None = None
@@ -52,6 +54,8 @@ def parsed(repo: Repo, options: RunsOptions, now_ms: int) -> Filters:
         since_ms=None if options.since is None else parse_time_ms(options.since, now_ms),
         until_ms=None if options.until is None else parse_time_ms(options.until, now_ms, end=True),
         commit=None if options.commit is None else _commit(repo, options.commit),
+        sweep=options.sweep,
+        hidden=None if options.hidden else False,
         limit=None if options.limit is None else options.limit + 1,  # one more shows that there are more
     )
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from dvlite.formats.record import Note, Run
 from dvlite.oid import FILE, MANIFEST, RUN, Oid, format_oid
 
-VERSION = 3  # of the tables: an index of another version is rebuilt
+VERSION = 4  # of the tables: an index of another version is rebuilt
 INPUT, OUTPUT, HOLDER = 0, 1, 2  # a holder is a directory that contained an input when the run started
 LOOSE = 0  # the source of loose files
 PARAM, METRIC, ENV = "param", "metric", "env"
@@ -30,7 +30,7 @@ CREATE TABLE source(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, unread IN
 CREATE TABLE record(id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, project TEXT NOT NULL);
 CREATE TABLE place(record INT, source INT, frame INT, frame_bytes INT, start INT, length INT, PRIMARY KEY(record, source)) WITHOUT ROWID;
 CREATE TABLE run(id INTEGER PRIMARY KEY, uuid TEXT, key BLOB, stage TEXT, file TEXT, status TEXT, start TEXT, seconds REAL, exit_code INT,
-  code TEXT, dirty INT, origin BLOB, user TEXT, host TEXT);
+  code TEXT, dirty INT, origin BLOB, user TEXT, host TEXT, sweep TEXT);
 CREATE TABLE obj(id INTEGER PRIMARY KEY, digest BLOB NOT NULL, directory INT NOT NULL, UNIQUE(digest, directory));
 CREATE TABLE path(id INTEGER PRIMARY KEY, path NOT NULL UNIQUE);
 CREATE TABLE io(run INT, output INT, path INT, obj INT, size INT, files INT, PRIMARY KEY(run, output, path)) WITHOUT ROWID;
@@ -48,6 +48,7 @@ CREATE INDEX run_stage ON run(stage, id);
 CREATE INDEX run_stage_status ON run(stage, status, id);
 CREATE INDEX run_status ON run(status, id);
 CREATE INDEX run_code ON run(code, id);
+CREATE INDEX run_sweep ON run(sweep, id) WHERE sweep != '';
 CREATE INDEX obj_directory ON obj(id) WHERE directory;
 CREATE INDEX io_obj ON io(obj, output, run, path);
 CREATE INDEX kv_v ON kv(name, v, run);
@@ -74,6 +75,7 @@ class RunRow:
     origin: Oid | None
     user: str
     host: str
+    sweep: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +126,19 @@ def run_row(run: Run) -> tuple[Any, ...]:
         None if run.of is None else digest_of(run.of),
         stored_text(run.user),
         stored_text(run.host),
+        run.sweep,
     )
 
 
 RUN_COLUMNS = (
     "record.digest, run.uuid, run.stage, run.file, run.status, run.start, run.seconds, run.exit_code, run.code, run.dirty,"
-    " run.origin, run.user, run.host"
+    " run.origin, run.user, run.host, run.sweep"
 )
 
 
 def loaded_run(row: Sequence[Any]) -> RunRow:
     """Returns a row of RUN_COLUMNS as a run."""
-    digest, uuid, stage, file, status, start, seconds, exit_code, code, dirty, origin, user, host = row
+    digest, uuid, stage, file, status, start, seconds, exit_code, code, dirty, origin, user, host, sweep = row
     return RunRow(
         oid=format_oid(RUN, digest),
         id=uuid,
@@ -150,6 +153,7 @@ def loaded_run(row: Sequence[Any]) -> RunRow:
         origin=None if origin is None else format_oid(RUN, origin),
         user=loaded_text(user),
         host=loaded_text(host),
+        sweep=sweep,
     )
 
 

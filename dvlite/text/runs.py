@@ -6,7 +6,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from dvlite.commands.runs import RunsDiffResult, RunSide, RunsListResult, RunsNoteResult, RunsShowResult, RunsTagResult
+from dvlite.commands.runs import (
+    RunsBestResult,
+    RunsDiffResult,
+    RunSide,
+    RunsListResult,
+    RunsNoteResult,
+    RunsRmResult,
+    RunsShowResult,
+    RunsTagResult,
+)
 from dvlite.formats.record import Input, Output
 from dvlite.runs.compare import EDITS, RunValueChange
 from dvlite.show import (
@@ -25,7 +34,9 @@ from dvlite.text import run_table
 from dvlite.text.run_table import ago_text, when_text
 from dvlite.text.style import change_text, table
 
-RunsResult = RunsListResult | RunsShowResult | RunsDiffResult | RunsTagResult | RunsNoteResult
+RunsResult = (
+    RunsListResult | RunsShowResult | RunsDiffResult | RunsTagResult | RunsNoteResult | RunsBestResult | RunsRmResult
+)
 _LABEL = 13  # width of the words at the start of a line
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _EDITS = {"+": "green", "-": "red", "@": "cyan"}
@@ -46,6 +57,10 @@ def text(result: RunsResult, show: Show) -> Iterator[str]:
             yield from _log(result.log, show) if result.log is not None else _show(result, show)
     elif isinstance(result, RunsDiffResult):
         yield from _diff(result, show)
+    elif isinstance(result, RunsBestResult):
+        yield from _best(result, show)
+    elif isinstance(result, RunsRmResult):
+        yield from () if show.quiet else _removed(result, show)
     elif not show.quiet:
         yield from _said(result, show)
 
@@ -61,6 +76,7 @@ def _show(result: RunsShowResult, show: Show) -> Iterator[str]:
         head.append(f"by {printable('@'.join(part for part in (run.user.partition('@')[0], run.host) if part))}")
     yield "  ".join(head)
     yield from _facts("run", [result.run])
+    yield from _facts("sweep", [printable(run.sweep)] if run.sweep else [])
     yield from _facts("stage", [f"{printable(run.stage)} of {show.path(run.file)}", *_odd_folder(run.facts.wdir)])
     yield from _facts("command", [printable(line) for line in run.facts.cmd.splitlines()])
     yield from _facts("ended", _ended(result))
@@ -173,6 +189,34 @@ def _edits(diff: str, show: Show) -> Iterator[str]:
         colour = _EDITS.get(line[:1])
         is_file = line.startswith(("+++ ", "--- "))
         yield show.style(colour, shown) if colour and not is_file else shown
+
+
+# --- best ---
+
+
+def _best(result: RunsBestResult, show: Show) -> Iterator[str]:
+    run, name = result.run, printable(result.run.name)
+    if show.quiet:
+        yield name
+        return
+    params = {**run.upstream_params, **run.params}
+    words = [f"{_short(key)} {value_text(value)}" for key, value in params.items()]
+    yield "  ".join(
+        [show.bold(name), f"{_short(result.metric)} {value_text(result.value)}", ago_text(run.start, result.now)]
+    )
+    yield from _facts("params", [", ".join(words)] if words else [])
+    yield from show.next_step(f"dvlite runs show {word(run.name)}")
+
+
+def _removed(result: RunsRmResult, show: Show) -> Iterator[str]:
+    if not result.runs:
+        yield "These runs are in lists already." if result.undo else "No run to hide: lists leave these out already."
+        return
+    names = show.some([printable(run.name) for run in result.runs])
+    yield f"{'Shown' if result.undo else 'Hidden'}: {names}"
+    if not result.undo:
+        yield "To see all: dvlite runs --all; to show one again: dvlite runs rm --undo RUN"
+    yield from show.next_step("dvlite push")
 
 
 # --- diff ---

@@ -768,6 +768,44 @@ def test_a_note_is_kept_with_who_and_when(runs):
     assert "is empty" in runs.project.dvlite("runs", "note", "last", "  ", code=2).stderr
 
 
+def test_the_best_run_is_of_those_that_match_and_have_outputs(runs):
+    first, second = runs.put(1, sweep="grid"), runs.put(2)
+    runs.put(3, status="failed", metrics={"metrics.json:acc": 0.9})
+    runs.put(4, metrics={"metrics.json:acc": "nan", "other.json:acc": 1}, stage="rate")
+    project = runs.project
+    assert "--higher or --lower" in project.dvlite("runs", "best", "metrics.json:acc", code=2).stderr
+    best = project.json("runs", "best", "metrics.json:acc", "--higher")
+    assert (best["run"]["run"], best["value"], best["better"]) == (name(second), 0.02, "higher")
+    assert project.json("runs", "best", "metrics.json:acc", "--lower")["run"]["run"] == name(first)
+    assert project.dvlite(
+        "-q", "runs", "best", "metrics.json:acc", "--higher", "--sweep", "grid"
+    ).stdout.strip() == short(first)
+    assert "any of several" in project.dvlite("runs", "best", "acc", "--lower", code=2).stderr
+    assert "no metric" in project.dvlite("runs", "best", "acd", "--lower", code=2).stderr
+    project.write(
+        "dvlite.yaml",
+        "stages: {train: {cmd: x, metrics: [{path: metrics.json, better: {acc: lower}}]}}\n",
+    )
+    assert project.json("runs", "best", "metrics.json:acc")["run"]["run"] == name(first)
+    project.dvlite("runs", "rm", short(first))
+    assert project.json("runs", "best", "metrics.json:acc")["run"]["run"] == name(second)
+
+
+def test_hidden_runs_are_in_no_list_until_they_are_shown_again(runs):
+    one, failed = runs.put(1), runs.put(2, status="failed")
+    project = runs.project
+    assert [run["run"] for run in project.json("runs", "rm", "--failed")["runs"]] == [name(failed)]
+    assert project.json("runs", "rm", "--failed")["runs"] == []
+    assert runs.listed() == [name(one)]
+    assert runs.listed("--all") == [name(failed), name(one)]
+    assert project.json("runs", "show", "last")["run"] == name(one)
+    assert project.json("runs", "show", short(failed))["run"] == name(failed)
+    project.dvlite("runs", "rm", "--undo", short(failed))
+    assert runs.listed() == [name(failed), name(one)]
+    assert "which runs" in project.dvlite("runs", "rm", code=2).stderr
+    project.dvlite("runs", "rm", short(one), "--failed", code=2)
+
+
 def test_hostile_words_of_strangers_do_nothing_to_the_terminal(runs):
     runs.put(1, params={"p:\x1b[2Jlr": "\x1b]0;x\x07", "p:b": 1}, user="\x1b[31mme", cmd="a\x1b[2J")
     runs.put(2, params={"p:\x1b[2Jlr": "x"})

@@ -168,4 +168,5 @@ SCENARIOS = (
     Scenario("lineage", ("lineage", "model"), worlds.ran_once),
     Scenario("runs tag", ("runs", "tag", "last:train", "best"), worlds.ran_once),
     Scenario("runs note", ("runs", "note", "last:train", "of the first week"), worlds.ran_once),
+    Scenario("runs rm", ("runs", "rm", "last:train"), worlds.ran_once),
 )

@@ -101,6 +101,20 @@ def test_fields_that_say_nothing_are_left_out_and_come_back_as_their_defaults():
     assert record.parse(data, "x") == least
 
 
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [("", False), ("lr-grid", True), ("9.x_y", True), (".a", False), ("-a", False), ("a b", False), ("a" * 101, False)],
+)
+def test_the_name_of_a_sweep_is_one_that_a_file_may_have(name, is_one):
+    assert record.is_sweep(name) is is_one
+    if is_one:
+        named = dataclasses.replace(RUN, sweep=name)
+        assert record.parse(record.dump(named), "x") == named
+    elif name:
+        with pytest.raises(FormatError, match="the name of a sweep"):
+            record.parse(changed(sweep=name), "x")
+
+
 def test_unknown_fields_of_a_known_schema_are_passed_over():
     assert record.parse(changed(later="x", inputs=[{**vars_of(RUN.inputs[0]), "role": "observed"}]), "x") == (
         dataclasses.replace(RUN, inputs=RUN.inputs[:1])

@@ -34,7 +34,13 @@ RUNS = [
     run(1, params={"params.yaml:lr": 0.1, "p:net.depth": 3}, metrics={"m.json:acc": 0.5}),
     run(2, params={"params.yaml:lr": 0.01, "other.yaml:lr": 1}, metrics={"m.json:acc": 0.9}, status="failed"),
     run(3, params={"params.yaml:lr": "0.01", "p:model": "vit"}, metrics={"m.json:acc": "nan"}, status="tainted"),
-    run(4, params={"params.yaml:lr": 0.01, "p:flag": True}, metrics={"m.json:acc": 1}, file="sub/dvlite.yaml"),
+    run(
+        4,
+        params={"params.yaml:lr": 0.01, "p:flag": True},
+        metrics={"m.json:acc": 1},
+        file="sub/dvlite.yaml",
+        sweep="grid",
+    ),
 ]
 
 
@@ -72,6 +78,10 @@ RUNS = [
         ({"tags": ["good"]}, [3, 2]),
         ({"tags": ["!good"]}, [4, 1, 0]),
         ({"tags": ["good", "!old"]}, [3]),
+        ({"hidden": True}, [2]),
+        ({"hidden": False}, [4, 3, 1, 0]),
+        ({"sweep": "grid"}, [4]),
+        ({"sweep": ""}, []),
     ],
 )
 def test_runs_are_found_by_filters(index_of, monkeypatch, few, filters, found):
@@ -79,6 +89,7 @@ def test_runs_are_found_by_filters(index_of, monkeypatch, few, filters, found):
     notes = [note(RUNS[n], "tag", "good", minute=9) for n in (1, 2, 3)]
     notes += [note(RUNS[1], "untag", "good", minute=10), note(RUNS[2], "tag", "old", minute=11)]
     notes.append(note(RUNS[3], "commit", "eeee" * 10, minute=12))
+    notes += [note(RUNS[n], "hide", "", minute=13) for n in (0, 2)] + [note(RUNS[0], "unhide", "", minute=14)]
     with index_of(*RUNS, *notes) as index:
         assert numbers(index.find(Filters(**filters)), RUNS) == found
 
