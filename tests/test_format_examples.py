@@ -23,6 +23,7 @@ from dvlite.formats import (
     recipe,
     record,
     root,
+    series,
     snapshot,
     store_config,
     tombstone,
@@ -306,6 +307,14 @@ def test_a_file_of_parameters():
     changed = parameters.changed(data, "params.yaml", "lr", parameters.value_of("0.003"))
     assert changed == data.replace(b"0.01", b"0.003")
     assert f"`{changed.splitlines()[0].decode()}`" in page_of("parameters")
+
+
+def test_a_file_of_series():
+    found = series.parse(shown("series"), "m.jsonl").series
+    assert {name: (list(one.steps), list(one.values)) for name, one in found.items()} == {
+        "loss": ([1, 2, 3], [0.9, 0.7, 0.6]),
+        "val.acc": ([1, 3], [0.5, 0.75]),
+    }
 
 
 def test_a_run_record():

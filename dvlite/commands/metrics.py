@@ -169,7 +169,7 @@ def _looked_at(repo: Repo, sides: Sequence[Revision], paths: Sequence[str]) -> l
     for path in undeclared(repo, sides, paths, {path for read in reads for path in read.files}):
         for side, read in zip(sides, reads, strict=True):
             try:
-                data = side.read(path, parameters.LIMIT_BYTES)
+                data = side.read(path, parameters.metrics_limit_bytes(path))
                 if data is not None:
                     tree = parameters.load_metrics(data, path, side.shown(path))
                     read.files[path] = MetricsFile(path=path, stage="", values=flatten(tree))
@@ -213,7 +213,7 @@ def _metrics(repo: Repo, at: Revision, stage: Stage, out: StageOut) -> Iterator[
     for path in names:
         try:
             if not is_cached:
-                data = at.read(path, parameters.LIMIT_BYTES)
+                data = at.read(path, parameters.metrics_limit_bytes(path))
                 if data is None and path in locked:
                     verb = "checkout" if is_cached_version(open_cache(repo), locked[path]) else "pull"
                     yield path, ObjectMissing(f"{quote(path)} is not on disk", hint=f"dvlite {verb} {word(path)}")
@@ -234,7 +234,7 @@ def _locked(at: Revision, stage: Stage) -> dict[str, Locked]:
 def _from_cache(repo: Repo, at: Revision, path: str, locked: Locked) -> bytes:
     version = locked.pointer()
     try:
-        if version.kind == "file" and version.size_bytes <= parameters.LIMIT_BYTES:
+        if version.kind == "file" and version.size_bytes <= parameters.metrics_limit_bytes(path):
             return open_cache(repo).read_file(version.digest, version.size_bytes)
     except ObjectMissing as error:
         hint = f"dvlite fetch --rev {word(at.name)}"

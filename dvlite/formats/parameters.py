@@ -6,7 +6,9 @@ becomes text (dates, NaN), so that every value has one form in lockfiles and rec
 
 from __future__ import annotations
 
+import csv
 import enum
+import io
 import json
 import math
 import posixpath
@@ -16,12 +18,11 @@ from typing import Any, Final, Literal
 
 from dvlite.errors import FormatError, UsageError
 from dvlite.files import format_error
-from dvlite.formats import strict_yaml, yaml_edit
+from dvlite.formats import series, strict_yaml, yaml_edit
 from dvlite.formats.strict_yaml import MAX_DEPTH, Path, Tree
 from dvlite.show import closest, quote, some
 
 LIMIT_BYTES = strict_yaml.VALUES_LIMIT_BYTES
-TABLE_SUFFIXES = (".csv", ".tsv")
 PLAIN_SUFFIXES = ("", ".txt")  # of metrics: one number, or YAML
 _MAX_DIGITS = 4000  # Python converts no longer number
 _HALF_NUMBER = re.compile(rf"(?:^\s*|[:,\[-]\s+|[\[,])({strict_yaml.HALF_NUMBER})(?=\s*(?:[,\]}}]|$|\s#))")
@@ -98,14 +99,23 @@ def full_key(tree: Tree, key: str, name: str) -> str:
     raise UsageError(reason, hint=f"did you mean '{close}'?" if close else f"add it to {name} first")
 
 
+def metrics_limit_bytes(name: str) -> int:
+    """Returns how many bytes a file of metrics may have: training may write one for days."""
+    return series.LIMIT_BYTES if series.is_series(name) else LIMIT_BYTES
+
+
 def load_metrics(data: bytes, name: str, where: str | None = None) -> Tree:
-    """Reads a file of metrics: a file of values, one number, which is called as the file, or the last row of a table (`.csv`, `.tsv`).
+    """Reads a file of metrics: a file of values, one number, which is called as the file, the last row of a table (`.csv`, `.tsv`),
+    or the last value of each series (JSON lines, TensorBoard event files).
 
     A name that ends in `.txt`, or has no ending, is read as YAML if it is not a number.
     """
     suffix = posixpath.splitext(name)[1].lower()
-    if suffix in TABLE_SUFFIXES:
-        return _last_row(data, where or name, "\t" if suffix == ".tsv" else ",")
+    if suffix in series.TABLE_SUFFIXES:
+        return _last_row(data, where or name, series.TABLE_SUFFIXES[suffix])
+    if series.is_series(name):
+        found = series.parse(data, name, where).series
+        return {key: _finite(json.dumps(one.values[-1])) for key, one in found.items()}
     alone = strict_yaml.scalar(data.decode("utf-8", "replace").strip(), foreign=True) if len(data) < _MAX_DIGITS else ""
     if isinstance(alone, int | float) and not isinstance(alone, bool):
         return {posixpath.splitext(posixpath.basename(name))[0]: alone}
@@ -193,24 +203,23 @@ def _check_depth(tree: Tree, name: str, depth: int) -> None:
 
 def _last_row(data: bytes, name: str, delimiter: str) -> Tree:
     """Returns the last row of a table by the names in its first."""
-    import csv  # a millisecond that only a table pays
-
-    if len(data) > LIMIT_BYTES:
-        raise _wrong(name, None, f"it has {len(data)} bytes, more than {LIMIT_BYTES}")
+    if len(data) > series.LIMIT_BYTES:
+        raise _wrong(name, None, f"it has {len(data)} bytes, more than {series.LIMIT_BYTES}")
+    first: list[str] | None = None
+    last: list[str] | None = None
+    rows = csv.reader(io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline=""), delimiter=delimiter, strict=True)
     try:
-        lines = data.decode("utf-8-sig").splitlines()
-        rows = [row for row in csv.reader(lines, delimiter=delimiter, strict=True) if row]
-    except UnicodeDecodeError as error:
-        raise _wrong(name, data[: error.start].count(b"\n") + 1, "it is not UTF-8 text") from None
+        for row in filter(None, rows):
+            first, last = (row, None) if first is None else (first, row)
+    except UnicodeDecodeError:
+        raise _wrong(name, None, "it is not UTF-8 text") from None
     except csv.Error as error:
         raise _wrong(name, None, f"it is not a table: {error}") from None
-    if not rows:
-        return {}
-    heads = [head.strip() for head in rows[0]]
-    if len(set(heads)) != len(heads) or len(rows[-1]) != len(heads) or not all(heads):
-        raise _wrong(name, len(lines), "its last row does not have one value for each name in its first")
-    cells = {head: strict_yaml.scalar(cell.strip(), foreign=True) for head, cell in zip(heads, rows[-1], strict=True)}
-    return dict(cells) if len(rows) > 1 else {}
+    heads = [head.strip() for head in first or ()]
+    lengths = {len(heads), len(heads if last is None else last)}
+    if len(set(heads)) != len(heads) or len(lengths) > 1 or not all(heads):
+        raise _wrong(name, rows.line_num, "its last row does not have one value for each name in its first")
+    return {head: strict_yaml.scalar(cell.strip(), foreign=True) for head, cell in zip(heads, last or (), strict=False)}
 
 
 # --- JSON

@@ -16,7 +16,8 @@ from dvlite.errors import FormatError
 from dvlite.files import format_error
 from dvlite.formats import comparator, strict_yaml
 from dvlite.formats.comparator import Comparator
-from dvlite.formats.parameters import PLAIN_SUFFIXES, TABLE_SUFFIXES
+from dvlite.formats.parameters import PLAIN_SUFFIXES
+from dvlite.formats.series import SERIES_SUFFIXES, is_series
 from dvlite.formats.strict_yaml import Path, Tree
 from dvlite.paths import MAX_PATH_BYTES, is_reserved
 from dvlite.show import closest, quote
@@ -224,8 +225,8 @@ class _PipelineReader:
         path = self._pattern(entry["path"], at)
         if path == "." or path.endswith("/..") or path == "..":
             raise self._wrong(at, f"{quote(path)} cannot be {kind}", "name a file or folder that the stage makes")
-        if metric:
-            self._check_suffix(path, at, (*VALUE_SUFFIXES, *TABLE_SUFFIXES, *PLAIN_SUFFIXES))
+        if metric and not is_series(path):
+            self._check_suffix(path, at, (*VALUE_SUFFIXES, *PLAIN_SUFFIXES))
         flags = {key: self._flag(entry, at, key, default=key != "persist") for key in ("cache", "persist", "push")}
         compare = comparator.read(entry.get("compare"), (*at, "compare"), self._line, self._wrong)
         better = self._better(entry.get("better"), (*at, "better"))
@@ -308,8 +309,10 @@ class _PipelineReader:
 
     def _check_suffix(self, path: str, at: Path, known: tuple[str, ...] = VALUE_SUFFIXES) -> None:
         if posixpath.splitext(path)[1].lower() not in known:
-            kinds = "YAML, JSON or TOML" if known == VALUE_SUFFIXES else "YAML, JSON, TOML, CSV or text"
-            raise self._wrong(at, f"{quote(path)} is not {kinds}", f"it must end in {', '.join(filter(None, known))}")
+            also = () if known == VALUE_SUFFIXES else SERIES_SUFFIXES
+            kinds = "YAML, JSON or TOML" if not also else "YAML, JSON, TOML, CSV, JSON lines or text"
+            ends = ", ".join(filter(None, (*known, *also)))
+            raise self._wrong(at, f"{quote(path)} is not {kinds}", f"it must end in {ends}")
 
     def _check_variable(self, name: str, at: Path) -> None:
         if _VARIABLE.fullmatch(name) is None:

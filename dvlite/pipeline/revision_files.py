@@ -51,7 +51,7 @@ def undeclared(repo: Repo, sides: Iterable[Revision], paths: Sequence[str], know
 
 def _is_file(at: Revision, path: str) -> bool:
     try:
-        return at.read(path, parameters.LIMIT_BYTES) is not None
+        return at.read(path, parameters.metrics_limit_bytes(path)) is not None
     except DvliteError:
         return True  # what is wrong with it is said when it is read
 

@@ -197,7 +197,7 @@ def metrics_of(repo: Repo, stage: Stage, paths: Iterable[str]) -> tuple[dict[str
     problems = []
     for path in paths:
         try:
-            data = repo.work_tree.read(path)
+            data = repo.work_tree.read(path, parameters.metrics_limit_bytes(path))
             if data is None:
                 problems.append(f"cannot read {path}: there is no such file")
                 continue

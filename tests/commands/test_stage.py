@@ -126,7 +126,7 @@ def test_replacing_a_stage_keeps_the_comments_beside_what_stays(project):
         (["x", "-o", "."], "cannot be an output"),
         (["x", "-o", ".git/hooks/x"], "could be taken for '.git'"),
         (["x", "-o", "dvlite.lock"], "cannot be an output"),
-        (["x", "-m", "m.png"], "'m.png' is not YAML, JSON, TOML, CSV or text"),
+        (["x", "-m", "m.png"], "'m.png' is not YAML, JSON, TOML, CSV, JSON lines or text"),
         (["x", "-e", "A"], "'A' is not NAME=VALUE"),
         (["x", "-e", "A-B=1"], "'A-B' cannot be the name of a variable"),
         (["x", "-c", "a b"], "'a b' cannot be the name of a package"),

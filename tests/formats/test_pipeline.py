@@ -12,6 +12,7 @@ from dvlite.errors import FormatError
 from dvlite.formats import comparator, parameters, pipeline
 from dvlite.formats.comparator import Comparator
 from dvlite.formats.pipeline import Capture, Dep, Out, Param, StageSpec, parse
+from dvlite.formats.series import SERIES_SUFFIXES
 from dvlite.workspace.sparse import selector
 from tests.counting import grows_linearly
 
@@ -156,7 +157,7 @@ WRONG = [
     ("stages:\n  a:\n    cmd: x\n    outs:\n      - path: b\n        cached: false", 6, "'cached' is not known in an output; did you mean 'cache'?"),
     ("stages:\n  a:\n    cmd: x\n    outs: [{path: b, better: {x: higher}}]", 4, "'better' is not known in an output"),
     ("stages:\n  a:\n    cmd: x\n    outs: [{path: b, cache: NO}]", 4, "'cache' must be true or false, not 'NO'"),
-    ("stages:\n  a:\n    cmd: x\n    metrics: [m.png]", 4, "'m.png' is not YAML, JSON, TOML, CSV or text"),
+    ("stages:\n  a:\n    cmd: x\n    metrics: [m.png]", 4, "'m.png' is not YAML, JSON, TOML, CSV, JSON lines or text"),
     ("stages:\n  a:\n    cmd: x\n    metrics:\n      - path: m.json\n        better: {x: more}", 6, "the better 'x' is 'higher' or 'lower', not 'more'"),
     ("stages:\n  a:\n    cmd: x\n    outs:\n      - path: b\n        compare: jsn", 6, "'jsn' is not a way to compare; known: json, csv, npy, text"),
     ("stages:\n  a:\n    cmd: x\n    outs:\n      - path: b\n        compare: command", 6, "'command' is not a way to compare"),
@@ -279,8 +280,9 @@ def test_the_patterns_of_the_schema_are_those_of_the_parser():
         assert re.search(parts["values_file"]["pattern"], f"a{suffix}")
         assert re.search(parts["values_file"]["pattern"], f"a{suffix.upper()}")
     assert not re.search(parts["values_file"]["pattern"], "a.csv")
-    for suffix in (*pipeline.VALUE_SUFFIXES, *parameters.TABLE_SUFFIXES):
-        assert re.search(parts["metrics_file"]["pattern"], f"a{suffix}")
+    for suffix in (*pipeline.VALUE_SUFFIXES, *parameters.PLAIN_SUFFIXES, *SERIES_SUFFIXES, ".out.tfevents.1.host"):
+        assert re.search(parts["metrics_file"]["pattern"], f"in/a{suffix}")
+    assert not re.search(parts["metrics_file"]["pattern"], "a.png")
 
 
 def allows(schema, value):

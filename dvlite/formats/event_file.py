@@ -1,0 +1,161 @@
+"""TensorBoard event files: records of protocol buffers, of which the scalars are read (docs/reference/formats/series.md).
+
+Source: tensorflow/core/lib/io/record_writer.h, tensorflow/core/util/event.proto, framework/summary.proto, tensor.proto.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from dvlite.errors import FormatError
+
+_HEADER = struct.Struct("<QI")  # length, its masked CRC-32C; after the bytes comes their CRC
+_FOOTER_BYTES = 4
+_DOUBLE, _FLOAT = struct.Struct("<d"), struct.Struct("<f")
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
+_CODES = {1: "f", 2: "d", 3: "i", 9: "q"}  # of tensors: data type -> how its content is packed
+_LISTS = {5: _FLOAT, 6: _DOUBLE}  # of tensors: field of values -> how each is packed
+
+
+class Scalar(NamedTuple):
+    """One value of a tag; `time` is in seconds since 1970."""
+
+    tag: str
+    step: int
+    value: float
+    time: float
+
+
+def is_event_file(name: str) -> bool:
+    """Returns whether a file is one of TensorBoard's, by its name, as TensorBoard decides it."""
+    return "tfevents" in posixpath.basename(name)
+
+
+def scalars(data: bytes) -> Iterator[Scalar]:
+    """Yields the scalars of all whole records, as old and new writers store them; a last one that is cut off is left out.
+
+    Raises FormatError where a record before the end is none. The CRCs, which take most of the time, are not checked but for that of lengths.
+    """
+    at = 0
+    while at + _HEADER.size <= len(data):
+        length, crc = _HEADER.unpack_from(data, at)
+        if crc != _masked_crc(data[at : at + 8]):
+            raise FormatError(f"it is damaged, or no event file, from byte {at} on")
+        start, at = at + _HEADER.size, at + _HEADER.size + length + _FOOTER_BYTES
+        if at > len(data):
+            return
+        try:
+            yield from _of_event(data, start, start + length)
+        except (IndexError, struct.error, UnicodeDecodeError, ValueError):
+            raise FormatError(f"the record at byte {start} is damaged") from None
+
+
+def _of_event(data: bytes, start: int, stop: int) -> Iterator[Scalar]:
+    time, step, summaries = 0.0, 0, []
+    for field, value in _fields(data, start, stop):
+        if field == 1 and isinstance(value, float):
+            time = value
+        elif field == 2 and isinstance(value, int):
+            step = value - (1 << 64) if value >> 63 else value
+        elif field == 5 and isinstance(value, slice):
+            summaries.append(value)
+    for summary in summaries:
+        for field, part in _fields(data, summary.start, summary.stop):
+            if field == 1 and isinstance(part, slice):
+                tag, number = _tag_and_number(data, part)
+                if number is not None:
+                    yield Scalar(tag, step, number, time)
+
+
+def _tag_and_number(data: bytes, place: slice) -> tuple[str, float | None]:
+    tag, number = "", None
+    for field, value in _fields(data, place.start, place.stop):
+        if field == 1 and isinstance(value, slice):
+            tag = data[value].decode()
+        elif field == 2 and isinstance(value, float):
+            number = value
+        elif field == 8 and isinstance(value, slice):
+            number = _of_tensor(data, value)
+    return tag, number
+
+
+def _of_tensor(data: bytes, place: slice) -> float | None:
+    """Returns the number in a tensor that holds just one, None for any other."""
+    code, content, numbers = "", b"", []
+    for field, value in _fields(data, place.start, place.stop):
+        if field == 1 and isinstance(value, int):
+            code = _CODES.get(value, "")
+        elif field == 4 and isinstance(value, slice):
+            content = data[value]
+        elif field in _LISTS:
+            one = _LISTS[field]
+            packed = data[value] if isinstance(value, slice) else b""
+            if isinstance(value, float):
+                numbers.append(value)
+            elif len(packed) == one.size:
+                numbers.append(one.unpack(packed)[0])
+    if code and len(content) == struct.calcsize(f"<{code}"):
+        return float(struct.unpack(f"<{code}", content)[0])
+    return float(numbers[0]) if code and len(numbers) == 1 else None
+
+
+def _fields(data: bytes, start: int, stop: int) -> Iterator[tuple[int, int | float | slice]]:
+    """Yields the fields of a message: a whole number, a float, or where the bytes of a longer value are. Raises ValueError if it is none."""
+    at = start
+    while at < stop:
+        key, at = _varint(data, at)
+        field, wire = key >> 3, key & 7
+        value: int | float | slice
+        if wire == _VARINT:
+            value, at = _varint(data, at)
+        elif wire == _FIXED64:
+            value, at = _DOUBLE.unpack_from(data, at)[0], at + 8
+        elif wire == _FIXED32:
+            value, at = _FLOAT.unpack_from(data, at)[0], at + 4
+        elif wire == _BYTES:
+            length, at = _varint(data, at)
+            value, at = slice(at, at + length), at + length
+        else:
+            raise ValueError(wire)
+        if at > stop:
+            raise ValueError(at)
+        yield field, value
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """Returns a number and where it ends; of at most 64 bits."""
+    number = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number & 0xFFFF_FFFF_FFFF_FFFF, at
+        shift += 7
+        if shift > 63:
+            raise ValueError(at)
+
+
+def _table() -> list[int]:
+    rows = []
+    for byte in range(256):
+        row = byte
+        for _ in range(8):
+            row = row >> 1 ^ (0x82F63B78 if row & 1 else 0)
+        rows.append(row)
+    return rows
+
+
+_CRC_TABLE = _table()
+
+
+def _masked_crc(data: bytes) -> int:
+    """Returns the CRC-32C as these files store it: rotated, with a constant added."""
+    crc = 0xFFFF_FFFF
+    for byte in data:
+        crc = _CRC_TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
+    crc ^= 0xFFFF_FFFF
+    return ((crc >> 15 | crc << 17) + 0xA282_EAD8) & 0xFFFF_FFFF
