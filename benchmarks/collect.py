@@ -70,9 +70,7 @@ class Bench:
 
     def do(self, *argv: str | Path, cwd: Path | None = None) -> None:
         """Runs what is not measured."""
-        done = subprocess.run(argv, cwd=cwd or self.repo, env=self.env, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise process.StepFailed(f"`{argv[0]}` left with {done.returncode}: {done.stderr[-2000:]}")
+        process.do(argv, cwd=cwd or self.repo, env=self.env)
 
     def text(self, *argv: str) -> str:
         done = subprocess.run(argv, cwd=self.repo, env=self.env, check=True, capture_output=True, text=True)

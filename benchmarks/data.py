@@ -25,12 +25,10 @@ class Sizes:
     large_bytes: int
     csv_rows: int
     csv_versions: int
-    million_files: int
-    million_folders: int
 
 
-FULL = Sizes(20_000, 100, 1024 * MIB, 400_000, 6, 1_000_000, 1_000)
-QUICK = Sizes(2_000, 10, 64 * MIB, 40_000, 3, 20_000, 20)
+FULL = Sizes(20_000, 100, 1024 * MIB, 400_000, 6)
+QUICK = Sizes(2_000, 10, 64 * MIB, 40_000, 3)
 
 
 def write_tree(
@@ -107,6 +105,21 @@ def chain_of_stages(count: int) -> str:
         lines += [f"  s{i}:", f"    cmd: echo {i} > out{i}.txt"]
         lines += ["    deps:", f"      - out{i - 1}.txt"] if i else []
         lines += ["    outs:", f"      - out{i}.txt"]
+    return "\n".join(lines) + "\n"
+
+
+def alike_stages(count: int) -> str:
+    """Returns a pipeline file whose stages cost nothing and all need the file `in`."""
+    lines = ["stages:"]
+    for i in range(count):
+        lines += [
+            f"  s{i}:",
+            f"    cmd: echo {i} > out{i}.txt",
+            "    deps:",
+            "      - in",
+            "    outs:",
+            f"      - out{i}.txt",
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks import data, table
 from benchmarks.meter import Meter
-from benchmarks.peers import TOOLS, Dvlite, Site
+from benchmarks.peers import TOOLS, Site
 from benchmarks.process import Sample, StepFailed, run
 
 CHAIN, WIDE = 80, 8  # stages
@@ -171,14 +171,15 @@ def csv(ground: Ground, found: Found, turn: int) -> None:
 
 
 def start(ground: Ground, found: Found, turn: int) -> None:
-    """Starting up: what the interpreter alone takes is taken off."""
+    """Starting up, as a multiple of what an interpreter takes that imports the command-line library."""
+    python = Path(sys.executable)
     source = ground.folder / "data" / "one"
     for tool in ground.tools(turn):
         if not hasattr(tool, "help"):
             continue
         site = ground.site(tool, "start", turn, source)
         program = ground.programs[tool.name]
-        commands: dict[str, list[str | Path]] = {"bare": [_interpreter(program), "-c", "pass"]}
+        commands: dict[str, list[str | Path]] = {"click": [python, "-c", "import click"]}
         commands |= {"start-help": [program, "--help"], "start-status": [program, "status"]}
         try:
             tool.start(site)
@@ -186,19 +187,14 @@ def start(ground: Ground, found: Found, turn: int) -> None:
             taken: dict[str, list[float]] = {name: [] for name in commands}
             for _ in range(STARTS):
                 for name, command in commands.items():
-                    taken[name].append(run(command, cwd=site.repo, env=ground.env).seconds)
+                    taken[name].append(run(command, cwd=site.repo, env=ground.env).cpu_seconds)
         except StepFailed as error:
             _failed(found, "start", tool.name, error)
             continue
-        bare = median(taken.pop("bare"))
+        yardstick = median(taken.pop("click"))
         for key, seconds in taken.items():
             if ground.wants(key):
-                found.note(key, tool.name, median(seconds) - bare)
-
-
-def _interpreter(program: Path) -> Path:
-    """Returns the Python that a program's script runs in."""
-    return Path(program.read_bytes().split(b"\n", 1)[0].removeprefix(b"#!").strip().decode())
+                found.note(key, tool.name, median(seconds) / yardstick)
 
 
 def pipeline(ground: Ground, found: Found, turn: int) -> None:
@@ -219,27 +215,6 @@ def pipeline(ground: Ground, found: Found, turn: int) -> None:
                 found.note(key, tool.name, site.measure(ground.programs[tool.name], *words).seconds)
                 if key.endswith("chain"):
                     found.note("pipeline-again", tool.name, site.measure(ground.programs[tool.name], *words).seconds)
-
-
-def million(ground: Ground, found: Found, turn: int) -> None:
-    """A million files, dvlite only, once."""
-    if turn:
-        return
-    tool = Dvlite()
-    site = ground.site(tool, "million", turn, ground.folder / "data" / "million")
-    peak = 0
-    try:
-        tool.start(site)
-        for key, step in (("million-add", tool.add), ("million-status", tool.status)):
-            taken = step(site)
-            peak = max(peak, taken.peak_bytes)
-            if ground.wants(key):
-                found.note(key, tool.name, taken.seconds)
-    except StepFailed as error:
-        _failed(found, "million", tool.name, error)
-        return
-    if ground.wants("million-memory"):
-        found.note("million-memory", tool.name, peak)
 
 
 def climb(ground: Ground, found: Found, turn: int, group: str, source: Path, steps: Sequence[tuple[str, Step]]) -> None:
@@ -285,5 +260,4 @@ GROUPS: Mapping[str, Callable[[Ground, Found, int], None]] = {
     "csv": csv,
     "start": start,
     "pipeline": pipeline,
-    "million": million,
 }

@@ -6,12 +6,13 @@ exponent of growth from the smallest size to the largest: 1 is linear in the siz
 - files: files of 1 KB in one tracked directory, 100 to a folder
 - paths: tracked files in one folder, each with a pointer of its own
 - stages: stages of a pipeline that copy a file each
+
+`python benchmarks/suite.py --only growth-files` keeps what it measures, for docs/explanation/performance.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import shutil
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks import data
+from benchmarks import data, draw, process
 from benchmarks.collect import MIB, Bench
 from benchmarks.meter import metered
 from benchmarks.process import Sample
@@ -34,7 +35,7 @@ class Scene(Bench):
 
     def measure(self, title: str, *argv: str | Path, cwd: Path | None = None) -> Measured:
         self.meter.reset()
-        sample = self.run(*argv, cwd=cwd)
+        sample = process.run(argv, cwd=cwd or self.repo, env=self.env, watched=True)
         return title, sample, self.meter.requests
 
     def clone(self, name: str) -> Path:
@@ -84,17 +85,35 @@ def measure_files(scene: Scene, size: int) -> Iterator[Measured]:
     scene.do("dvlite", "push", "-q", "--all-commits")
     bob = scene.clone("bob")
     yield scene.measure("verify, fresh clone", "dvlite", "verify", cwd=bob)
-    one = str(paths[size // 2].relative_to(scene.repo))
+    one = paths[size // 2].relative_to(scene.repo)
     yield scene.measure("get one file", "dvlite", "get", scene.repo, one, "-o", scene.repo.parent / "one")
     yield scene.measure("pull one file", "dvlite", "pull", one, cwd=bob)
+    yield from measure_part(scene, one)
     yield scene.measure("pull, cold", "dvlite", "pull", cwd=bob)
     paths[1].write_bytes(b"edited last")
     scene.do("dvlite", "add", "-u")
     scene.do("git", "commit", "-qam", "Last")
     scene.do("dvlite", "push", "-q")
     yield scene.measure("git pull, one edit", "git", "pull", "-q", cwd=bob)
+    yield scene.measure("pull, one edit", "dvlite", "pull", "-q", cwd=bob)
+    shutil.rmtree(bob / "data")
+    yield scene.measure("checkout, warm cache", "dvlite", "checkout", cwd=bob)
+    yield scene.measure("fsck", "dvlite", "fsck")
     yield scene.measure("gc, plan", "dvlite", "gc")
     yield scene.measure("gc --remote, plan", "dvlite", "gc", "--remote")
+
+
+def measure_part(scene: Scene, one: Path) -> Iterator[Measured]:
+    """Measures work on one folder of 100 files, in a clone that has nothing else of the directory."""
+    carol = scene.clone("carol")
+    yield scene.measure("100 files: pull", "dvlite", "pull", one.parent, cwd=carol)
+    yield scene.measure("100 files: status", "dvlite", "status", cwd=carol)
+    yield scene.measure("100 files: pull, nothing new", "dvlite", "pull", cwd=carol)
+    yield scene.measure("100 files: checkout, nothing to do", "dvlite", "checkout", cwd=carol)
+    (carol / one).write_bytes(b"edited by carol")
+    yield scene.measure("100 files: add -u, one edit", "dvlite", "add", "-u", cwd=carol)
+    yield scene.measure("100 files: git commit, one edit", "git", "commit", "-qam", "Edit", cwd=carol)
+    yield scene.measure("100 files: git checkout, one edit", "git", "checkout", "-q", "HEAD~1", cwd=carol)
 
 
 def measure_paths(scene: Scene, size: int) -> Iterator[Measured]:
@@ -144,7 +163,12 @@ GROUPS: dict[str, Callable[[Scene, int], Iterator[Measured]]] = {
     "paths": measure_paths,
     "stages": measure_stages,
 }
-SIZES = {"files": (1_000, 10_000, 100_000), "paths": (100, 1_000, 4_000), "stages": (10, 100, 1_000)}
+WHAT = {
+    "files": "files of 1 KB in one tracked directory",
+    "paths": "tracked files in one folder, each with a pointer",
+    "stages": "stages",
+}
+SIZES = {"files": (1_000, 10_000, 100_000, 1_000_000), "paths": (100, 1_000, 4_000), "stages": (10, 100, 1_000)}
 
 
 def read_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -200,14 +224,9 @@ def show(group: str, sizes: Sequence[int], results: Sequence[Sequence[Measured]]
             f"{sample.cpu_seconds:.2f} s, {sample.peak_bytes / MIB:.0f} MiB" + (f", {requests} req" if requests else "")
             for _, sample, requests in rows
         ]
-        print(f"| {rows[0][0]} | {' | '.join(cells)} | {exponent(sizes, [row[1].cpu_seconds for row in rows]):.2f} |")
-
-
-def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
-    """Returns the exponent of growth between the two largest sizes: below, the start of the program hides it."""
-    if len(sizes) < 2:
-        return math.nan
-    return math.log(seconds[-1] / seconds[-2]) / math.log(sizes[-1] / sizes[-2])
+        print(
+            f"| {rows[0][0]} | {' | '.join(cells)} | {draw.exponent(sizes, [row[1].cpu_seconds for row in rows]):.2f} |"
+        )
 
 
 if __name__ == "__main__":

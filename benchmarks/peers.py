@@ -7,10 +7,11 @@ A tool has a method for each step that it can do; a step it has no method for st
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -29,7 +30,9 @@ class Site:
     endpoint_url: str
     env: Mapping[str, str]
     programs: Mapping[str, Path]
-    samples: list[Sample] = field(default_factory=list)
+    each: bool = False  # every file is tracked for itself, not their folder
+    watched: bool = False
+    most_seconds: float = 1e9
 
     @property
     def repo(self) -> Path:
@@ -43,21 +46,42 @@ class Site:
     def target(self) -> str:
         return self.source.name
 
+    @property
+    def targets(self) -> list[str]:
+        """The paths to track."""
+        if not self.each:
+            return [self.target]
+        return sorted(str(path.relative_to(self.repo)) for path in (self.repo / self.target).rglob("*.bin"))
+
     def run(self, *argv: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
         """Runs what is not measured."""
-        process.run(argv, cwd=cwd or self.repo, env={**self.env, **(env or {})})
+        process.do(argv, cwd=cwd or self.repo, env={**self.env, **(env or {})})
 
     def measure(self, *argv: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Sample:
         """Runs what is measured."""
-        return process.run(argv, cwd=cwd or self.repo, env={**self.env, **(env or {})})
+        return process.run(
+            argv,
+            cwd=cwd or self.repo,
+            env={**self.env, **(env or {})},
+            watched=self.watched,
+            most_seconds=self.most_seconds,
+        )
+
+    def measure_there(self, *argv: str | Path) -> Sample:
+        """Runs what is measured, in the clone."""
+        return self.measure(*argv, cwd=self.clone)
 
     def put(self, source: Path) -> None:
         """Copies a version of the data into the work tree."""
-        subprocess.run(["cp", "-r", "--", source, self.repo / self.target], check=True)
+        subprocess.run(["cp", "-rT", "--", source, self.repo / self.target], check=True)
 
     def set_aside(self) -> None:
         """Takes the data out of the work tree; removing many files would slow whoever creates some next."""
-        os.rename(self.repo / self.target, self.folder / "aside")
+        if self.each:  # the pointers stay
+            for name in self.targets:
+                os.remove(self.repo / name)
+        else:
+            os.rename(self.repo / self.target, self.folder / "aside")
 
     def start_git(self) -> None:
         self.repo.mkdir(parents=True)
@@ -68,11 +92,13 @@ class Site:
         self.run("git", "commit", "--quiet", "--allow-empty", "-m", "Change")
 
     def clone_git(self) -> None:
+        """Clones the repository, in place of an earlier clone."""
+        shutil.rmtree(self.clone, ignore_errors=True)
         self.run("git", "clone", "--quiet", self.repo, self.clone)
 
 
 class Tool(Protocol):
-    """What every tool can do: be got ready with the data in place, and measure some of `add`, `status`, `push`, ... (see rows.py)."""
+    """What every tool can do: be got ready with the data in place, and measure some of `add`, `status`, `push`, ... (see groups.py)."""
 
     @property
     def name(self) -> str: ...
@@ -96,7 +122,7 @@ class Dvlite:
         site.put(site.source)
 
     def add(self, site: Site) -> Sample:
-        taken = site.measure(site.programs[self.name], "add", site.target)
+        taken = site.measure(site.programs[self.name], "add", *site.targets)
         site.commit()
         return taken
 
@@ -125,6 +151,15 @@ class Dvlite:
         site.run("git", "pull", "--quiet", cwd=site.clone)
         return site.measure(site.programs[self.name], "pull", cwd=site.clone)
 
+    def join(self, site: Site, first: Site) -> None:
+        """Is a colleague, with a clone and a branch."""
+        process.do(["git", "clone", "--quiet", first.repo, site.repo], cwd=site.folder, env=site.env)
+        site.run("git", "checkout", "--quiet", "-b", site.folder.name)
+        site.run(site.programs[self.name], "pull")
+
+    def repro(self, site: Site) -> Sample:
+        return site.measure(site.programs[self.name], "repro")
+
     def help(self, site: Site) -> Sample:
         return site.measure(site.programs[self.name], "--help")
 
@@ -146,7 +181,7 @@ class Dvc:
         site.put(site.source)
 
     def add(self, site: Site) -> Sample:
-        taken = site.measure(site.programs[self.name], "add", site.target)
+        taken = site.measure(site.programs[self.name], "add", *site.targets)
         site.commit()
         return taken
 
@@ -174,6 +209,15 @@ class Dvc:
     def pull_again(self, site: Site) -> Sample:
         site.run("git", "pull", "--quiet", cwd=site.clone)
         return site.measure(site.programs[self.name], "pull", cwd=site.clone)
+
+    def join(self, site: Site, first: Site) -> None:
+        """Is a colleague, with a clone and a branch."""
+        process.do(["git", "clone", "--quiet", first.repo, site.repo], cwd=site.folder, env=site.env)
+        site.run("git", "checkout", "--quiet", "-b", site.folder.name)
+        site.run(site.programs[self.name], "pull")
+
+    def repro(self, site: Site) -> Sample:
+        return site.measure(site.programs[self.name], "repro")
 
     def help(self, site: Site) -> Sample:
         return site.measure(site.programs[self.name], "--help")
@@ -212,9 +256,13 @@ class Restic:
     name: str = table.RESTIC
 
     def start(self, site: Site) -> None:
+        self.join(site, site)
+        site.run(site.programs[self.name], "init", env=self._env(site, "cache"))
+
+    def join(self, site: Site, first: Site) -> None:
+        """Is another person with the same data and the same repository."""
         site.repo.mkdir(parents=True)
         site.put(site.source)
-        site.run(site.programs[self.name], "init", env=self._env(site, "cache"))
 
     def push(self, site: Site) -> Sample:
         return site.measure(site.programs[self.name], "backup", site.target, env=self._env(site, "cache"))
@@ -310,7 +358,8 @@ def find_programs(dvlite: Path, peers: Path | None) -> dict[str, Path]:
 
 
 def version(tool: str, program: Path, env: Mapping[str, str]) -> str:
-    """Returns the first line of what a program says its version is."""
+    """Returns the version that a program prints."""
     flag = "version" if tool in (table.S5CMD, table.RESTIC) else "--version"
     said = subprocess.run([program, flag], env=dict(env), capture_output=True, text=True, check=False).stdout
-    return said.strip().split("\n")[0]
+    number = re.search(r"\d+(\.\d+)+", said)
+    return number[0] if number else ""

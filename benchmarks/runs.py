@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -39,7 +40,12 @@ def oid(*words: object) -> Oid:
     return Oid("blake3:" + hashlib.sha256(repr(words).encode()).hexdigest())
 
 
-def run_record(number: int) -> Run:
+def project_of(repo: Path) -> str:
+    """Returns the id of a repository's project."""
+    return re.search(r"^project: (\w+)", (repo / ".dvlite" / "config.yaml").read_text(), re.MULTILINE)[1]
+
+
+def run_record(number: int, project: str = PROJECT_ID) -> Run:
     """Returns one run: experiments of three stages, each on one of 50 versions of the data, with parameters drawn at random."""
     experiment, stage = divmod(number, 3)
     draw = random.Random(number)
@@ -86,15 +92,15 @@ def run_record(number: int) -> Run:
         seconds=42.0,
         user="you@example.com",
         host="gpu-3",
-        project=PROJECT_ID,
+        project=project,
         dvlite="0.1.0",
     )
 
 
-def lines(runs: int) -> Iterator[bytes]:
+def lines(runs: int, project: str) -> Iterator[bytes]:
     """Yields the runs; every hundredth has a tag."""
     for number in range(runs):
-        data = record.dump(run_record(number))
+        data = record.dump(run_record(number, project))
         yield data
         if number % 100 == 0:
             at = START_NS + number * 60 * 10**9 + 10**9
@@ -106,17 +112,17 @@ def lines(runs: int) -> Iterator[bytes]:
                     op="tag",
                     value="good" if number % 1000 else "best",
                     time=record.time_text(at),
-                    project=PROJECT_ID,
+                    project=project,
                 )
             )
 
 
-def generate(folder: Path, runs: int) -> int:
+def generate(folder: Path, runs: int, *, project: str = PROJECT_ID) -> int:
     """Writes the records as batches of 2,000, shuffled as the hashes of real ones are; returns the bytes stored."""
     records = Records(folder)
     draw = random.Random(0)
     written, waiting = 0, []
-    for line in [*lines(runs), b""]:
+    for line in [*lines(runs, project), b""]:
         if line:
             waiting.append(line)
         if len(waiting) >= 2000 or not line:

@@ -1,4 +1,4 @@
-"""How many requests a command makes, and how many of them wait for another: neither grows with the paths, stages and runs.
+"""How many requests a command makes, how many of them wait for another, and how many objects they leave: with more paths, stages and runs no more.
 
 A round trip is a request that could not be sent before another was answered; requests side by side are one. What waits for what is followed
 through threads, not measured by a clock: a request is one deeper than whatever its thread knew when it made it.
@@ -79,6 +79,7 @@ def test_requests_and_round_trips(shared, colleague, monkeypatch, size):
     shared.commit()
     trips = Trips(monkeypatch)
     counted = {"push, first": trips.of(shared, "push")}
+    objects = [path for path in (shared.root.parent / "store").rglob("*") if path.is_file()]
     counted["push, nothing new"] = trips.of(shared, "push")
     counted["status --remote"] = trips.of(shared, "status", "--remote")
     monkeypatch.setenv("DVLITE_TRUST", str(shared.root.parent / "store"))
@@ -95,6 +96,7 @@ def test_requests_and_round_trips(shared, colleague, monkeypatch, size):
     carol.git("pull", "-q")
     counted["pull, one edit"] = trips.of(carol, "pull")
     counted["gc --remote"] = trips.of(shared, "gc", "--remote")
+    assert len(objects) == 6  # config, a pack of files and one of lists, index, root, runs
     assert counted == {  # requests, round trips
         "push, first": (17, 12),
         "push, nothing new": (7, 2),

@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +27,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 ACCESS_KEY, SECRET_KEY, BUCKET = "dvtest", "dvtestsecret", "dvlite"
-_PORTS = ("s3", "master", "volume", "filer", "admin")
+_PORTS = ("s3", "master", "volume", "filer", "admin", "metrics")
+_COUNTED = re.compile(r'^SeaweedFS_s3_request_total\{.*type="(\w+)"\} (\S+)$', re.MULTILINE)
 _GRPC_OFFSET = 10_000  # every port also takes the one 10,000 above it
 _START_SECONDS = 120.0
 
@@ -39,6 +42,7 @@ class Weed:
     access_key_id: str = ACCESS_KEY
     secret_access_key: str = field(default=SECRET_KEY, repr=False)
     pid: int = 0
+    metrics_url: str = ""
 
     def options(self) -> dict[str, str]:
         """Returns the options of a remote in this server."""
@@ -48,6 +52,15 @@ class Weed:
             "secret_access_key": self.secret_access_key,
             "region": "us-east-1",
         }
+
+    def requests(self) -> Counter[str]:
+        """Returns how many requests the server has answered, by kind: GET, LIST, PUT, ..."""
+        with urllib.request.urlopen(self.metrics_url, timeout=60) as answer:
+            text = answer.read().decode()
+        counted: Counter[str] = Counter()
+        for kind, number in _COUNTED.findall(text):
+            counted[kind] += int(float(number))
+        return counted
 
 
 @contextlib.contextmanager
@@ -59,7 +72,8 @@ def running_weed(folder: Path) -> Iterator[Weed]:
         process = _start(folder, ports)
         try:
             if _answers(process, f"http://127.0.0.1:{ports['s3']}"):
-                yield Weed(f"http://127.0.0.1:{ports['s3']}", pid=process.pid)
+                metrics_url = f"http://127.0.0.1:{ports['metrics']}/metrics"
+                yield Weed(f"http://127.0.0.1:{ports['s3']}", pid=process.pid, metrics_url=metrics_url)
                 return
         finally:
             process.kill()  # an acknowledged object survives SIGKILL; SIGTERM takes 2 to 12 s
@@ -86,7 +100,8 @@ def _start(folder: Path, ports: dict[str, int]) -> subprocess.Popen[bytes]:
         f"-dir={folder}",
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",
-        *(f"-{name}.port={port}" for name, port in ports.items()),
+        *(f"-{name}.port={port}" for name, port in ports.items() if name != "metrics"),
+        f"-metricsPort={ports['metrics']}",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         "-webdav=false",
@@ -107,7 +122,7 @@ def _binary() -> str:
 
 
 def _free_ports() -> dict[str, int]:
-    """Returns five ports that nothing listens on, nor on the five used for gRPC."""
+    """Returns ports that nothing listens on, nor on those used for gRPC."""
     while True:
         first = random.randrange(
             12_000, 22_000
