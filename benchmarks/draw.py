@@ -15,9 +15,12 @@ from benchmarks import table
 
 PROJECT = Path(__file__).resolve().parent.parent
 RESULTS = PROJECT / "benchmarks" / "results" / "measured.json"
-PAGES = tuple(PROJECT / "docs" / "explanation" / name for name in ("performance.md", "scaling.md"))
+PAGES = tuple(
+    PROJECT / name for name in ("README.md", "docs/explanation/performance.md", "docs/explanation/scaling.md")
+)
 CHARTS = PROJECT / "docs" / "explanation" / "charts"
 SCHEMA = "dvlite.measured/1"
+TABLE, README = "table", "readme"  # what run.py measures; the few lines of it that the README shows
 _BLOCK = re.compile(r"(<!-- measured: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # In both light and dark; the first is dvlite's, or the smallest size.
 _COLOURS = ("#2f81f7", "#d29922", "#8957e5", "#3fb950", "#db61a2", "#768390", "#a5b0bb")
@@ -65,7 +68,9 @@ def write() -> None:
 
 def drawn(kept: Mapping[str, Any], pages: Mapping[Path, str]) -> dict[Path, str]:
     """Returns the files that belong to results: the pages with their blocks filled, and the charts."""
-    scenarios = kept["scenarios"]
+    scenarios = dict(kept["scenarios"])
+    if TABLE in scenarios:
+        scenarios[README] = scenarios[TABLE]
 
     def block(found: re.Match[str]) -> str:
         name = found[2]
@@ -92,7 +97,9 @@ def text_of(name: str, found: Mapping[str, Any]) -> str:
         return scale.text_of(found)
     if name == "latency":
         return _far(found)
-    if "what" not in found:
+    if name == README:
+        return table.short_text_of(found)
+    if name == TABLE:
         return table.text_of(found)
     return _compared(found)
 
@@ -215,7 +222,13 @@ def svg(name: str, found: Mapping[str, Any]) -> str:
             width = _width(value, everything) if logarithmic else value / (max(alone) or 1)
             parts += _bar(height, row["tool"], max(1.0, width * _BARS), value, _colour(series, row["tool"]))
             height += 16
-    unit = "CPU seconds, logarithmic" if logarithmic else "seconds"
+    unit = (
+        "CPU seconds, logarithmic"
+        if logarithmic
+        else "seconds, each step to its own scale"
+        if len(series) > 1
+        else "seconds"
+    )
     parts.append(f'<text x="4" y="{height + 18}">{escape(found["what"])}: {unit}</text>')
     wide, high = _LABELS + _BARS + _TEXT, height + 26
     head = (

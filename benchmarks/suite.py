@@ -278,6 +278,7 @@ def many_runs(field: Field, size: int) -> Iterator[Taken]:
         ("runs", "runs"),
         ("runs, three conditions", "runs", "--stage", "train", "-p", "lr=0.1", "-m", "acc>0.9"),
         ("push of the records", "push"),
+        ("push after that: what was sent is indexed", "push"),
         ("push, nothing new", "push"),
     ):
         yield field.take(step, tool.name, site.measure, dvlite, *words)
@@ -359,13 +360,14 @@ SCENARIOS: Mapping[str, Scenario] = {
     ),
 }
 GROWTH = {f"growth-{group}": group for group in growth.GROUPS}
-TABLE = "table"
 
 
 def read_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", choices=[TABLE, *SCENARIOS, *GROWTH], help="this one; repeatable")
+    parser.add_argument(
+        "--only", action="append", choices=[draw.TABLE, *SCENARIOS, *GROWTH], help="this one; repeatable"
+    )
     parser.add_argument("--small", action="store_true", help="at a size that only shows that it works; kept nowhere")
     parser.add_argument("--size", type=int, help="how many, in place of what the scenario says")
     parser.add_argument("--sizes", type=int, nargs="+", help="the sizes of a growth")
@@ -381,8 +383,8 @@ def read_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures, keeps and draws."""
     asked = read_options(argv)
-    for name in () if asked.draw else asked.only or [*SCENARIOS, *GROWTH, TABLE]:
-        if name == TABLE:
+    for name in () if asked.draw else asked.only or [*SCENARIOS, *GROWTH, draw.TABLE]:
+        if name == draw.TABLE:
             results = measure_table(asked)
         elif name in GROWTH:
             results = measure_growth(GROWTH[name], asked)

@@ -15,6 +15,10 @@ COLUMNS = (DVLITE, DVC, S5CMD, RESTIC, GIT_LFS, CP, CP_SYNC)
 SECONDS, BYTES, TIMES = "s", "bytes", "x"
 MIB = float(1 << 20)
 SCHEMA = "dvlite.benchmarks/1"
+CLAIMS = (  # beside what run.py measures: docs/how-to/verify.md has the first
+    "| tampered pipelines that fail the check in CI | **19 of 19** | 11 of 19 | - | - |",
+    '| "which run made this file?", for any copy of it | yes | no | no | no |',
+)
 
 Samples = Mapping[str, Mapping[str, Sequence[float]]]  # row key -> tool -> what each round measured
 
@@ -192,6 +196,29 @@ def text_of(content: Mapping[str, Any]) -> str:
         f" {conditions['memory_gib']} GiB, {conditions['system']}, {conditions['file_system']}, Python {conditions['python']},"
         f" SeaweedFS on loopback. {versions}."
     )
+
+
+def short_text_of(content: Mapping[str, Any]) -> str:
+    """Returns the few lines that the README shows."""
+    rows = {row["key"]: row for row in content["rows"]}
+    stored = content["remote"].get("small", {})
+    dvc = ".".join(content["conditions"]["versions"].get(DVC, "").split(".")[:2])
+    lines = [["", DVLITE, f"DVC {dvc}", "Git LFS", RESTIC]]
+    for key, title, of_lfs in (
+        ("small-push", "push 20,000 small files to S3", "one object a file"),
+        ("small-pull", "pull them into an empty clone", "one request a file"),
+        ("edit-upload", "upload after inserting 1 KB into a 1 GiB file", "the whole file"),
+        ("csv-total", "six versions of a 27 MB CSV, stored", "whole files"),
+    ):
+        cells = []
+        for tool in (DVLITE, DVC, RESTIC):
+            middle = rows[key]["medians"].get(tool) if key in rows else None
+            text = "-" if middle is None else quantity(middle, rows[key]["unit"])
+            text = f"**{text}**" if tool == DVLITE else text
+            objects = stored.get(tool) if key == "small-push" else None
+            cells.append(text if objects is None else f"{text}, {objects['objects']:,} objects")
+        lines.append([title, *cells[:2], of_lfs, cells[2]])
+    return pipes(lines) + "\n" + "\n".join(CLAIMS)
 
 
 def as_json(

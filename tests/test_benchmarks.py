@@ -161,6 +161,58 @@ def test_the_page_and_the_charts_are_those_of_the_results():
     assert {path.name for path in draw.CHARTS.iterdir()} == {path.name for path in drawn if path not in draw.PAGES}
 
 
+def measured(step, tool, seconds, **more):
+    return {
+        "step": step,
+        "tool": tool,
+        "seconds": seconds,
+        "cpu_seconds": seconds,
+        "peak_bytes": 0,
+        "requests": {},
+    } | more
+
+
+def scenario(*rows, **more):
+    return {"what": "10 files", "rounds": 1, "taken": "2026-11-30", "rows": rows, "stored": {}, "failed": []} | more
+
+
+def test_a_scenario_shows_medians_and_multiples_and_why_a_tool_is_left_out():
+    rows = (measured("push", RESTIC, [4.0, 2.0, 9.0]), measured("push", DVLITE, [2.0], requests={"GET": 2, "LIST": 1}))
+    text = draw.text_of("pushes", scenario(*rows, failed=["dvc, push: too slow"]))
+    assert (
+        "| push | dvlite | 2.00 s | 2.00 s | - | 3: GET 2, LIST 1 |\n|  | restic | 4.00 s (2.0x) | 4.00 s (2.0x) | - |  |"
+        in text
+    )
+    assert text.endswith("Left out: dvc, push: too slow.")
+
+
+def test_growth_is_the_exponent_between_the_two_largest_sizes():
+    rows = [measured("status", size, [seconds]) for size, seconds in (("10", 1.0), ("100", 2.0), ("1,000", 20.0))]
+    assert draw.text_of("growth-files", scenario(*rows, sizes=[10, 100, 1000])).endswith(" | 1.00 |")
+
+
+def test_round_trips_are_what_a_millisecond_more_adds():
+    rows = [measured("pull", f"dvlite, {ms} ms", [0.5 + 4 * ms / 1000, 9.0]) for ms in (0, 5, 30)]
+    assert draw.text_of("latency", scenario(*rows)).endswith(" | 4 |")
+
+
+def test_the_longest_bar_of_a_step_is_as_wide_as_that_of_any_other():
+    rows = [
+        measured(step, tool, [seconds])
+        for step, tool, seconds in (("a", DVLITE, 1.0), ("a", DVC, 9.0), ("b", DVC, 0.1))
+    ]
+    widths = re.findall(r'<rect [^>]*width="([\d.]+)"', draw.svg("x", scenario(*rows)))
+    assert widths[1] == widths[2] == max(widths, key=float)
+
+
+def test_the_readme_shows_rows_of_the_table():
+    versions = {"versions": {DVC: "3.67.1"}}
+    content = table.as_json({"small-pull": {DVLITE: [2.2], DVC: [30.0]}}, table.ROWS, {}, versions)
+    assert "| pull them into an empty clone | **2.20 s** | 30.0 s | one request a file | - |" in table.short_text_of(
+        content
+    )
+
+
 def test_a_row_without_a_goal_is_not_judged():
     row = Row("edit-download", "", table.BYTES, ())
     assert (table.goal_text(row), table.verdict(row, {DVLITE: 1.0})) == ("", "")
