@@ -2,6 +2,7 @@
 
 import atexit
 import functools
+import os
 import shutil
 import subprocess
 import tempfile
@@ -31,6 +32,15 @@ def first_commit(folder: Path) -> None:
     """Makes a folder a git work tree with one empty commit."""
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
     subprocess.run(["git", "commit", "--quiet", "--allow-empty", "-m", "Start"], cwd=folder, check=True)
+
+
+def initialised(folder: Path) -> None:
+    """Makes a folder such a work tree with dvlite in it, not committed."""
+    from dvlite.commands.init import init
+    from dvlite.progress import NullProgress
+
+    first_commit(folder)
+    init(folder, os.environ, hooks=False, progress=NullProgress())
 
 
 @functools.cache

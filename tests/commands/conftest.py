@@ -33,11 +33,37 @@ def project(tmp_path, invoke):
 
 
 @pytest.fixture
-def shared(project, tmp_path):
-    """Returns the repository with an empty folder remote, outside of it."""
-    project.dvlite("remote", "add", tmp_path / "store")
-    project.commit("Add a remote")
-    return project
+def prepared(tmp_path, invoke, monkeypatch):
+    """Returns a function that copies a repository in which `build` did something, the first time that `name` is asked for.
+
+    With `remote`, its folder remote is `../store`, which is copied too, and is one that the user approved.
+    """
+
+    def prepared(name, build=None, *, remote=True):
+        def whole(base):
+            with monkeypatch.context() as patch:
+                patch.setenv("XDG_CONFIG_HOME", f"{base}-config")  # the user of the test approved nothing
+                patch.setenv("RAN", str(base / "ran"))
+                project = start_project(base / "repo", invoke)
+                if remote:
+                    project.dvlite("remote", "add", "../store")
+                    project.commit("Add a remote")
+                if build is not None:
+                    build(project)
+
+        assert not (tmp_path / "repo").exists(), "a test has one prepared repository"
+        project = Project(copy_of(name, whole, tmp_path) / "repo", invoke)
+        if remote:
+            project.dvlite("remote", "trust", tmp_path / "store")
+        return project
+
+    return prepared
+
+
+@pytest.fixture
+def shared(prepared):
+    """Returns the repository with an empty folder remote, `../store`, outside of it."""
+    return prepared("shared")
 
 
 @pytest.fixture
@@ -50,6 +76,18 @@ def colleague(invoke, tmp_path, monkeypatch):
         return Project(tmp_path / name, invoke)
 
     return clone
+
+
+@pytest.fixture
+def prepared_pipeline(prepared, tmp_path, monkeypatch):
+    """Returns `prepared` for a repository with a pipeline, which is what `build` is given."""
+
+    def prepared_pipeline(name, build, *, remote=False):
+        monkeypatch.setenv("RAN", str(tmp_path / "ran"))
+        made = prepared(name, lambda project: build(Pipeline(project, project.root.parent / "ran")), remote=remote)
+        return Pipeline(made, tmp_path / "ran")
+
+    return prepared_pipeline
 
 
 @pytest.fixture
@@ -120,13 +158,16 @@ def world(tmp_path, invoke):
 
 
 @pytest.fixture
-def tracked(project):
+def tracked(prepared):
     """A tracked directory, committed."""
-    for name in ("a", "b", "c"):
-        project.write(f"data/{name}", name)
-    project.dvlite("add", "data")
-    project.commit("data")
-    return project
+
+    def build(project):
+        for name in ("a", "b", "c"):
+            project.write(f"data/{name}", name)
+        project.dvlite("add", "data")
+        project.commit("data")
+
+    return prepared("tracked", build, remote=False)
 
 
 @pytest.fixture
@@ -144,11 +185,13 @@ def tiny_disk(tmp_path):
 
 
 @pytest.fixture
-def started(project, on_path):
+def started(prepared, invoke, on_path):
     """Returns a project with a directory to merge, committed."""
-    made = Merging(project.root, project._invoke)
-    for name, content in BASE.items():
-        made.write(f"data/{name}", content)
-    made.dvlite("add", "data")
-    made.commit("Add data")
-    return made
+
+    def build(project):
+        for name, content in BASE.items():
+            project.write(f"data/{name}", content)
+        project.dvlite("add", "data")
+        project.commit("Add data")
+
+    return Merging(prepared("to-merge", build, remote=False).root, invoke)

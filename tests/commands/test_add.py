@@ -370,14 +370,17 @@ def test_no_wait_leaves_with_11(here):
 
 
 @pytest.fixture
-def bare_clone(shared, colleague):
+def bare_clone(prepared, colleague):
     """A clone that never had the three files of a pushed directory, nor their listing."""
-    for name in ("a", "b", "sub/c"):
-        shared.write(f"data/{name}", name)
-    shared.dvlite("add", "data")
-    shared.commit("data")
-    shared.dvlite("push")
-    clone = colleague(shared)
+
+    def build(project):
+        for name in ("a", "b", "sub/c"):
+            project.write(f"data/{name}", name)
+        project.dvlite("add", "data")
+        project.commit("data")
+        project.dvlite("push")
+
+    clone = colleague(prepared("three-pushed-files", build))
     clone.dvlite("remote", "trust", "../store")
     return clone
 

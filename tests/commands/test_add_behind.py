@@ -8,11 +8,9 @@ EDIT_FIRST = "sed -i.bak 1s/pick/edit/"
 
 
 @pytest.fixture
-def plain(project, on_path):
+def plain(prepared, invoke, on_path):
     """Returns a repository without hooks that has three versions, one a commit."""
-    made = Hooked(project.root, project._invoke)
-    three_versions(made)
-    return made
+    return Hooked(prepared("three-versions-to-be-behind", three_versions, remote=False).root, invoke)
 
 
 def three_versions(project):

@@ -8,14 +8,17 @@ from dvlite import files
 
 
 @pytest.fixture
-def two(project):
+def two(prepared):
     """Two tracked files in a folder, with two versions each; committed."""
-    for text in ("1", "2"):
-        for name in ("a", "b"):
-            project.write(f"data/{name}", text)
-        project.dvlite("add", "data/a", "data/b")
-        project.commit(text)
-    return project
+
+    def build(project):
+        for text in ("1", "2"):
+            for name in ("a", "b"):
+                project.write(f"data/{name}", text)
+            project.dvlite("add", "data/a", "data/b")
+            project.commit(text)
+
+    return prepared("two-files-two-versions", build, remote=False)
 
 
 def state(project):

@@ -10,13 +10,16 @@ from tests.copies import first_commit
 
 
 @pytest.fixture
-def pushed(shared):
-    fill(shared)
-    shared.write("model.pt", os.urandom(200_000))
-    shared.dvlite("add", "data", "model.pt")
-    shared.commit("Add data")
-    shared.dvlite("push")
-    return shared
+def pushed(prepared):
+    def build(project):
+        fill(project)
+        project.write("model.pt", os.urandom(200_000))
+        project.dvlite("add", "data", "model.pt")
+        project.commit("Add data")
+
+    project = prepared("a-pushed-directory-and-file", build)
+    project.dvlite("push")  # this clone sees what the remote has
+    return project
 
 
 def prune(project, *args, code=0):

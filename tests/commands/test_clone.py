@@ -11,13 +11,16 @@ from tests.commands.project import Project, fill, tree
 
 
 @pytest.fixture
-def pushed(shared):
+def pushed(prepared):
     """Returns a repository with a directory, committed and pushed."""
-    fill(shared)
-    shared.dvlite("add", "data")
-    shared.commit("Add data")
-    shared.dvlite("push")
-    return shared
+
+    def build(project):
+        fill(project)
+        project.dvlite("add", "data")
+        project.commit("Add data")
+        project.dvlite("push")
+
+    return prepared("a-pushed-directory", build)
 
 
 def test_a_clone_has_the_data(pushed, invoke, tmp_path):

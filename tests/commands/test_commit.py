@@ -9,14 +9,17 @@ import pytest
 
 
 @pytest.fixture
-def line(pipeline):
+def line(prepared_pipeline):
     """The three stages, run once and committed; then the model comes from elsewhere, and its script has a new comment."""
-    pipeline.line().dvlite("repro")
-    pipeline.commit("Run")
-    pipeline.ran()
-    pipeline.write("train.sh", pipeline.read("train.sh").decode() + "# a comment\n")
-    pipeline.write("model.pt", "made on a cluster")
-    return pipeline
+
+    def build(pipeline):
+        pipeline.line().dvlite("repro")
+        pipeline.commit("Run")
+        pipeline.ran()
+        pipeline.write("train.sh", pipeline.read("train.sh").decode() + "# a comment\n")
+        pipeline.write("model.pt", "made on a cluster")
+
+    return prepared_pipeline("a-model-from-elsewhere", build)
 
 
 def test_accepted_outputs_are_locked_without_a_run_and_shown_as_asserted(line):

@@ -4,19 +4,18 @@ import subprocess
 import pytest
 
 from dvlite.commands.config import config
-from dvlite.commands.init import init
 from dvlite.errors import UsageError
 from dvlite.progress import NullProgress
 from dvlite.repo import config_files
 from dvlite.repo.repository import open_repo
+from tests.copies import copy_of, initialised
 
 QUIET = NullProgress()
 
 
 @pytest.fixture
-def work(git_repo):
-    init(git_repo, os.environ, hooks=False, progress=QUIET)
-    return git_repo
+def work(tmp_path):
+    return copy_of("init", initialised, tmp_path / "repo")
 
 
 def call(work, key=None, value=None, **options):

@@ -9,12 +9,14 @@ from tests.commands.project import fill
 
 
 @pytest.fixture
-def filled(project):
-    fill(project)
-    project.write("model.pt", b"m" * 100_000)
-    project.dvlite("add", "data", "model.pt")
-    project.commit("Add data")
-    return project
+def filled(prepared):
+    def build(project):
+        fill(project)
+        project.write("model.pt", b"m" * 100_000)
+        project.dvlite("add", "data", "model.pt")
+        project.commit("Add data")
+
+    return prepared("data-and-model.pt", build, remote=False)
 
 
 def changed(project, *args, code=0):

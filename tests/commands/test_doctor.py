@@ -5,19 +5,18 @@ import subprocess
 import pytest
 
 from dvlite.commands.doctor import doctor
-from dvlite.commands.init import init
 from dvlite.commands.install import install
 from dvlite.commands.remote import remote_add
 from dvlite.progress import NullProgress
 from dvlite.repo.repository import open_repo
+from tests.copies import copy_of, initialised
 
 QUIET = NullProgress()
 
 
 @pytest.fixture
-def work(git_repo):
-    init(git_repo, os.environ, hooks=False, progress=QUIET)
-    return git_repo
+def work(tmp_path):
+    return copy_of("init", initialised, tmp_path / "repo")
 
 
 def look(work):

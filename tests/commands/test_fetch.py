@@ -8,16 +8,20 @@ from tests.commands.project import fill, tree
 
 
 @pytest.fixture
-def clone(shared, colleague, monkeypatch, tmp_path):
+def clone(prepared, colleague, monkeypatch, tmp_path):
     """Returns a clone without data of a repository with two paths, pushed; and the repository."""
-    fill(shared)
-    shared.write("model.pt", b"m" * 100_000)
-    shared.dvlite("add", "data", "model.pt")
-    shared.commit("Add data")
-    shared.dvlite("push")
-    made = colleague(shared)
+
+    def build(project):
+        fill(project)
+        project.write("model.pt", b"m" * 100_000)
+        project.dvlite("add", "data", "model.pt")
+        project.commit("Add data")
+        project.dvlite("push")
+
+    pushed = prepared("two-pushed-paths", build)
+    made = colleague(pushed)
     monkeypatch.setenv("DVLITE_TRUST", str(tmp_path / "store"))
-    return made, shared
+    return made, pushed
 
 
 def test_what_was_fetched_is_checked_out_without_the_remote(clone, tmp_path):

@@ -11,17 +11,22 @@ from tests.trees import noise
 
 
 @pytest.fixture
-def pushed(shared, monkeypatch):
+def pushed(prepared, tmp_path, monkeypatch):
     """Three versions of a directory and a file, each committed and pushed to the folder `store` beside the repository."""
-    for number in range(3):
-        shared.write("data/a", noise(3000, 1))
-        shared.write("data/b", noise(3000, 10 + number))
-        shared.write("model.pt", noise(100_000, number))
-        shared.dvlite("add", "data", "model.pt")
-        shared.commit(f"Version {number}")
-        shared.dvlite("push")
-    monkeypatch.setenv("DVLITE_TRUST", str(store_of(shared)))
-    return shared
+
+    def build(project):
+        for number in range(3):
+            project.write("data/a", noise(3000, 1))
+            project.write("data/b", noise(3000, 10 + number))
+            project.write("model.pt", noise(100_000, number))
+            project.dvlite("add", "data", "model.pt")
+            project.commit(f"Version {number}")
+
+    monkeypatch.setenv("DVLITE_TRUST", str(tmp_path / "store"))
+    project = prepared("three-versions-to-push", build)
+    for revision in ("HEAD~2", "HEAD~1", "HEAD"):
+        project.dvlite("push", "--rev", revision)
+    return project
 
 
 def store_of(project):

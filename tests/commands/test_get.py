@@ -13,20 +13,25 @@ from tests.commands.project import Project, fill, tree
 
 
 @pytest.fixture
-def pushed(shared):
+def pushed(prepared, tmp_path):
     """A repository with two commits of data, all pushed, and a bare one beside it."""
-    fill(shared, "in/data")
-    shared.write("model.pt", b"m" * 100_000)
-    shared.dvlite("add", "in/data", "model.pt")
-    shared.commit("First")
-    shared.git("tag", "v1")
-    shared.write("model.pt", b"n" * 100_000)
-    shared.write("in/data/later.txt", "later")
-    shared.dvlite("add", "-u")
-    shared.commit("Second")
-    shared.dvlite("push", "--all-commits")
-    shared.git("clone", "-q", "--bare", ".", str(shared.root.parent / "bare.git"))
-    return shared
+
+    def build(project):
+        fill(project, "in/data")
+        project.write("model.pt", b"m" * 100_000)
+        project.dvlite("add", "in/data", "model.pt")
+
+    project = prepared("data-to-get", build, remote=False)
+    project.dvlite("remote", "add", tmp_path / "store")  # a relative one cannot be reached by URL
+    project.commit("First")
+    project.git("tag", "v1")
+    project.write("model.pt", b"n" * 100_000)
+    project.write("in/data/later.txt", "later")
+    project.dvlite("add", "-u")
+    project.commit("Second")
+    project.dvlite("push", "--all-commits")
+    project.git("clone", "-q", "--bare", ".", tmp_path / "bare.git")
+    return project
 
 
 @pytest.fixture

@@ -6,12 +6,14 @@ from tests.commands.project import fill, tree
 
 
 @pytest.fixture
-def filled(project):
-    fill(project)
-    project.write("model.pt", b"m" * 100_000)
-    project.dvlite("add", "data", "model.pt")
-    project.commit("Add data")
-    return project
+def filled(prepared):
+    def build(project):
+        fill(project)
+        project.write("model.pt", b"m" * 100_000)
+        project.dvlite("add", "data", "model.pt")
+        project.commit("Add data")
+
+    return prepared("data-and-a-model", build, remote=False)
 
 
 def test_git_mv_of_a_pointer_moves_the_data(filled):

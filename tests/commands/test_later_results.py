@@ -22,17 +22,20 @@ stages:
 
 
 @pytest.fixture
-def tried(pipeline):
+def tried(prepared_pipeline):
     """A model in a folder, trained with three parameters; the second and its cached double are in no commit."""
-    pipeline.write("dvlite.yaml", STAGES)
-    pipeline.write("params.yaml", "lr: 1\n")
-    pipeline.dvlite("repro")
-    pipeline.commit("1")
-    for lr in ("7", "9"):
-        pipeline.dvlite("repro", "-S", f"lr={lr}")
-    pipeline.commit("9")
-    pipeline.dvlite("repro", "-S", "lr=7")
-    return pipeline
+
+    def build(pipeline):
+        pipeline.write("dvlite.yaml", STAGES)
+        pipeline.write("params.yaml", "lr: 1\n")
+        pipeline.dvlite("repro")
+        pipeline.commit("1")
+        for lr in ("7", "9"):
+            pipeline.dvlite("repro", "-S", f"lr={lr}")
+        pipeline.commit("9")
+        pipeline.dvlite("repro", "-S", "lr=7")
+
+    return prepared_pipeline("three-parameters", build)
 
 
 def hits(pipeline, *terms):

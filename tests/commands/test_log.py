@@ -16,19 +16,22 @@ stages:
 
 
 @pytest.fixture
-def versions(project):
+def versions(prepared):
     """Returns a repository in which `data` has three versions, and what is made of it too."""
-    project.write("dvlite.yaml", PIPELINE)
-    for number in (1, 2, 3):
-        project.write("data/changing", f"{number}" * 100)
-        project.write("data/fixed", "fixed")
-        project.write("note.txt", f"{number}")
-        project.dvlite("add", "data")
-        project.dvlite("repro")
-        project.commit(f"Version {number}")
-        project.write("README", f"{number}")
-        project.commit(f"Nothing {number}")
-    return project
+
+    def build(project):
+        project.write("dvlite.yaml", PIPELINE)
+        for number in (1, 2, 3):
+            project.write("data/changing", f"{number}" * 100)
+            project.write("data/fixed", "fixed")
+            project.write("note.txt", f"{number}")
+            project.dvlite("add", "data")
+            project.dvlite("repro")
+            project.commit(f"Version {number}")
+            project.write("README", f"{number}")
+            project.commit(f"Nothing {number}")
+
+    return prepared("versions-to-log", build, remote=False)
 
 
 def subjects(found):

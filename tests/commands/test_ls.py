@@ -9,12 +9,14 @@ from tests.commands.project import Project, fill
 
 
 @pytest.fixture
-def filled(project):
-    fill(project, "in/data")
-    project.write("model.pt", b"m" * 100_000)
-    project.dvlite("add", "in/data", "model.pt")
-    project.commit("Add data")
-    return project
+def filled(prepared):
+    def build(project):
+        fill(project, "in/data")
+        project.write("model.pt", b"m" * 100_000)
+        project.dvlite("add", "in/data", "model.pt")
+        project.commit("Add data")
+
+    return prepared("in-data-and-a-model", build, remote=False)
 
 
 def names(project, *args, cwd="."):

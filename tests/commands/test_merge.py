@@ -419,14 +419,15 @@ stages:
 
 
 @pytest.fixture
-def stages(pipeline, on_path):
-    made = Merging(pipeline.root, pipeline.project._invoke)
-    made.write("dvlite.yaml", TWO.partition("  both")[0])
-    made.write("l.txt", "1")
-    made.write("r.txt", "1")
-    made.dvlite("repro")
-    made.commit("Run")
-    return made
+def stages(prepared_pipeline, invoke, on_path):
+    def build(pipeline):
+        pipeline.write("dvlite.yaml", TWO.partition("  both")[0])
+        pipeline.write("l.txt", "1")
+        pipeline.write("r.txt", "1")
+        pipeline.dvlite("repro")
+        pipeline.commit("Run")
+
+    return Merging(prepared_pipeline("stages-to-merge", build).root, invoke)
 
 
 def rerun(project, name, content, branch=None):

@@ -32,15 +32,17 @@ def lock(project, data, folder=""):
 
 
 @pytest.fixture
-def trained(project):
-    project.write("dvlite.yaml", PIPELINE)
-    project.write(
-        "metrics.json", '{"accuracy": 0.912, "loss": 0.3141592653589793, "deep": {"f1": 0.5}, "n": 100, "ok": true}'
-    )
-    lock(project, "time: 2.5\nnote: slow\n")
-    project.commit("One")
-    project.git("tag", "one")
-    return project
+def trained(prepared):
+    def build(project):
+        project.write("dvlite.yaml", PIPELINE)
+        project.write(
+            "metrics.json", '{"accuracy": 0.912, "loss": 0.3141592653589793, "deep": {"f1": 0.5}, "n": 100, "ok": true}'
+        )
+        lock(project, "time: 2.5\nnote: slow\n")
+        project.commit("One")
+        project.git("tag", "one")
+
+    return prepared("metrics", build, remote=False)
 
 
 def rows(project, *words, **options):

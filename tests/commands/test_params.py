@@ -9,14 +9,16 @@ stages:
 
 
 @pytest.fixture
-def tuned(project):
-    project.write("dvlite.yaml", PIPELINE)
-    project.write("params.yaml", "lr: 0.01\nnet: {depth: 3, act: relu}\nnot_declared: 1\n")
-    project.write("conf/o.toml", "seed = 1\n")
-    project.write("conf/all.json", '{"a": {"b": [1, 2]}, "n": NaN}')
-    project.commit("One")
-    project.git("tag", "one")
-    return project
+def tuned(prepared):
+    def build(project):
+        project.write("dvlite.yaml", PIPELINE)
+        project.write("params.yaml", "lr: 0.01\nnet: {depth: 3, act: relu}\nnot_declared: 1\n")
+        project.write("conf/o.toml", "seed = 1\n")
+        project.write("conf/all.json", '{"a": {"b": [1, 2]}, "n": NaN}')
+        project.commit("One")
+        project.git("tag", "one")
+
+    return prepared("parameters", build, remote=False)
 
 
 def rows(project, *words, **options):

@@ -24,16 +24,18 @@ from tests.trees import noise, put
 
 
 @pytest.fixture
-def pushed(project):
+def pushed(prepared):
     """A tracked directory and a large file, committed and pushed to a folder remote."""
-    project.write("d/1", "one")
-    project.write("d/2", "two")
-    project.write("big", os.urandom(300_000))
-    project.dvlite("add", "d", "big")
-    project.dvlite("remote", "add", str(project.root.parent / "store"))
-    project.commit("data")
-    project.dvlite("push")
-    return project
+
+    def build(project):
+        project.write("d/1", "one")
+        project.write("d/2", "two")
+        project.write("big", os.urandom(300_000))
+        project.dvlite("add", "d", "big")
+        project.commit("data")
+        project.dvlite("push")
+
+    return prepared("pushed", build)
 
 
 def test_damage_in_the_cache_is_never_pushed_and_adding_again_heals_it(world, tmp_path):

@@ -7,22 +7,22 @@ from pathlib import Path
 import pytest
 
 from dvlite.commands import remote
-from dvlite.commands.init import init
 from dvlite.errors import Untrusted, UsageError
 from dvlite.formats import store_config
 from dvlite.progress import NullProgress
 from dvlite.repo import config_files
 from dvlite.repo.repository import open_repo
+from tests.copies import copy_of, initialised
 from tests.store.company import refuses, running_company
 
 QUIET = NullProgress()
 
 
 @pytest.fixture
-def work(git_repo, monkeypatch):
-    init(git_repo, os.environ, hooks=False, progress=QUIET)
-    monkeypatch.chdir(git_repo)
-    return git_repo
+def work(tmp_path, monkeypatch):
+    folder = copy_of("init", initialised, tmp_path / "repo")
+    monkeypatch.chdir(folder)
+    return folder
 
 
 def opened(folder=None):

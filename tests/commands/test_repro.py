@@ -9,13 +9,15 @@ LETTERS = "stages:\n  one:\n    cmd: cat a > out; echo one >> $RAN\n    deps: [a
 
 
 @pytest.fixture
-def line(pipeline):
+def line(prepared_pipeline):
     """The three stages, run once and committed."""
-    pipeline.line()
-    pipeline.dvlite("repro")
-    pipeline.commit("Run")
-    pipeline.ran()
-    return pipeline
+
+    def build(pipeline):
+        pipeline.line().dvlite("repro")
+        pipeline.commit("Run")
+        pipeline.ran()
+
+    return prepared_pipeline("line", build)
 
 
 # --- what runs
@@ -479,14 +481,17 @@ def test_only_repro_runs_commands(pipeline, tmp_path):
 
 
 @pytest.fixture
-def sums(pipeline):
+def sums(prepared_pipeline):
     """A stage that reads a tracked folder, run and committed."""
-    pipeline.write("data/1", "one\n")
-    pipeline.dvlite("add", "data")
-    pipeline.write("dvlite.yaml", "stages:\n  sum: {cmd: cat data/* > sum.txt, deps: [data], outs: [sum.txt]}\n")
-    pipeline.dvlite("repro")
-    pipeline.commit("one")
-    return pipeline
+
+    def build(pipeline):
+        pipeline.write("data/1", "one\n")
+        pipeline.dvlite("add", "data")
+        pipeline.write("dvlite.yaml", "stages:\n  sum: {cmd: cat data/* > sum.txt, deps: [data], outs: [sum.txt]}\n")
+        pipeline.dvlite("repro")
+        pipeline.commit("one")
+
+    return prepared_pipeline("sums", build)
 
 
 def test_changed_data_that_a_stage_reads_is_added_first(sums):

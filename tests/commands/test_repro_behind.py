@@ -18,18 +18,20 @@ stages:
 
 
 @pytest.fixture(params=["data/im", "data/im/1.txt, data/im/2.txt", '"data/im/*.txt"', '"data/**"', "data"])
-def two(project, request, on_path):
+def two(prepared, invoke, request, on_path):
     """Returns a repository with two commits of data and runs, and a branch that begins before the second."""
-    made = Hooked(project.root, project._invoke)
-    made.write("dvlite.yaml", PIPELINE.format(deps=request.param))
-    for number in "123":
-        made.write(f"data/im/{number}.txt", f"{number}\n")
-    run(made)
-    made.git("branch", "other")
-    made.write("data/im/1.txt", "one\n")
-    made.write("data/im/4.txt", "four\n")
-    run(made)
-    return made
+
+    def build(project):
+        project.write("dvlite.yaml", PIPELINE.format(deps=request.param))
+        for number in "123":
+            project.write(f"data/im/{number}.txt", f"{number}\n")
+        run(project)
+        project.git("branch", "other")
+        project.write("data/im/1.txt", "one\n")
+        project.write("data/im/4.txt", "four\n")
+        run(project)
+
+    return Hooked(prepared(f"behind-{request.param_index}", build, remote=False).root, invoke)
 
 
 def run(project):

@@ -25,15 +25,18 @@ stages:
 
 
 @pytest.fixture
-def one(pipeline):
+def one(prepared_pipeline):
     """A stage that was run with lr 1 and with lr 2."""
-    pipeline.write("dvlite.yaml", ONE)
-    for value in "12":
-        pipeline.write("params.yaml", f"lr: {value}\n")
-        pipeline.dvlite("repro")
-    pipeline.commit()
-    pipeline.ran()
-    return pipeline
+
+    def build(pipeline):
+        pipeline.write("dvlite.yaml", ONE)
+        for value in "12":
+            pipeline.write("params.yaml", f"lr: {value}\n")
+            pipeline.dvlite("repro")
+        pipeline.commit()
+        pipeline.ran()
+
+    return prepared_pipeline("one-stage-two-runs", build)
 
 
 def flagged(pipeline, flags):
@@ -191,12 +194,14 @@ def test_other_outputs_are_gone_when_the_command_starts(pipeline):
 
 
 @pytest.fixture
-def pushed(shared, pipeline):
-    pipeline.line().dvlite("repro")
-    pipeline.commit("Run")
-    pipeline.dvlite("push")
-    pipeline.ran()
-    return pipeline
+def pushed(prepared_pipeline):
+    def build(pipeline):
+        pipeline.line().dvlite("repro")
+        pipeline.commit("Run")
+        pipeline.dvlite("push")
+        pipeline.ran()
+
+    return prepared_pipeline("a-pushed-line", build, remote=True)
 
 
 @pytest.fixture

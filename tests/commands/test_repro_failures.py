@@ -24,14 +24,17 @@ ALL = "stages:\n  make: {cmd: bash make.sh, deps: [make.sh, word], outs: [file, 
 
 
 @pytest.fixture
-def made(pipeline):
+def made(prepared_pipeline):
     """A stage with a file, a folder and a metric that git keeps, run once."""
-    pipeline.write("make.sh", MAKES_ALL)
-    pipeline.write("word", "1")
-    pipeline.write("dvlite.yaml", ALL)
-    pipeline.dvlite("repro")
-    pipeline.commit()
-    return pipeline
+
+    def build(pipeline):
+        pipeline.write("make.sh", MAKES_ALL)
+        pipeline.write("word", "1")
+        pipeline.write("dvlite.yaml", ALL)
+        pipeline.dvlite("repro")
+        pipeline.commit()
+
+    return prepared_pipeline("all-kinds-of-outputs", build)
 
 
 def outputs(pipeline):

@@ -95,7 +95,7 @@ def test_resolve_does_not_write_behind_a_link(started, tmp_path):
 
 @pytest.fixture
 def added(started):
-    """Returns it in a merge in which everything was added as it is."""
+    """Returns a project in a merge in which everything was added as it is."""
     started.branch("other", {"b": "other"})
     started.main({"b": "main"})
     assert started.try_git("merge", "other")[0] == 1

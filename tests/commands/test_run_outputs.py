@@ -6,21 +6,23 @@ import pytest
 
 
 @pytest.fixture
-def tried(pipeline, tmp_path, monkeypatch):
+def tried(prepared_pipeline, tmp_path, monkeypatch):
     """Trained with 1 and committed, with 2 and tagged, with 4, and with 3 and committed."""
-    pipeline.dvlite("remote", "add", tmp_path / "store")
+
+    def build(pipeline):
+        stage = "train: {cmd: 'mkdir m; cp params.yaml m/x; cp params.yaml one', params: [lr], outs: [m, one]}"
+        pipeline.write("dvlite.yaml", f"stages: {{{stage}}}")
+        pipeline.write("params.yaml", "lr: 1\n")
+        pipeline.dvlite("repro")
+        pipeline.commit("1")
+        pipeline.dvlite("repro", "-S", "lr=2")
+        pipeline.dvlite("runs", "tag", "last:train", "best")
+        for lr in ("4", "3"):
+            pipeline.dvlite("repro", "-S", f"lr={lr}")
+        pipeline.commit("3")
+
     monkeypatch.setenv("DVLITE_TRUST", str(tmp_path / "store"))
-    stage = "train: {cmd: 'mkdir m; cp params.yaml m/x; cp params.yaml one', params: [lr], outs: [m, one]}"
-    pipeline.write("dvlite.yaml", f"stages: {{{stage}}}")
-    pipeline.write("params.yaml", "lr: 1\n")
-    pipeline.dvlite("repro")
-    pipeline.commit("1")
-    pipeline.dvlite("repro", "-S", "lr=2")
-    pipeline.dvlite("runs", "tag", "last:train", "best")
-    for lr in ("4", "3"):
-        pipeline.dvlite("repro", "-S", f"lr={lr}")
-    pipeline.commit("3")
-    return pipeline
+    return prepared_pipeline("tried-four-times", build, remote=True)
 
 
 def test_a_tag_of_two_stages_names_the_outputs_of_both(pipeline):

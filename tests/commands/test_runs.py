@@ -565,17 +565,21 @@ def test_a_log_that_is_nowhere_says_who_has_it(runs, tmp_path):
 
 
 @pytest.fixture
-def pushed(shared, colleague, pipeline):
+def pushed(prepared, colleague):
     """Returns the clone in which a stage ran with edits, and one of a colleague, who pulled."""
-    train = "{cmd: 'cat notes.txt; echo trained', deps: [notes.txt], always: true}"
-    shared.write("dvlite.yaml", f"stages:\n  train: {train}\n")
-    shared.write("notes.txt", "one\n")
-    shared.commit("Pipeline")
-    shared.write("notes.txt", "two\n")
-    shared.dvlite("repro")
-    shared.commit("Ran")
-    shared.dvlite("push")
-    return shared, colleague(shared)
+
+    def build(project):
+        train = "{cmd: 'cat notes.txt; echo trained', deps: [notes.txt], always: true}"
+        project.write("dvlite.yaml", f"stages:\n  train: {train}\n")
+        project.write("notes.txt", "one\n")
+        project.commit("Pipeline")
+        project.write("notes.txt", "two\n")
+        project.dvlite("repro")
+        project.commit("Ran")
+        project.dvlite("push")
+
+    made = prepared("a-pushed-run-with-edits", build)
+    return made, colleague(made)
 
 
 @pytest.mark.parametrize(("flag", "said"), [("--log", "two\ntrained\n"), ("--diff", "-one\n+two\n")])

@@ -8,17 +8,20 @@ from tests.commands.project import Project, fill, tree
 
 
 @pytest.fixture
-def outside(shared, tmp_path, invoke):
+def outside(prepared, tmp_path, invoke):
     """A folder that is no repository, beside a remote with two snapshots whose repository is gone but for its data."""
-    fill(shared, "in/data")
-    shared.write("model.pt", b"m" * 100_000)
-    shared.dvlite("add", "in/data", "model.pt")
-    shared.commit("First")
-    shared.dvlite("push")
-    shared.write("model.pt", b"n" * 100_000)
-    shared.dvlite("add", "-u")
-    shared.dvlite("push", "model.pt")
-    shutil.rmtree(shared.root / ".git")
+
+    def build(project):
+        fill(project, "in/data")
+        project.write("model.pt", b"m" * 100_000)
+        project.dvlite("add", "in/data", "model.pt")
+        project.commit("First")
+        project.dvlite("push")
+        project.write("model.pt", b"n" * 100_000)
+        project.dvlite("add", "-u")
+        project.dvlite("push", "model.pt")
+
+    shutil.rmtree(prepared("two-snapshots", build).root / ".git")
     (tmp_path / "outside").mkdir()
     return Project(tmp_path / "outside", invoke)
 
@@ -28,7 +31,7 @@ def snapshot_of(outside, store, count):
     return next(entry for entry in found if entry["count"] == count)
 
 
-def test_snapshots_are_listed_and_copied_out(outside, shared, tmp_path):
+def test_snapshots_are_listed_and_copied_out(outside, tmp_path):
     store = str(tmp_path / "store")
     lines = outside.dvlite("ls", "--remote", store).stdout.splitlines()
     assert len(lines) == 2
@@ -38,7 +41,7 @@ def test_snapshots_are_listed_and_copied_out(outside, shared, tmp_path):
     inside = outside.json("ls", "--remote", store, both["snapshot"][:8])["entries"]
     assert [(entry["path"], entry["kind"]) for entry in inside] == [("in/data", "directory"), ("model.pt", "file")]
     outside.dvlite("get", "--remote", store, f"{both['snapshot'][:8]}:in/data", "-o", "here")
-    assert tree(outside.root / "here") == tree(shared.root / "in/data")
+    assert tree(outside.root / "here") == tree(tmp_path / "repo" / "in/data")
     outside.dvlite("get", "--remote", store, f"{one['snapshot'][:8]}:model.pt")
     assert outside.read("model.pt") == b"n" * 100_000
     outside.dvlite("get", "--remote", store, both["snapshot"], "-o", "all")

@@ -47,10 +47,12 @@ def make(project, text="model 1", tiles="tile"):
 
 
 @pytest.fixture
-def made(shared):
-    make(shared)
-    shared.commit("Train")
-    return shared
+def made(prepared):
+    def build(project):
+        make(project)
+        project.commit("Train")
+
+    return prepared("outputs-of-stages", build)
 
 
 def opened(project):
@@ -334,7 +336,9 @@ def test_ls_lists_outputs_with_their_stage(made):
     ]
 
 
-def test_get_copies_outputs_out_of_a_repository_near_and_far(made, tmp_path, monkeypatch):
+def test_get_copies_outputs_out_of_a_repository_near_and_far(made, tmp_path):
+    made.dvlite("remote", "set", "origin", tmp_path / "store")  # a relative one cannot be reached by URL
+    made.commit("Remote")
     made.dvlite("push")
     made.dvlite("get", made.root, "model.pt", "-o", tmp_path / "near.pt")
     assert (tmp_path / "near.pt").read_bytes() == b"model 1"
@@ -347,6 +351,7 @@ def test_get_reads_a_lockfile_that_is_larger_than_a_pointer(made, tmp_path):
     train = LockedStage(name="train", key=KEY, facts=Facts("x"), outs=(locked(made, "model.pt"),))
     made.write("dvlite.lock", lockfile.dump(Lockfile((*stages, train))))
     made.write("large.txt", os.urandom(200_000))
+    made.dvlite("remote", "set", "origin", tmp_path / "store")
     made.commit("Many stages")
     made.dvlite("push")
     made.git("config", "uploadpack.allowFilter", "true")

@@ -8,20 +8,24 @@ from tests.trees import noise
 
 
 @pytest.fixture
-def two(shared, tmp_path):
+def two(prepared, tmp_path):
     """Two versions of a directory and a large file on one remote, and a second one that is empty; the cache and the workspace have no data."""
-    for version in (b"1", b"2"):
-        shared.write("data/changed", version)
-        shared.write("data/same", "same")
-        shared.write("model", noise(300_000, 3) + version)
-        shared.dvlite("add", "data", "model")
-        shared.commit("Version " + version.decode())
-        shared.dvlite("push")
-    shared.dvlite("remote", "add", "backup", tmp_path / "backup")
-    shutil.rmtree(shared.cache)
-    shutil.rmtree(shared.root / "data")
-    (shared.root / "model").unlink()
-    return shared
+
+    def build(project):
+        for version in (b"1", b"2"):
+            project.write("data/changed", version)
+            project.write("data/same", "same")
+            project.write("model", noise(300_000, 3) + version)
+            project.dvlite("add", "data", "model")
+            project.commit("Version " + version.decode())
+            project.dvlite("push")
+        shutil.rmtree(project.cache)
+        shutil.rmtree(project.root / "data")
+        (project.root / "model").unlink()
+
+    made = prepared("two-versions-on-one-remote", build)
+    made.dvlite("remote", "add", "backup", tmp_path / "backup")
+    return made
 
 
 def read_from(project, remote, *, revision="HEAD"):

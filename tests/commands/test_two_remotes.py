@@ -6,15 +6,20 @@ import pytest
 
 
 @pytest.fixture
-def two(shared, tmp_path):
+def two(prepared, tmp_path):
     """A tracked directory, committed, and two default remotes."""
-    shared.dvlite("remote", "add", "backup", tmp_path / "backup")
-    shared.dvlite("remote", "default", "origin", "backup")
-    shared.write("data/a", "a")
-    shared.write("data/b", "b")
-    shared.dvlite("add", "data")
-    shared.commit("Two remotes")
-    return shared
+
+    def build(project):
+        project.dvlite("remote", "add", "backup", "../backup")
+        project.dvlite("remote", "default", "origin", "backup")
+        project.write("data/a", "a")
+        project.write("data/b", "b")
+        project.dvlite("add", "data")
+        project.commit("Two remotes")
+
+    made = prepared("two-default-remotes", build)
+    made.dvlite("remote", "trust", tmp_path / "backup")
+    return made
 
 
 def forget(project):

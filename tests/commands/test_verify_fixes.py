@@ -23,17 +23,20 @@ stages:
 
 
 @pytest.fixture
-def trained(shared, tmp_path, monkeypatch):
+def trained(prepared, tmp_path, monkeypatch):
     """Returns a repository with a pipeline that was run, committed and pushed."""
+
+    def build(project):
+        project.write("raw.txt", "1\n")
+        project.dvlite("add", "raw.txt")
+        project.write("params.yaml", "lr: 1\nscale: 10\n")
+        project.write("dvlite.yaml", PIPELINE)
+        project.dvlite("repro")
+        project.commit("Run")
+        project.dvlite("push")
+
     monkeypatch.setenv("DVLITE_TRUST", str(tmp_path / "store"))
-    shared.write("raw.txt", "1\n")
-    shared.dvlite("add", "raw.txt")
-    shared.write("params.yaml", "lr: 1\nscale: 10\n")
-    shared.write("dvlite.yaml", PIPELINE)
-    shared.dvlite("repro")
-    shared.commit("Run")
-    shared.dvlite("push")
-    return shared
+    return prepared("trained-and-pushed", build)
 
 
 @pytest.fixture

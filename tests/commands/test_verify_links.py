@@ -73,23 +73,26 @@ def assert_equal_everywhere(project, first, *, here=True):
 
 
 @pytest.fixture
-def linked(shared):
+def linked(prepared):
     """Returns a project that was run once, with links to files and folders, data, and a file that git keeps."""
-    for path in ("src/a.py", "src/b.py", "src/c.log", "real/x", "real/y", "lib/m.py", "lib/deep/n.py", "top.txt"):
-        shared.write(path, f"{path}\n")
-    shared.write("conf2/p.json", '{"a": 1}')
-    shared.write("data/d.txt", "data\n")
-    shared.write("raw/1.csv", "1\n")
-    shared.write(".dvliteignore", "")
-    shared.dvlite("add", "data/d.txt", "raw")
-    link(shared, "src/a.py", "link.txt")
-    link(shared, "real", "dir")
-    link(shared, "../src/b.py", "lib/l.py")
-    link(shared, "conf2", "conf")
-    shared.write("dvlite.yaml", PIPELINE)
-    shared.dvlite("repro")
-    shared.commit("Run")
-    return shared
+
+    def build(project):
+        for path in ("src/a.py", "src/b.py", "src/c.log", "real/x", "real/y", "lib/m.py", "lib/deep/n.py", "top.txt"):
+            project.write(path, f"{path}\n")
+        project.write("conf2/p.json", '{"a": 1}')
+        project.write("data/d.txt", "data\n")
+        project.write("raw/1.csv", "1\n")
+        project.write(".dvliteignore", "")
+        project.dvlite("add", "data/d.txt", "raw")
+        link(project, "src/a.py", "link.txt")
+        link(project, "real", "dir")
+        link(project, "../src/b.py", "lib/l.py")
+        link(project, "conf2", "conf")
+        project.write("dvlite.yaml", PIPELINE)
+        project.dvlite("repro")
+        project.commit("Run")
+
+    return prepared("with-links", build)
 
 
 def change(project, chosen):

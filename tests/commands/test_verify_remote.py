@@ -17,18 +17,22 @@ PIPELINE = "stages:\n  one:\n    cmd: cp large.bin out.bin\n    deps: [large.bin
 
 
 @pytest.fixture
-def pushed(shared, tmp_path, monkeypatch):
+def pushed(prepared, tmp_path, monkeypatch):
     """Returns a project with a large file, small ones and a run, all on its remote, `../store`."""
+
+    def build(project):
+        project.write("large.bin", os.urandom(3 << 20))
+        for number in range(30):
+            project.write(f"small/{number}.txt", os.urandom(200))
+        project.dvlite("add", "large.bin", "small")
+        project.write("dvlite.yaml", PIPELINE)
+        project.dvlite("repro")
+        project.commit("Run")
+
     monkeypatch.setenv("DVLITE_TRUST", str(tmp_path / "store"))
-    shared.write("large.bin", os.urandom(3 << 20))
-    for number in range(30):
-        shared.write(f"small/{number}.txt", os.urandom(200))
-    shared.dvlite("add", "large.bin", "small")
-    shared.write("dvlite.yaml", PIPELINE)
-    shared.dvlite("repro")
-    shared.commit("Run")
-    shared.dvlite("push")
-    return shared
+    project = prepared("pushed-to-be-verified", build)
+    project.dvlite("push")  # this clone sees what the remote has
+    return project
 
 
 def clone_of(project, name="clone"):

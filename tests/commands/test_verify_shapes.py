@@ -230,8 +230,8 @@ def test_names_that_are_not_utf8_or_need_quotes(verified):
     clone.dvlite("verify", code=1)
 
 
-def test_a_repository_without_a_pipeline_and_one_without_anything(verified, project):
-    assert project.json("verify")["tracked"] == 0
+def test_a_repository_without_a_pipeline_and_one_without_anything(verified):
+    assert verified.project.json("verify")["tracked"] == 0
     data(verified.project)
     verified.project.commit("Data")
     assert verified.project.json("verify")["tracked"] == 1

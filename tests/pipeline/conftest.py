@@ -10,6 +10,7 @@ from dvlite.pipeline.outputs import Outputs
 from dvlite.progress import NullProgress
 from dvlite.repo.repository import open_cache, open_repo
 from dvlite.workspace.workspace import Workspace
+from tests.copies import copy_of, initialised
 from tests.pipeline.stages_of import stages_of
 
 
@@ -45,10 +46,9 @@ class Place:
 
 
 @pytest.fixture
-def place(git_repo, invoke):
+def place(tmp_path):
     """Returns an initialised repository, looked at from its root."""
-    assert invoke("init", "--no-hooks", cwd=git_repo).returncode == 0
-    repo = open_repo(git_repo, os.environ)
+    repo = open_repo(copy_of("init", initialised, tmp_path / "repo"), os.environ)
     work = Workspace(repo, open_cache(repo), NullProgress())
     contents = Contents(work, [])
     return Place(work, contents, Outputs(work, contents, lambda _oid: False))

@@ -1,14 +1,10 @@
 """A repository in which dvlite is initialised."""
 
-import os
-
 import pytest
 
-from dvlite.commands.init import init
-from dvlite.progress import NullProgress
+from tests.copies import copy_of, initialised
 
 
 @pytest.fixture
-def work(git_repo):
-    init(git_repo, os.environ, hooks=False, progress=NullProgress())
-    return git_repo
+def work(tmp_path):
+    return copy_of("init", initialised, tmp_path / "repo")
