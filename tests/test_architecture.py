@@ -193,19 +193,25 @@ def modules(package: Path) -> list[Module]:
     return found
 
 
+@functools.cache  # a walk takes longer than what a rule asks of the nodes
+def nodes(module: Module) -> list[ast.AST]:
+    """Returns every node of a module."""
+    return list(ast.walk(module.tree))
+
+
 @functools.cache
 def imports(module: Module) -> list[Import]:
     """Returns what a module imports anywhere, TYPE_CHECKING blocks and functions included."""
     found = []
-    nodes: list[tuple[ast.AST, bool]] = [(module.tree, False)]
-    for node, late in nodes:
+    waiting: list[tuple[ast.AST, bool]] = [(module.tree, False)]
+    for node, late in waiting:
         if isinstance(node, ast.Import):
             found += [Import(alias.name, late, node.lineno) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             source = absolute(module, node)
             found += [Import(f"{source}.{alias.name}", late, node.lineno) for alias in node.names]
         inside = late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        nodes += [(child, inside) for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr)]
+        waiting += [(child, inside) for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr)]
     return found
 
 
@@ -389,7 +395,7 @@ def classes_of_one_name(package: Path) -> list[str]:
     """One name, one class: who reads `Plan` need not ask which."""
     places: dict[str, list[str]] = {}
     for module in modules(package):
-        for node in ast.walk(module.tree):
+        for node in nodes(module):
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, []).append(module.name)
     return [f"{name} is a class in {', '.join(names)}" for name, names in places.items() if len(names) > 1]
@@ -408,7 +414,7 @@ def hidden_imports(package: Path) -> list[str]:
         f"{module.name}:{node.lineno} imports by name"
         for module in modules(package)
         if not within(module.name, OWNERS["importlib"])
-        for node in ast.walk(module.tree)
+        for node in nodes(module)
         if getattr(node, "id", getattr(node, "attr", None)) in {"__import__", "import_module"}
     ]
 
@@ -419,7 +425,7 @@ def markdown_tables(package: Path) -> list[str]:
         f"{module.name}:{node.lineno} writes a row of a Markdown table: text.markdown escapes"
         for module in modules(package)
         if module.package in {"text", "reports", "cli"} and module.name != "text.markdown"
-        for node in ast.walk(module.tree)
+        for node in nodes(module)
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and (node.value in {" | ", " |"} or "--|" in node.value or "|--" in node.value)
@@ -432,7 +438,7 @@ def csv_writers(package: Path) -> list[str]:
         f"{module.name}:{node.lineno} writes CSV: text.run_table escapes"
         for module in modules(package)
         if module.name != "text.run_table"
-        for node in ast.walk(module.tree)
+        for node in nodes(module)
         if isinstance(node, ast.Attribute)
         and node.attr in {"writer", "DictWriter"}
         and getattr(node.value, "id", "") == "csv"
@@ -445,7 +451,7 @@ def readers_of_the_environment(package: Path) -> list[str]:
     for module in modules(package):
         if within(module.name, ENVIRONMENT):
             continue
-        for node in ast.walk(module.tree):
+        for node in nodes(module):
             reads = isinstance(node, ast.Attribute) and node.attr in names and ast.unparse(node.value) == "os"
             takes = isinstance(node, ast.ImportFrom) and node.module == "os" and names & {a.name for a in node.names}
             if reads or takes:
@@ -467,7 +473,7 @@ def files_opened_without_an_owner(package: Path) -> list[str]:
     """A file of the work tree comes with a clone: a link to a device or a FIFO may stand in its place, or a file without end."""
     findings = []
     for module in modules(package):
-        for node in ast.walk(module.tree):
+        for node in nodes(module):
             if not isinstance(node, ast.Call):
                 continue
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
@@ -489,7 +495,7 @@ def reads_that_may_be_short(package: Path) -> list[str]:
     return [
         f"{module.name}:{node.lineno} reads or writes once: files.read_at, write_at, write_all and read_piece go on"
         for module in modules(package)
-        for node in ast.walk(module.tree)
+        for node in nodes(module)
         if isinstance(node, ast.Attribute)
         and node.attr in bare
         and isinstance(node.value, ast.Name)
@@ -505,7 +511,7 @@ def listings_of_git_parsed_elsewhere(package: Path) -> list[str]:
         f"{module.name}:{node.lineno} asks git for a listing: Git has a method for it"
         for module in modules(package)
         if not within(module.name, ("git",))
-        for node in ast.walk(module.tree)
+        for node in nodes(module)
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "run"
         if node.args and isinstance(node.args[0], ast.Constant) and node.args[0].value in commands
     ]
@@ -516,7 +522,7 @@ def objects_read_without_a_limit(package: Path) -> list[str]:
     return [
         f"{module.name}:{node.lineno} reads an object without `end=`"
         for module in modules(package)
-        for node in ast.walk(module.tree)
+        for node in nodes(module)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr == "get"
@@ -535,7 +541,7 @@ def decisions_on_wording(package: Path) -> list[str]:
 
     findings = []
     for module in modules(package):
-        for node in ast.walk(module.tree):
+        for node in nodes(module):
             inside = isinstance(node, ast.Compare) and any(
                 isinstance(operator, ast.In | ast.NotIn) and is_wording(operand)
                 for operator, operand in zip(node.ops, node.comparators, strict=True)
@@ -555,7 +561,7 @@ def system_errors_in_messages(package: Path) -> list[str]:
     """Python writes an error of the system as `[Errno 2] No such file or directory: 'x'`: `reason_of` and `os_error` have the words."""
     findings = []
     for module in modules(package):
-        for handler in ast.walk(module.tree):
+        for handler in nodes(module):
             if not isinstance(handler, ast.ExceptHandler) or handler.type is None:
                 continue
             if "OSError" not in ast.unparse(handler.type):
@@ -578,7 +584,7 @@ def unquoted_words_in_commands(package: Path) -> list[str]:
     )
     findings = []
     for module in modules(package):
-        for text in (node for node in ast.walk(module.tree) if isinstance(node, ast.JoinedStr)):
+        for text in (node for node in nodes(module) if isinstance(node, ast.JoinedStr)):
             for before, value in itertools.pairwise(text.values):
                 literal = before.value if isinstance(before, ast.Constant) else ""
                 if not (command.search(literal) and isinstance(value, ast.FormattedValue)):
@@ -600,7 +606,7 @@ def silent_waits(package: Path) -> list[str]:
     for module in modules(package):
         if module.name == "repo.clone_id":  # held for the writing of 33 bytes
             continue
-        for node in ast.walk(module.tree):
+        for node in nodes(module):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("lock", "files.lock"):
                 words = {word.arg: ast.unparse(word.value) for word in node.keywords}
                 if "waiting" not in words and words.get("wait") != "False":
