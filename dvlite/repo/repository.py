@@ -240,7 +240,9 @@ class Repo:
         """Returns the `.gitignore` files beside paths that are not in git's index as they are: a run that was stopped leaves them so."""
         names = list(dict.fromkeys(f"{path.rpartition('/')[0]}/.gitignore".lstrip("/") for path in paths))
         there = {name for name in names if os.path.lexists(self.root / name)}
-        known = {*self.git.tracked_under(names), *(there - self.git.ignored(sorted(there)))}
+        tracked = set(self.git.tracked_under(names))
+        new = sorted(there - tracked)
+        known = {*tracked, *new} - set(self.git.ignored(new))
         return self.git.unstaged([name for name in names if name in known])
 
     def exclude(self, paths: Sequence[str]) -> None:
