@@ -6,7 +6,6 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 
 from dvlite import files
 from dvlite.errors import DvliteError
@@ -67,7 +66,7 @@ def from_remote(catalog: Catalog, cache: Cache, wanted: LostIn, progress: Progre
             with contextlib.suppress(DvliteError):
                 fetch.fetch_nodes(catalog, cache, [listing])
     needs = [
-        need if need.size_bytes >= 0 else replace(need, size_bytes=size_on(catalog, need.digest) or 0)
+        need if need.size_bytes >= 0 else need._replace(size_bytes=size_on(catalog, need.digest) or 0)
         for need in missing_files(cache, wanted)
     ]
     with contextlib.suppress(DvliteError):

@@ -492,7 +492,7 @@ class Cache:
         files.write_atomic(self.folder / "index" / name, data, mode=0o444, sync=sync)
         self.open_to_group(self.folder / "index" / name, 0o444)
         if self._segments is not None:
-            self._segments[name] = Index(data, name)
+            self._segments[name] = Index(index.mapped(self.folder / "index" / name, data), name)
 
     def merge_indexes(self) -> None:
         """Merges many small index objects into one; readers meanwhile see the old, the new, or both."""

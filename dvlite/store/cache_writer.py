@@ -249,8 +249,6 @@ class Writer:
 
     def _finish(self, pack_class: int) -> None:
         self._write_pack(self._open.pop(pack_class).finish())
-        if len(self._rows) >= _INDEX_ROWS:
-            self._publish()
 
     def _write_pack(self, whole: Pack) -> None:
         """Writes and syncs a pack in the background, while the next one is filled; one waits at most: memory."""
@@ -259,6 +257,8 @@ class Writer:
         self._packs_on_their_way.append(self._syncing.submit(self._store_pack, whole))
         self._rows.add(whole.name, PackEntry(whole.pack_class, len(whole.data)), whole.table)
         self.stored_bytes += len(whole.data)
+        if len(self._rows) >= _INDEX_ROWS:
+            self._publish()
 
     def _store_pack(self, whole: Pack) -> None:
         temporary = self.temporary()

@@ -21,7 +21,7 @@ from dvlite.oid import Buffer, Digest, digest_bytes, format_oid
 from dvlite.progress import NullProgress, Progress
 from dvlite.store import index, pack, tombstones
 from dvlite.store.config_object import ConfigObject
-from dvlite.store.index import Index, PackEntry, RecordLocation, ranges, unpack_at
+from dvlite.store.index import Index, PackEntry, RecordLocation, mapped, ranges, unpack_at
 from dvlite.store.object_store import ObjectAbsent, ObjectEntry
 from dvlite.store.pack import KIND_CHUNK, Record
 from dvlite.store.recipes import Recipes
@@ -55,7 +55,7 @@ class Catalog:
         self.distrusted: set[Digest] = set()  # packs that are not relied on: damaged
         self.doubted: set[Digest] = set()  # packs with a damaged object: a push does not rely on them
         self.damage: dict[Digest, DvliteError] = {}  # objects that were read and are nowhere sound, and why
-        self._wrong: set[RecordLocation] = set()  # rows that are not where the object is, while another row may be
+        self.wrong_rows: set[RecordLocation] = set()  # rows that are not where the object is, while another row may be
         self.condemned_sizes: dict[str, int] = {}  # of the condemned lists at the last look, in bytes
         self.condemned_at: dict[Digest, float] = {}  # when each pack was condemned, by the store's own clock
         self.index_sizes: dict[str, int] = {}  # of the index objects at the last look, in bytes
@@ -290,14 +290,14 @@ class Catalog:
         if not self.usable(place.pack) and not (condemned_too and place.pack in self.packs):
             return False
         end = place.record.offset + place.record.stored_length
-        return end <= self.packs[place.pack] and place not in self._wrong
+        return end <= self.packs[place.pack] and place not in self.wrong_rows
 
     def doubt(self, place: RecordLocation) -> None:
         """Notes that an object is not where a row says: the row is wrong if there is another one for the same pack, else the pack is."""
         others = self.locations(place.record.digest, (place.record.kind,), condemned_too=True)
         if not any(other.pack == place.pack and other != place for other in others):
             self.doubted.add(place.pack)
-        self._wrong.add(place)
+        self.wrong_rows.add(place)
 
     def indexes(self) -> dict[str, Index]:
         """Returns the index objects of the last look, fetching those not seen before; rows from footers stand for damaged ones."""
@@ -320,7 +320,9 @@ class Catalog:
         """Returns one index object, or None if it is gone or damaged."""
         try:
             data = self._read_named(name, self.index_sizes.get(name), index.MAX_BYTES)
-            return None if data is None else Index(data, name)
+            if data is None:
+                return None
+            return Index(mapped(self.remote.folder / "index" / name[6:], data), name)
         except ObjectAbsent:  # merged since it was listed: its rows are in an object that a new look finds
             return None
         except ObjectCorrupt:  # named by its bytes, and yet no index
@@ -475,16 +477,16 @@ class Catalog:
         data = self.remote.recall("meta", name.hex())
         if data is not None and digest_bytes(data) != name:  # went bad on our disk: the remote has the last word
             data = None
-        if data is None and (
-            size < WHOLE_BELOW_BYTES or sum(place.record.stored_length for place in places) * 4 > size
-        ):
+        parts = ranges(places)
+        is_mostly_wanted = len(parts) > 1 and sum(place.record.stored_length for place in places) * 4 > size
+        if data is None and (size < WHOLE_BELOW_BYTES or is_mostly_wanted):
             data = self.pack_bytes(name)
             if size < WHOLE_BELOW_BYTES and digest_bytes(data) == name:
                 self.remote.remember("meta", name.hex(), data)
         if data is not None:
             return self._sound(places, data, 0)
         contents = {}
-        for start, end, group in ranges(places):
+        for start, end, group in parts:
             data = self.remote.get(f"packs/{name.hex()}", start=start, end=end)
             contents.update(self._sound(group, data, start))
         return contents

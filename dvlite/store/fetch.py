@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -27,7 +27,7 @@ from dvlite.store import chunking, pack
 from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
 from dvlite.store.catalog import Catalog
-from dvlite.store.index import RecordLocation, ranges, unpack_at
+from dvlite.store.index import ChosenRows, PackRows, RecordLocation, ranges, unpack_at
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
 from dvlite.store.partial_file import PartialFile
@@ -36,13 +36,15 @@ from dvlite.store.recipes import LargeFile, windows
 _ROUNDS = 4  # fresh looks while gc moves things about
 _OPEN_FILES = 24  # partial files at a time: a process may be limited to 64 descriptors
 _MOST_RAW = 64  # times a pack's length: what more it claims to hold is not unpacked unless it is wanted
+_PLANNED = 4096  # files looked up at a time
+_NODES = 1024  # of a listing in memory at a time, while they are fetched
 _FOOTERS = 64  # in memory at a time, while the chunks they name are noted
 _AROUND_BYTES = 1024 * 1024 * 1024  # of an earlier version, before and after where a window of a very large file lies
+_IN_FLIGHT_BYTES = 4 * pack.TARGET_BYTES
 _WHOLE_FRACTION = 0.5  # of a pack; above it, one request for all of it is cheaper than ranges
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """One file to be brought into the cache; `bases` are digests of earlier versions that may be there."""
 
     digest: Digest
@@ -53,12 +55,17 @@ class Need:
 
 @dataclass(slots=True)
 class FetchPlan:
-    """Where each needed file comes from; `absent` are on no pack that can be relied on."""
+    """Where each needed file comes from, each content once; `absent` are on no pack that can be relied on."""
 
-    small: list[RecordLocation] = field(default_factory=list)
+    small: ChosenRows = field(default_factory=ChosenRows)
     large: list[tuple[Need, LargeFile]] = field(default_factory=list)
     absent: list[Need] = field(default_factory=list)
     size_bytes: int = 0
+
+    @property
+    def files(self) -> int:
+        return len(self.small) + len(self.large) + len(self.absent)
+
     damage: DvliteError | None = None  # the first that makes a file absent
 
 
@@ -82,7 +89,7 @@ class Unfetched(NamedTuple):
 
 
 def fetch_nodes(catalog: Catalog, cache: Cache, roots: Iterable[Digest]) -> dict[Digest, DvliteError]:
-    """Brings whole listings into the cache, one round trip per level; returns an error for each root that is missing or damaged in part."""
+    """Brings whole listings into the cache, one round trip per level, or per 1,024 nodes of one; returns an error for each root that is missing or damaged in part."""
     problems: dict[Digest, DvliteError] = {}
     for root in dict.fromkeys(roots):
         try:
@@ -96,17 +103,19 @@ def _fetch_tree(catalog: Catalog, cache: Cache, root: Digest) -> None:
     level = [root]
     with Writer(cache, durable=False) as writer:
         while level:
-            absent = [digest for digest in level if not cache.has_node(digest)]
-            fetched = fetch_level(catalog, absent) if absent else {}
-            children: list[Digest] = []
-            for digest in level:
-                data = fetched.get(digest)
-                node = manifest.decode(cache.read_node(digest) if data is None else data, digest)
-                if data is not None:
-                    writer.put(KIND_MANIFEST, digest, data)
-                if isinstance(node, Branch):
-                    children.extend(child for child in node.digests if node.level > 1 or not cache.has_node(child))
-            level = list(dict.fromkeys(children))
+            children: dict[Digest, None] = {}
+            for part in (level[at : at + _NODES] for at in range(0, len(level), _NODES)):
+                absent = [digest for digest in part if not cache.has_node(digest)]
+                fetched = fetch_level(catalog, absent) if absent else {}
+                for digest in part:
+                    data = fetched.get(digest)
+                    node = manifest.decode(cache.read_node(digest) if data is None else data, digest)
+                    if data is not None:
+                        writer.put(KIND_MANIFEST, digest, data)
+                    if isinstance(node, Branch):
+                        below = (child for child in node.digests if node.level > 1 or not cache.has_node(child))
+                        children.update(dict.fromkeys(below))
+            level = list(children)
         writer.commit()
 
 
@@ -129,22 +138,32 @@ def fetch_level(catalog: Catalog, digests: Sequence[Digest]) -> dict[Digest, byt
     raise catalog.missing(absent or digests[0], MANIFEST)
 
 
-def plan(catalog: Catalog, cache: Cache, needs: Sequence[Need]) -> FetchPlan:
-    """Finds the files that the cache lacks; each content once."""
+def plan(catalog: Catalog, cache: Cache, needs: Iterable[Need]) -> FetchPlan:
+    """Finds the files that the cache lacks. Of small ones that the remote has, only rows are kept in memory: there may be millions."""
     result = FetchPlan()
-    unique = {need.digest: need for need in reversed(needs)}
-    with_recipe: list[Need] = []
-    for need in reversed(unique.values()):
-        if cache.has_file(need.digest, need.size_bytes):
-            continue
-        result.size_bytes += need.size_bytes
-        places = catalog.locations(need.digest, (KIND_FILE,))
-        if places:
-            place = next((place for place in places if place.record.raw_length == need.size_bytes), places[0])
-            if _has_size(need, place.record.raw_length, result):
-                result.small.append(place)
-        else:
-            with_recipe.append(need)
+    others: dict[Digest, tuple[Need, int | None]] = {}  # with the size of a small file that is there and has another
+    packs: dict[Digest, int] = {}  # beyond doubt
+    waiting = iter(needs)
+    while part := list(itertools.islice(waiting, _PLANNED)):
+        lacks = cache.lacking(b"".join(need.digest for need in part), [need.size_bytes for need in part])
+        left: Sequence[Need] = [part[i] for i in lacks]
+        segments = catalog.indexes().values() if left and not catalog.wrong_rows else ()
+        if segments and not packs:
+            sound = (name for name in catalog.packs if catalog.usable(name) and name not in catalog.condemned)
+            packs = {name: catalog.packs[name] for name in sound}
+        for segment in segments:
+            left = segment.choose(left, KIND_FILE, packs, result.small)
+        for need in left:
+            places = catalog.locations(need.digest, (KIND_FILE,))
+            place = next((place for place in places if place.record.raw_length == need.size_bytes), None)
+            if place is not None:
+                result.small.add(place)
+            else:
+                others.setdefault(need.digest, (need, places[0].record.raw_length if places else None))
+    result.size_bytes = result.small.raw_bytes + sum(need.size_bytes for need, _ in others.values())
+    with_recipe = [
+        need for need, size_bytes in others.values() if size_bytes is None or _has_size(need, size_bytes, result)
+    ]
     there = catalog.recipes.find(need.digest for need in with_recipe if catalog.locations(need.digest, (KIND_RECIPE,)))
     for need in with_recipe:
         file = there.get(need.digest)
@@ -170,13 +189,16 @@ def _has_size(need: Need, size_bytes: int, result: FetchPlan) -> bool:
 
 
 def run(
-    catalog: Catalog, cache: Cache, needs: Sequence[Need], progress: Progress, first: FetchPlan | None = None
+    catalog: Catalog, cache: Cache, needs: Iterable[Need], progress: Progress, first: FetchPlan | None = None
 ) -> Unfetched:
-    """Brings files into the cache; returns those that a fresh look at the remote did not find, or found damaged. Repeatable; continues what was interrupted."""
-    left = list(needs)
+    """Brings files into the cache; returns those that a fresh look at the remote did not find, or found damaged. Repeatable; continues what was interrupted.
+
+    `needs` is gone through again after a look that was not enough. A plan for the first look may be given.
+    """
+    left: list[Need] | None = None
     damage: DvliteError | None = None
     for attempt in range(_ROUNDS):
-        todo = first or plan(catalog, cache, left)
+        todo = first or plan(catalog, cache, needs if left is None else left)
         first = None
         if attempt == 0:
             _start(catalog, cache, todo, progress)
@@ -185,13 +207,14 @@ def run(
         if not todo.absent and not arrival.gone and arrival.damage is None:
             left = []
             break
-        before = len(left)
-        left = [need for need in left if not cache.has_file(need.digest, need.size_bytes)]
+        before = len(left or ())
+        lacking = {need.digest: need for need in (needs if left is None else left) if not cache.has_file(*need[:2])}
+        left = list(lacking.values())
         if not left or (attempt and len(left) == before and arrival.damage is None):
             break
         catalog.look(search=bool(todo.absent))
     progress.finish()
-    return Unfetched(left, damage if left else None)
+    return Unfetched(left or [], damage if left else None)
 
 
 def _start(catalog: Catalog, cache: Cache, todo: FetchPlan, progress: Progress) -> None:
@@ -227,23 +250,32 @@ def _bring(catalog: Catalog, cache: Cache, todo: FetchPlan, progress: Progress) 
 
 # --- downloads: what a job returns runs in the calling thread ---
 
-Job = Callable[[], Callable[[], None] | None]
+
+class _Job(NamedTuple):
+    """A download, and how many bytes it has in memory."""
+
+    size_bytes: int
+    run: Callable[[], Callable[[], None] | None]
 
 
-def _in_flight(catalog: Catalog, jobs: Sequence[Job]) -> _Arrival:
-    """Runs downloads, as many at once as there are connections."""
+def _in_flight(catalog: Catalog, jobs: Iterable[_Job]) -> _Arrival:
+    """Runs downloads, as many at once as there are connections, and as fit into a bounded memory."""
     remote = catalog.remote
-    flying: set[Future[Callable[[], None] | None]] = set()
-    waiting = list(reversed(jobs))
+    flying: dict[Future[Callable[[], None] | None], int] = {}
+    waiting = iter(jobs)
+    upcoming = next(waiting, None)
     arrival = _Arrival()
     failure: BaseException | None = None
-    while waiting or flying:
-        while waiting and len(flying) < remote.jobs and failure is None:
-            flying.add(remote.submit(waiting.pop()))
-        if not flying:
-            break
-        done, flying = wait(flying, return_when=FIRST_COMPLETED)
-        for future in done:
+    while flying or (upcoming is not None and failure is None):
+        while upcoming is not None and failure is None and len(flying) < remote.jobs:
+            if flying and sum(flying.values()) + upcoming.size_bytes > _IN_FLIGHT_BYTES:
+                break
+            flying[remote.submit(upcoming.run)] = upcoming.size_bytes
+            upcoming = next(waiting, None)
+        done = wait(flying, return_when=FIRST_COMPLETED).done
+        while done:  # one at a time, and let go of: each holds what was downloaded
+            future = done.pop()
+            del flying[future]
             try:
                 store = future.result()
                 if store is not None:
@@ -254,6 +286,8 @@ def _in_flight(catalog: Catalog, jobs: Sequence[Job]) -> _Arrival:
                 arrival.add(_Arrival(damage=catalog.remote.damaged(error)))
             except Exception as error:  # raised below, once what is on its way was stored
                 failure = failure or error
+            del future
+            store = None
     if failure is not None:
         raise failure
     return arrival
@@ -262,36 +296,32 @@ def _in_flight(catalog: Catalog, jobs: Sequence[Job]) -> _Arrival:
 # --- small files ---
 
 
-def _bring_small(catalog: Catalog, writer: Writer, places: Sequence[RecordLocation], progress: Progress) -> _Arrival:
-    groups: dict[Digest, list[RecordLocation]] = {}
-    for place in places:
-        groups.setdefault(place.pack, []).append(place)
-    jobs: list[Job] = []
-    for name, group in groups.items():
-        if sum(place.record.stored_length for place in group) >= _WHOLE_FRACTION * catalog.packs[name]:
-            jobs.append(functools.partial(_download_pack, catalog, writer, group, progress))
-        else:
-            jobs.extend(functools.partial(_download_range, catalog, writer, part, progress) for part in ranges(group))
-    return _in_flight(catalog, jobs)
+def _bring_small(catalog: Catalog, writer: Writer, chosen: ChosenRows, progress: Progress) -> _Arrival:
+    def jobs() -> Iterator[_Job]:
+        for group in chosen.by_pack():
+            size_bytes = catalog.packs[group.pack]
+            if group.stored_bytes >= _WHOLE_FRACTION * size_bytes:
+                yield _Job(size_bytes, functools.partial(_download_pack, catalog, writer, group, progress))
+                continue
+            for part in ranges(list(group)):
+                yield _Job(part[1] - part[0], functools.partial(_download_range, catalog, writer, part, progress))
+
+    return _in_flight(catalog, jobs())
 
 
-def _download_pack(
-    catalog: Catalog, writer: Writer, group: list[RecordLocation], progress: Progress
-) -> Callable[[], None]:
+def _download_pack(catalog: Catalog, writer: Writer, group: PackRows, progress: Progress) -> Callable[[], None]:
     """Downloads a whole pack; if it is damaged, or holds far more than is wanted, only wanted records are read."""
-    name = group[0].pack
+    name = group.pack
     data = catalog.pack_bytes(name)
-    wanted = sum(place.record.raw_length for place in group)
-    if digest_bytes(data) != name or pack.raw_bytes(data, name) > max(wanted, _MOST_RAW * len(data)):
-        return _verified(catalog, writer, group, data, 0, progress)
-    whole = pack.verify_whole(data, name)
+    limit_bytes = max(group.raw_bytes, _MOST_RAW * len(data))
+    whole = pack.verify_whole(data, name, limit_bytes=limit_bytes) if digest_bytes(data) == name else None
     purged = writer.cache.purged
-    if purged and any(record.digest in purged for record in whole.records):
+    if whole is None or (purged and any(record.digest in purged for record in whole.records)):
         return _verified(catalog, writer, group, data, 0, progress)
 
     def store() -> None:
         writer.put_pack(whole)
-        progress.advance(size_bytes=sum(place.record.raw_length for place in group), files=len(group))
+        progress.advance(size_bytes=group.raw_bytes, files=len(group))
 
     return store
 
@@ -305,7 +335,7 @@ def _download_range(
 
 
 def _verified(
-    catalog: Catalog, writer: Writer, group: list[RecordLocation], data: bytes, start: int, progress: Progress
+    catalog: Catalog, writer: Writer, group: Iterable[RecordLocation], data: bytes, start: int, progress: Progress
 ) -> Callable[[], None]:
     """Verifies the records of a group; returns what stores the sound ones and then raises for a damaged one."""
     sound: list[tuple[pack.Record, memoryview]] = []
@@ -366,7 +396,10 @@ def _bring_batch(
                 arrival.add(_stopping_none(catalog, functools.partial(_reuse, catalog, partial, need, cache, progress)))
                 for name in partial.packs_needed():
                     by_pack.setdefault(name, []).append(partial)
-            jobs = [functools.partial(_fill, catalog, *item, progress) for item in by_pack.items()]
+            jobs = (
+                _Job(catalog.packs[item[0]], functools.partial(_fill, catalog, *item, progress))
+                for item in by_pack.items()
+            )
             arrival.add(_in_flight(catalog, jobs))
             whole[:] = [partial for partial in whole if partial.is_complete()]
             if not whole:

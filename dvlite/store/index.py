@@ -5,14 +5,19 @@ One row per file, manifest node, recipe and part of one, never per chunk, and a 
 
 from __future__ import annotations
 
+import contextlib
+import mmap
+import os
 import struct
 import sys
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import accumulate, repeat
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeVar
 
+from dvlite import files
 from dvlite.errors import LaterVersion, ObjectCorrupt
 from dvlite.oid import DIGEST_BYTES, Buffer, Digest, digest_bytes
 from dvlite.store.pack import (
@@ -24,6 +29,8 @@ from dvlite.store.pack import (
     KINDS,
     MAX_RECORD_BYTES,
     META,
+    RECORD_BYTES,
+    ROW_BYTES,
     TARGET_BYTES,
     Pack,
     Record,
@@ -45,8 +52,21 @@ _ROW_WORDS, _TABLE_WORDS, _NUMBER_WORD = (
     _PACK_NUMBER_AT // 4,
 )  # words of 4 bytes in a row, and in one of a pack's table
 _FROM_TABLE = (4, 5, 6, 7, 8, 9, 10, 11, 0, None, 1, 2, 3)  # the word of the table that each of a row is
+_MAPPED_FROM = 1 << 20  # bytes of an index object that are not kept in memory
 GAP_BYTES = 64 * 1024  # two ranges of a pack closer than this are requested as one
 _TABLE_FROM = 2000  # look-ups after which a table of where each prefix begins pays for itself: 5 ms
+
+
+class Sought(Protocol):
+    """An object that is looked for, of a known size."""
+
+    @property
+    def digest(self) -> Digest: ...
+    @property
+    def size_bytes(self) -> int: ...
+
+
+Wanted = TypeVar("Wanted", bound=Sought)
 
 
 class RecordLocation(NamedTuple):
@@ -97,14 +117,14 @@ class Index:
 
     def find(self, digest: bytes, kinds: Sequence[int]) -> Iterator[RecordLocation]:
         """Yields where an object of one of these kinds lies; usually one place, several after racing pushes."""
-        for at in self._places(digest):
+        for at in self.places(digest):
             location = self.row(at)
             if location is not None and location.record.kind in kinds:
                 yield location
 
     def has(self, digest: bytes, kinds: Sequence[int]) -> bool:
         """Returns whether there is a row of an oid of one of these kinds, without building it."""
-        for at in self._places(digest):  # noqa: SIM110  # runs once per file: no generator
+        for at in self.places(digest):  # noqa: SIM110  # runs once per file: no generator
             if self._data[at + DIGEST_BYTES] in kinds:
                 return True
         return False
@@ -123,6 +143,23 @@ class Index:
             at = rows.find(digest)
             is_row = at >= 0 and at % width == 0 and rows[at + DIGEST_BYTES] in kinds
             if not is_row and (at < 0 or not self.has(digest, kinds)):
+                left.append(one)
+        return left
+
+    def choose(
+        self, wanted: Sequence[Wanted], kind: int, packs: Mapping[Digest, int], chosen: ChosenRows
+    ) -> list[Wanted]:
+        """Adds to `chosen` rows of these digests, sizes and kind that lie in packs, given with their lengths; returns what has none."""
+        data, limits = self._data, [packs.get(name, 0) for name in self._names]
+        left = []
+        for one in wanted:
+            for at in self.places(one.digest):
+                _, row_kind, codec, reserved, pack, offset, raw, stored = _ROW.unpack_from(data, at)
+                is_known = row_kind == kind and codec in CODECS and not reserved and pack < len(limits)
+                if is_known and raw == one.size_bytes and offset + stored <= limits[pack]:
+                    chosen.add_row(self, at, self._names[pack], raw, stored)
+                    break
+            else:
                 left.append(one)
         return left
 
@@ -150,8 +187,8 @@ class Index:
             return None
         return RecordLocation(self._names[pack], Record(kind, codec, offset, raw, stored, digest))
 
-    def _places(self, digest: bytes) -> list[int]:
-        """Returns the offsets of the rows of an oid, by a table of prefixes or by binary search."""
+    def places(self, digest: bytes) -> list[int]:
+        """Returns the places, for `row`, of the rows of an oid, by a table of prefixes or by binary search."""
         self._lookups += 1
         data, width = self._data, _ROW.size
         starts = self._starts or self._make_table()
@@ -193,6 +230,85 @@ class Index:
             rows = accumulate(map(Counter(prefixes).get, range(1 << 16), repeat(0)), initial=0)
             self._starts = array("I", [self._first + width * row for row in rows])
         return self._starts
+
+
+class PackRows:
+    """Rows of one pack, in any order, kept as the places where index objects have them: 9 bytes a row, where a location takes 350."""
+
+    __slots__ = ("_more", "_places", "_segments", "pack", "raw_bytes", "stored_bytes")
+
+    def __init__(self, name: Digest, segments: list[Index]) -> None:
+        self.pack, self._segments = name, segments
+        self._places = array("Q")  # the number of the segment, and the place in it
+        self._more: dict[RecordLocation, None] = {}
+        self.raw_bytes = self.stored_bytes = 0  # of the records; stored with all that a pack has of them
+
+    def __len__(self) -> int:
+        return len(self._places) + len(self._more)
+
+    def __iter__(self) -> Iterator[RecordLocation]:
+        for place in self._places:
+            location = self._segments[place >> 32].row(place & 0xFFFFFFFF)
+            if location is not None:
+                yield location
+        yield from self._more
+
+    def add(self, number: int, at: int, raw_length: int, stored_length: int) -> None:
+        self._places.append(number << 32 | at)
+        self._count(raw_length, stored_length)
+
+    def add_location(self, place: RecordLocation) -> None:
+        if place not in self._more:
+            self._more[place] = None
+            self._count(place.record.raw_length, place.record.stored_length)
+
+    def _count(self, raw_length: int, stored_length: int) -> None:
+        self.raw_bytes += raw_length
+        self.stored_bytes += RECORD_BYTES + stored_length + ROW_BYTES
+
+
+class ChosenRows:
+    """Rows chosen from index objects, each once, by the packs that they name."""
+
+    __slots__ = ("_numbers", "_packs", "_seen", "_segments")
+
+    def __init__(self) -> None:
+        self._segments: list[Index] = []
+        self._numbers: dict[Index, int] = {}
+        self._seen: list[bytearray] = []  # of each segment, a byte for each row
+        self._packs: dict[Digest, PackRows] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._packs.values()))
+
+    @property
+    def raw_bytes(self) -> int:
+        return sum(rows.raw_bytes for rows in self._packs.values())
+
+    def add(self, place: RecordLocation) -> None:
+        """Adds a row that was looked up by itself, once."""
+        self._of(place.pack).add_location(place)
+
+    def add_row(self, segment: Index, at: int, name: Digest, raw_length: int, stored_length: int) -> None:
+        """Adds the row at a place of an index object, once, with what it says."""
+        number = self._numbers.setdefault(segment, len(self._segments))
+        if number == len(self._segments):
+            self._segments.append(segment)
+            self._seen.append(bytearray(segment.size_bytes // _ROW.size + 1))
+        seen, row = self._seen[number], at // _ROW.size
+        if seen[row]:
+            return
+        seen[row] = 1
+        self._of(name).add(number, at, raw_length, stored_length)
+
+    def _of(self, name: Digest) -> PackRows:
+        if name not in self._packs:
+            self._packs[name] = PackRows(name, self._segments)
+        return self._packs[name]
+
+    def by_pack(self) -> Collection[PackRows]:
+        """Returns the rows of each pack."""
+        return self._packs.values()
 
 
 class Rows:
@@ -312,6 +428,17 @@ def is_sound(place: RecordLocation, data: bytes) -> bool:
     except ObjectCorrupt:
         return False
     return True
+
+
+def mapped(path: Path, data: bytes) -> Buffer:
+    """Returns bytes as a map of a file that holds them, where that can be read: they need not stay in memory; small ones as they are."""
+    with contextlib.suppress(OSError, ValueError):
+        if len(data) >= _MAPPED_FROM:
+            with open(os.open(path, files.READ | files.NO_FOLLOW), "rb") as file:
+                view = memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
+            if view == data:
+                return view
+    return data
 
 
 def verify_name(data: Buffer, name: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import zstandard
@@ -73,7 +73,7 @@ class Pack(NamedTuple):
     name: Digest
     pack_class: int
     data: bytes | bytearray
-    table: bytes | bytearray
+    table: Buffer
 
     @property
     def records(self) -> list[Record]:
@@ -156,13 +156,17 @@ def decode_footer(footer: Buffer, name: Digest, pack_size: int) -> list[Record]:
 
     Raises LaterVersion for a kind, a codec or a reserved field that is not known: the checksum proves that it was written so.
     """
+    return list(_each_row(footer, name, pack_size))
+
+
+def _each_row(footer: Buffer, name: Digest, pack_size: int) -> Iterator[Record]:
+    """Yields the records of a footer, as `decode_footer` returns them; the last thing that may raise is the end."""
     if footer_length(footer, name) != len(footer):
         raise _corrupt(name, "its footer has the wrong length")
-    table = bytes(footer[: len(footer) - TRAILER_BYTES])
+    table = footer[: len(footer) - TRAILER_BYTES]
     checksum = _TRAILER.unpack_from(footer, len(footer) - TRAILER_BYTES)[0]
     if digest_bytes(table)[:16] != checksum:
         raise _corrupt(name, "its footer's checksum is wrong")
-    records = []
     free, limit = HEADER_BYTES, pack_size - len(footer)
     for kind, codec, reserved, offset, raw_length, stored_length, digest in _ROW.iter_unpack(table):
         if kind not in KINDS or codec not in CODECS or reserved:
@@ -174,10 +178,9 @@ def decode_footer(footer: Buffer, name: Digest, pack_size: int) -> list[Record]:
         ):
             raise _corrupt(name, "its footer points outside of it")
         free = offset + stored_length
-        records.append(Record(kind, codec, offset, raw_length, stored_length, digest))
+        yield Record(kind, codec, offset, raw_length, stored_length, digest)
     if free != limit:
         raise _corrupt(name, "its footer does not begin where its records end")
-    return records
 
 
 def scan(data: Buffer, name: Digest) -> list[Record]:
@@ -244,18 +247,29 @@ def open_whole(data: Buffer, name: Digest) -> list[Record]:
         return records
 
 
-def raw_bytes(data: bytes, name: Digest) -> int:
-    """Returns how many bytes the records of a whole pack claim to have when they are unpacked."""
-    return sum(record.raw_length for record in open_whole(data, name))
+def verify_whole(data: bytes, name: Digest, *, limit_bytes: int = MAX_PACK_BYTES) -> Pack | None:
+    """Returns a downloaded pack, whose bytes are those that its name promises, after checking every record in it against its oid.
 
-
-def verify_whole(data: bytes, name: Digest) -> Pack:
-    """Returns a downloaded pack after checking every record in it against its oid."""
-    records = open_whole(data, name)
+    None if it holds more than the limit, unpacked. One record is in memory at a time.
+    """
     view = memoryview(data)
-    for record in records:
-        unpack(record, view[record.offset : record.offset + record.stored_length])
-    return Pack(name, class_of(view, name), data, table_of(records))
+    for record in _written_rows(view, name):
+        limit_bytes -= record.raw_length
+        if limit_bytes < 0:
+            return None
+        unpack_view(record, view[record.offset : record.offset + record.stored_length])
+    footer = view[len(view) - footer_length(view[-TRAILER_BYTES:], name) :]
+    return Pack(name, class_of(view, name), data, footer[: len(footer) - TRAILER_BYTES])
+
+
+def _written_rows(view: memoryview, name: Digest) -> Iterator[Record]:
+    """Yields the records of a pack that is as it was written, so that what makes no sense is of a later dvlite."""
+    try:
+        class_of(view, name)
+        length = footer_length(view[-TRAILER_BYTES:], name)
+        yield from _each_row(view[len(view) - length :], name, len(view))
+    except ObjectCorrupt:
+        raise LaterVersion(f"pack {name.hex()}") from None
 
 
 def _plausible(codec: int, raw_length: int, stored_length: int) -> bool:

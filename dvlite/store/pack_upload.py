@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import NamedTuple
 
-from dvlite.oid import Digest, digest_bytes
+from dvlite.oid import Buffer, Digest, digest_bytes
 from dvlite.store import pack
 from dvlite.store.catalog import WHOLE_BELOW_BYTES, Catalog
 from dvlite.store.index import PackEntry, Rows
@@ -36,7 +36,7 @@ class _Upload(NamedTuple):
     sent: Future[None]
     name: Digest
     entry: PackEntry
-    table: bytes | bytearray
+    table: Buffer
     slot: PackSlot | None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, TypeVar
@@ -13,6 +13,7 @@ from dvlite.errors import Dropped, DvliteError, ObjectCorrupt, ObjectMissing, Pa
 from dvlite.formats import manifest
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest
+from dvlite.paths import ancestors
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo
@@ -105,33 +106,41 @@ def fetch_versions(
                 missing.setdefault(part.path, []).append(part.path)
                 problems.append(problem)
     _require_matches(cache, [part for part in parts if part.patterns and part.path not in missing])
-    needs: list[Need] = []
-    owners: dict[Digest, str] = {}
-    counts: dict[int, tuple[int, int]] = {}
-    for number, part in enumerate(parts):
-        part_needs = _needs(cache, part) if part.path not in missing else []
-        counts[number] = (len(part_needs), sum(need.size_bytes for need in part_needs))
-        for need in part_needs:
-            owners.setdefault(need.digest, part.path)
-        needs.extend(part_needs)
-    unique = list({need.digest: need for need in reversed(needs)}.values())[::-1]
-    if dry_run:
-        todo = fetch.plan(catalog, cache, unique)
-        left, damage = todo.absent, todo.damage
-    else:
-        left, damage = fetch.run(catalog, cache, unique, progress) if unique else ([], None)
+    needs = _Needs(cache, [None if part.path in missing else part for part in parts])
+    todo = fetch.plan(catalog, cache, needs)
+    left, damage, files, size_bytes = todo.absent, todo.damage, todo.files, todo.size_bytes
+    if files and not dry_run:
+        left, damage = fetch.run(catalog, cache, needs, progress, first=todo)
+    counts = needs.counts
     damage = next((problem for problem in problems if not isinstance(problem, ObjectMissing)), damage)
+    tracked = {part.path for part in parts}
     for need in left:
-        missing.setdefault(owners[need.digest], []).append(need.path)
+        owner = next(path for path in (need.path, *ancestors(need.path)) if path in tracked)
+        missing.setdefault(owner, []).append(need.path)
     paths = tuple(
         replace(_moved(part, counts[number], missing, dry_run=dry_run), purged=_purged(cache, part))
         if cache.purged and part.path not in missing
         else _moved(part, counts[number], missing, dry_run=dry_run)
         for number, part in enumerate(parts)
     )
-    brought = len(unique) - len(left)
-    size_bytes = sum(need.size_bytes for need in unique) - sum(need.size_bytes for need in left)
-    return FetchOutcome(paths, brought, size_bytes, missing, damage)
+    size_bytes -= sum(need.size_bytes for need in left)
+    return FetchOutcome(paths, files - len(left), size_bytes, missing, damage)
+
+
+class _Needs:
+    """The files of some versions that the cache lacks, whenever they are asked for; of the first time, how many of each and their bytes."""
+
+    def __init__(self, cache: Cache, parts: Sequence[FetchRequest | None]) -> None:
+        self._cache, self._parts = cache, parts
+        self.counts: dict[int, tuple[int, int]] = {}
+
+    def __iter__(self) -> Iterator[Need]:
+        for number, part in enumerate(self._parts):
+            files = size_bytes = 0
+            for need in _needs(self._cache, part) if part is not None else ():
+                files, size_bytes = files + 1, size_bytes + need.size_bytes
+                yield need
+            self.counts.setdefault(number, (files, size_bytes))
 
 
 def _require_matches(cache: Cache, parts: Sequence[FetchRequest]) -> None:
@@ -150,15 +159,13 @@ def _require_matches(cache: Cache, parts: Sequence[FetchRequest]) -> None:
             sparse.require_matches(part.path, [pattern], [])
 
 
-def _needs(cache: Cache, part: FetchRequest) -> list[Need]:
-    """Returns the files of a part that the cache lacks."""
-    needs = []
-    for entry in lacking(part.pointer, cache, part.patterns):
-        inner, size = entry.path, entry.size_bytes
+def _needs(cache: Cache, part: FetchRequest) -> Iterator[Need]:
+    """Yields the files of a part that the cache lacks."""
+    for leaf, i in lacking(part.pointer, cache, part.patterns):
+        inner, size = leaf.paths[i], leaf.sizes[i]
         bases = _bases(cache, part, inner) if size > cache.pack_below_bytes else ()
         path = f"{part.path}/{os.fsdecode(inner)}" if inner else part.path
-        needs.append(Need(entry.digest, size, path, bases))
-    return needs
+        yield Need(leaf.digest(i), size, path, bases)
 
 
 def _purged(cache: Cache, part: FetchRequest) -> tuple[PurgedFile, ...]:

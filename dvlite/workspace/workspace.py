@@ -15,7 +15,7 @@ from pathlib import Path
 from dvlite import files
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats import manifest
-from dvlite.formats.manifest import EXECUTABLE, FILE, Branch, Entries, Entry
+from dvlite.formats.manifest import EXECUTABLE, FILE, Branch, Entries
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest, Oid, digest_bytes
 from dvlite.paths import ancestors
@@ -257,8 +257,11 @@ def chosen_of(pointer: Pointer, cache: Cache, patterns: Sequence[str]) -> Entrie
     return manifest.joined([selected(leaf, chooses) for leaf in leaves])
 
 
-def lacking(pointer: Pointer, cache: Cache, patterns: Sequence[str]) -> Iterator[Entry]:
-    """Yields the entries of a version, of those that patterns choose (none: all), whose bytes are not in the cache; parts that are there are not expanded."""
+def lacking(pointer: Pointer, cache: Cache, patterns: Sequence[str]) -> Iterator[tuple[Entries, int]]:
+    """Yields the entries of a version, of those that patterns choose (none: all), whose bytes are not in the cache, each as a leaf and its place in it.
+
+    Leaves of which all is there are not expanded.
+    """
     chooses = sparse.selector(patterns) if patterns else None
 
     def is_settled(digests: bytes, sizes: Sequence[int]) -> bool:
@@ -270,7 +273,7 @@ def lacking(pointer: Pointer, cache: Cache, patterns: Sequence[str]) -> Iterator
         else manifest.leaves(pointer.digest, cache.read_node, may_hold=sparse.reach(patterns), is_settled=is_settled)
     )
     for leaf in leaves:
-        yield from (leaf[i] for i in cache.missing(leaf, chooses))
+        yield from ((leaf, i) for i in cache.missing(leaf, chooses))
 
 
 def behind_link(shown: str) -> UsageError:
