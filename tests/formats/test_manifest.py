@@ -1,7 +1,6 @@
 """Listings: the same directory has the same name, comparing is exact and lazy, and hostile listings are refused whole."""
 
 import contextlib
-import random
 import struct
 from array import array
 from pathlib import Path
@@ -18,22 +17,15 @@ from dvlite.formats.manifest import (
     FILE,
     MAX_ENTRIES,
     MIN_ENTRIES,
-    NO_DIGEST,
     SYMLINK,
     Branch,
-    Entry,
 )
-from dvlite.formats.manifest_parts import LazyListing, differences
+from dvlite.formats.manifest_parts import LazyListing
 from dvlite.oid import Digest, digest_bytes, digest_manifest
 from dvlite.paths import is_reserved
+from tests.formats.listings import START, build, edited, entry, listing, rows
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-
-
-def entry(path: bytes, content: bytes = b"", flags: int = FILE) -> Entry:
-    if flags == EMPTY_DIR:
-        return Entry(path, flags, 0, Digest(NO_DIGEST))
-    return Entry(path, flags, len(content), digest_bytes(content))
 
 
 LEAF = [
@@ -44,15 +36,6 @@ LEAF = [
     entry("ü\n\xff".encode("utf-8", "surrogateescape"), b""),
 ]
 MANY = [entry(f"{i:05d}".encode(), str(i).encode()) for i in range(5000)]
-
-
-def build(entries):
-    tree = manifest.build(manifest.from_entries(entries))
-    return tree, dict(tree.nodes)
-
-
-def rows(entries: manifest.Entries) -> list[Entry]:
-    return [entries[i] for i in range(len(entries))]
 
 
 def test_a_leaf_has_exactly_these_bytes():
@@ -101,27 +84,6 @@ def test_a_listing_reads_back_as_it_was(found):
     assert manifest.find(tree.root, b"no such path", nodes.__getitem__) is None
 
 
-def edited(start: dict[bytes, bytes], seed: int, edits: int) -> dict[bytes, bytes]:
-    draw = random.Random(seed)
-    now = dict(start)
-    for _ in range(edits):
-        kind = draw.random()
-        if kind < 0.4 and now:
-            del now[draw.choice(sorted(now))]
-        elif kind < 0.7 and now:
-            now[draw.choice(sorted(now))] = draw.randbytes(4)
-        else:
-            now[f"{draw.randrange(10**6):06d}".encode()] = draw.randbytes(4)
-    return now
-
-
-def listing(found: dict[bytes, bytes]):
-    return build([entry(path, content) for path, content in sorted(found.items())])
-
-
-START = {f"{i * 331 % 10**6:06d}".encode(): b"x" for i in range(3000)}
-
-
 @settings(max_examples=15)
 @given(st.integers(0, 2**32), st.integers(0, 60))
 def test_the_name_of_a_directory_does_not_depend_on_its_history(seed, edits):
@@ -166,35 +128,6 @@ def test_an_edited_listing_is_the_one_that_is_built_and_costs_what_changed(seed,
     assert len(read) <= 1 + 2 * max(len(changes), 1)
     look = LazyListing(new.root, more.__getitem__)
     assert [look.find(path) for path in sorted(changes)] == [changes[path] for path in sorted(changes)]
-
-
-@settings(max_examples=15)
-@given(st.integers(0, 2**32), st.integers(0, 60), st.booleans())
-def test_entries_and_a_listing_differ_in_the_leaves_that_brute_force_finds(seed, edits, in_part):
-    old, nodes = listing(START)
-    target = edited(START, seed, edits)
-    low, high = b"3", b"5"  # only what lies between these counts, if only a part does
-    if in_part:
-        target = {path: content for path, content in target.items() if low < path <= high}
-    may_hold = (lambda after, last: after < high and low < last) if in_part else None
-    entries = manifest.from_entries(entry(path, content) for path, content in sorted(target.items()))
-    read: list[Digest] = []
-    at, told = 0, {}
-    for start, stop, leaf in differences(
-        old.root, entries, lambda digest: (read.append(digest), nodes[digest])[1], may_hold
-    ):
-        assert start >= at
-        at = stop
-        mine = {entries.paths[i]: entries[i] for i in range(start, stop)}
-        theirs = {one.path: one for one in rows(leaf)}
-        told |= {path: mine.get(path) for path in mine.keys() | theirs.keys() if mine.get(path) != theirs.get(path)}
-    expected = {
-        path: entry(path, target[path]) if path in target else None
-        for path in START.keys() | target.keys()
-        if START.get(path) != target.get(path) and (not in_part or low < path <= high)
-    }
-    assert {path: new for path, new in told.items() if not in_part or low < path <= high} == expected
-    assert len(read) <= 1 + (len(expected) if not in_part else len(nodes) // 2)
 
 
 @given(directories, directories)
@@ -419,14 +352,6 @@ def test_a_branch_that_misnames_its_children_is_refused():
     nodes = {digest_manifest(data): data for data in (leaf, top)}
     with pytest.raises(ObjectCorrupt):
         manifest.load(digest_manifest(top), nodes.__getitem__)
-
-
-def test_what_lies_below_a_folder_is_found_without_the_rest():
-    names = [f"{folder}/{number:04d}".encode() for folder in ("a", "b", "b-c", "c") for number in range(1500)]
-    tree, nodes = build([entry(name) for name in sorted([*names, b"b.txt"])])
-    look = LazyListing(tree.root, nodes.__getitem__)
-    assert list(look.below(b"b")) == [name for name in sorted(names) if name.startswith(b"b/")]
-    assert list(look.below(b"b.txt")) == list(look.below(b"d")) == []
 
 
 def test_a_subtree_has_the_entries_below_a_folder_relative_to_it():

@@ -2,8 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dvlite.formats.strict_yaml import load
+from dvlite.formats import yaml_edit
+from dvlite.formats.strict_yaml import dump, load
 from dvlite.formats.yaml_edit import edit
+from tests.formats.documents import CONFIG, DOCUMENTS, PLAIN_KEYS, SCALARS
 
 PEOPLE = """\
 # yaml-language-server: $schema=.dvlite/schema.json
@@ -128,3 +130,28 @@ def test_an_edit_means_what_was_asked(text, path, value):
     assert (inner.get(path[-1]) if isinstance(inner, dict) else None) == value
     others = {key: old for key, old in before.items() if key != path[0]}
     assert {key: new for key, new in after.items() if key != path[0]} == others
+
+
+@given(
+    DOCUMENTS,
+    st.lists(PLAIN_KEYS, min_size=1, max_size=3),
+    st.one_of(st.none(), SCALARS.filter(lambda v: v is not None)),
+)
+def test_an_edit_changes_what_was_asked_and_nothing_else(value, path, new):
+    before = load(dump(value), "x").value
+    after = load(edit(dump(value), tuple(path), new, "x"), "x").value
+    assert after == yaml_edit._with(before, tuple(path), new, removes=new is None)
+
+
+def test_an_edit_keeps_comments_and_other_lines():
+    text = edit(CONFIG.encode(), ("core", "remote"), "backup", "x")
+    text = edit(text, ("remotes", "origin", "endpoint_url"), "https://x.example", "x")
+    text = edit(text, ("remotes", "backup"), None, "x")
+    text = edit(text, ("transfer", "retry_seconds"), None, "x")
+    text = edit(text, ("core", "autostage"), False, "x").decode()
+    assert text == (
+        CONFIG.replace("remote: origin   # ours", "remote: backup   # ours\n  autostage: false")
+        .replace("    region: eu-west-1\n", "    region: eu-west-1\n    endpoint_url: https://x.example\n")
+        .replace("  backup:\n    url: ../store\n", "")
+        .replace("transfer:\n  retry_seconds: 5\n", "")
+    )
