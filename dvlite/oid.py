@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NewType
 
@@ -32,9 +33,15 @@ _CONTEXTS = {
     SNAPSHOT: "dvlite 2026-11 snapshot v1",
 }
 _OID = re.compile(r"(blake3|manifest|run):([0-9a-f]{64})")
+_DIGEST = struct.Struct(f"{DIGEST_BYTES}s")
 _PIECE_BYTES = 4 << 20
 
 Buffer = bytes | bytearray | memoryview
+
+
+def each_digest(data: Buffer) -> Iterator[Digest]:
+    """Yields the digests that lie one after the other in a buffer: as objects, they would take three times as much."""
+    return (Digest(digest) for (digest,) in _DIGEST.iter_unpack(data))
 
 
 def digest_bytes(data: Buffer) -> Digest:

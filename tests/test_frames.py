@@ -21,10 +21,10 @@ PROJECT = Path(__file__).parent.parent
 BOUNDS = {
     "add": (192, 33, 12, 9),
     "status": (120, 29, 12, 0),
-    "push": (409, 56, 20, 0),
+    "push": (414, 56, 20, 0),
     "repro": (512, 65, 20, 0),
     "checkout": (211, 36, 18, 13),
-    "pull": (454, 59, 20, 3),
+    "pull": (456, 59, 20, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 

@@ -112,6 +112,7 @@ class Tree:
 
 
 ReadNode = Callable[[Digest], bytes]  # returns the verified bytes of a node
+KeepNode = Callable[[Digest, bytes], object]
 IsSettled = Callable[[bytes, Sequence[int]], bool]  # (digests, sizes): is there nothing to do about these files?
 MayHold = Callable[[bytes, bytes], bool]  # (a, b) -> may a path after a, and no later than b, be one that counts?
 
@@ -124,11 +125,14 @@ def from_entries(entries: Iterable[Entry]) -> Entries:
     return Entries([row.path for row in rows], bytes(row.flags for row in rows), sizes, digests)
 
 
-def build(entries: Entries, form: Form = LISTING) -> Tree:
-    """Cuts sorted entries into nodes, level by level, until one node is left; refuses what `load` would refuse."""
+def build(entries: Entries, form: Form = LISTING, keep: KeepNode | None = None) -> Tree:
+    """Cuts sorted entries into nodes, level by level, until one node is left; refuses what `load` would refuse.
+
+    With `keep`, each node is handed over when it is complete, and the tree has none: those of a million files take 60 MB.
+    """
     if not form.repeats:
         refuse_files_used_as_folders(entries.paths)
-    columns = _Columns()
+    columns = _Columns(keep)
     for start, stop in _cuts(entries.paths, 0):
         columns.add_leaf(entries, start, stop, form)
     return columns.tree(form)
@@ -137,10 +141,11 @@ def build(entries: Entries, form: Form = LISTING) -> Tree:
 class _Columns:
     """The leaves of a listing that grows, with what the node above says of each; `nodes` are those that are not there yet."""
 
-    __slots__ = ("digests", "files", "last_paths", "nodes", "sizes")
+    __slots__ = ("digests", "files", "keep", "last_paths", "nodes", "sizes")
 
-    def __init__(self) -> None:
+    def __init__(self, keep: KeepNode | None = None) -> None:
         self.nodes: list[tuple[Digest, bytes]] = []
+        self.keep = keep or (lambda *node: self.nodes.append(node))
         self.digests: list[Digest] = []
         self.files, self.sizes = array("Q"), list[int]()
         self.last_paths: list[bytes] = []
@@ -154,7 +159,7 @@ class _Columns:
     def add_leaf(self, entries: Entries, start: int, stop: int, form: Form) -> None:
         data = encode_leaf(entries, start, stop, form)
         digest = form.digest(data)
-        self.nodes.append((digest, data))
+        self.keep(digest, data)
         number = stop - start - entries.flags.count(EMPTY_DIR, start, stop)
         self.add(digest, number, sum(entries.sizes[start:stop]), entries.paths[stop - 1] if stop else b"")
 
@@ -167,13 +172,11 @@ class _Columns:
         while len(digests) > 1:
             level += 1
             whole = Branch(level, tuple(digests), files, sizes, last_paths)
-            digests, files, sizes, last_paths = _build_level(whole, self.nodes, form)
+            digests, files, sizes, last_paths = _build_level(whole, self.keep, form)
         return Tree(digests[0], sizes[0], files[0], tuple(self.nodes))
 
 
-def _build_level(
-    whole: Branch, nodes: list[tuple[Digest, bytes]], form: Form
-) -> tuple[list[Digest], array[int], array[int], list[bytes]]:
+def _build_level(whole: Branch, keep: KeepNode, form: Form) -> tuple[list[Digest], array[int], array[int], list[bytes]]:
     """Cuts one level, given as a single branch, into nodes; returns the columns of the level above."""
     up_digests: list[Digest] = []
     up_files, up_sizes = array("Q"), array("Q")
@@ -183,7 +186,7 @@ def _build_level(
         branch = Branch(whole.level, whole.digests[part], whole.files[part], whole.sizes[part], whole.last_paths[part])
         data = encode_branch(branch, form)
         up_digests.append(form.digest(data))
-        nodes.append((up_digests[-1], data))
+        keep(up_digests[-1], data)
         up_files.append(sum(branch.files))
         up_sizes.append(sum(branch.sizes))
         up_paths.append(branch.last_paths[-1])

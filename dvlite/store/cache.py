@@ -11,7 +11,6 @@ import contextlib
 import mmap
 import os
 import stat
-import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from dvlite.errors import Busy, DvliteError, LaterVersion, ObjectCorrupt, Object
 from dvlite.formats import tombstone
 from dvlite.formats.manifest import EMPTY_DIR, Entries
 from dvlite.formats.tombstone import Tombstone
-from dvlite.oid import DIGEST_BYTES, Buffer, Digest, digest_bytes, digest_file
+from dvlite.oid import DIGEST_BYTES, Buffer, Digest, digest_bytes, digest_file, each_digest
 from dvlite.show import quote, word
 from dvlite.store import index, pack
 from dvlite.store.index import Index, RecordLocation
@@ -29,7 +28,6 @@ from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, Record
 
 PACK_BELOW_BYTES = 64 * 1024
 _FILE_KINDS = (KIND_FILE,)
-_DIGEST = struct.Struct(f"{DIGEST_BYTES}s")
 _TOGETHER = 4096  # files looked up at a time
 _MAX_MAPS = 16  # packs mapped at a time: a map holds a file descriptor
 _LOCK = "lock"
@@ -222,11 +220,9 @@ class Cache:
         purged = self.purged
         for start in range(0, len(sizes), _TOGETHER):
             part = memoryview(digests)[start * DIGEST_BYTES : (start + _TOGETHER) * DIGEST_BYTES]
-            wanted = list(enumerate((digest for (digest,) in _DIGEST.iter_unpack(part)), start))
-            left = wanted
-            for segment in self.segments().values():
-                left = segment.absent(left, _FILE_KINDS) if left else left
-            lacks = [i for i, digest in left if not self.has_large(Digest(digest), sizes[i])]
+            wanted = list(enumerate(each_digest(part), start))
+            left = index.absent(self.segments().values(), wanted, _FILE_KINDS)
+            lacks = [i for i, digest in left if not self.has_large(digest, sizes[i])]
             yield from sorted({*lacks, *(i for i, digest in wanted if digest in purged)}) if purged else lacks
 
     def has_all(self, entries: Entries, chooses: Callable[[bytes], bool] | None = None) -> bool:
@@ -472,7 +468,7 @@ class Cache:
         if large.exists():
             self.set_aside(large)
         for name, segment in list(self.segments().items()):
-            if next(segment.find(digest, kinds), None) is None:
+            if not segment.find(digest, kinds):
                 continue
             remaining = [place for place in segment if place.record.digest != digest or place.record.kind not in kinds]
             self.write_index(remaining)

@@ -24,7 +24,6 @@ from dvlite.store.pack import KIND_FILE, Pack
 _PACKS_ON_THEIR_WAY = 1
 _BLOCK_BYTES = 1 << 20
 _state = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino")
-_INDEX_ROWS = 250_000  # rows of an index object: bounds the memory of an add of millions of files
 
 
 class Writer:
@@ -257,7 +256,7 @@ class Writer:
         self._packs_on_their_way.append(self._syncing.submit(self._store_pack, whole))
         self._rows.add(whole.name, PackEntry(whole.pack_class, len(whole.data)), whole.table)
         self.stored_bytes += len(whole.data)
-        if len(self._rows) >= _INDEX_ROWS:
+        if len(self._rows) >= index.MANY_ROWS:
             self._publish()
 
     def _store_pack(self, whole: Pack) -> None:

@@ -12,7 +12,7 @@ import struct
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, repeat
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
@@ -53,7 +53,9 @@ _ROW_WORDS, _TABLE_WORDS, _NUMBER_WORD = (
 )  # words of 4 bytes in a row, and in one of a pack's table
 _FROM_TABLE = (4, 5, 6, 7, 8, 9, 10, 11, 0, None, 1, 2, 3)  # the word of the table that each of a row is
 _MAPPED_FROM = 1 << 20  # bytes of an index object that are not kept in memory
+MANY_ROWS = 250_000  # of an index object of one writer: bounds the memory of an add or a push of millions of files
 GAP_BYTES = 64 * 1024  # two ranges of a pack closer than this are requested as one
+_ANY = range(256)  # kinds, those of a later dvlite too
 _TABLE_FROM = 2000  # look-ups after which a table of where each prefix begins pays for itself: 5 ms
 
 
@@ -115,12 +117,10 @@ class Index:
         )
         self._lookups = 0
 
-    def find(self, digest: bytes, kinds: Sequence[int]) -> Iterator[RecordLocation]:
-        """Yields where an object of one of these kinds lies; usually one place, several after racing pushes."""
-        for at in self.places(digest):
-            location = self.row(at)
-            if location is not None and location.record.kind in kinds:
-                yield location
+    def find(self, digest: bytes, kinds: Sequence[int]) -> list[RecordLocation]:
+        """Returns where an object of one of these kinds lies; usually one place, several after racing pushes."""
+        rows = map(self.row, self.places(digest))
+        return [row for row in rows if row is not None and row.record.kind in kinds]
 
     def has(self, digest: bytes, kinds: Sequence[int]) -> bool:
         """Returns whether there is a row of an oid of one of these kinds, without building it."""
@@ -129,7 +129,7 @@ class Index:
                 return True
         return False
 
-    def absent(self, wanted: Sequence[tuple[int, bytes]], kinds: Sequence[int]) -> list[tuple[int, bytes]]:
+    def absent(self, wanted: Sequence[tuple[int, Digest]], kinds: Sequence[int]) -> list[tuple[int, Digest]]:
         """Returns those numbered oids that `has` denies: a third of the time of a call for each, where they are many."""
         self._lookups += len(wanted)
         starts = self._starts or self._make_table()
@@ -317,16 +317,14 @@ class Rows:
     __slots__ = ("_words", "packs")
 
     def __init__(self) -> None:
-        self.packs: dict[
-            Digest, PackEntry
-        ] = {}  # one may have no rows: that an index names it says that its push got that far
+        self.packs: dict[Digest, PackEntry] = {}  # without rows too: that an index names one shows how far its push got
         self._words = array("I")  # 13 a row; packs have the numbers in which they came
 
     def __len__(self) -> int:
         return len(self._words) // _ROW_WORDS
 
     def add(self, name: Digest, entry: PackEntry, table: Buffer) -> None:
-        """Adds a pack with the rows of its table; those of chunks are left out, which recipes find by number."""
+        """Adds a pack, once, with the rows of its table; those of chunks are left out, which recipes find by number."""
         number = len(self.packs)
         self.packs[name] = entry
         if entry.pack_class == CHUNKS:
@@ -342,17 +340,16 @@ class Rows:
         self._words += rows
 
     def encode(self, nonce: bytes) -> bytes:
-        """Returns the index object, sorted, each row once; `nonce` is 16 random bytes, so no name is used twice."""
-        names = sorted(self.packs)
+        """Returns the index object, sorted; `nonce` is 16 random bytes, so no name is used twice. The rows must not be used after it."""
+        names, words, width = sorted(self.packs), self._words, _ROW.size
         number = {name: i for i, name in enumerate(names)}
         place = array("I", (number[name] for name in self.packs))
         if sys.byteorder == "big":
             place.byteswap()
-        words = self._words[:]
         words[_NUMBER_WORD::_ROW_WORDS] = array("I", map(place.__getitem__, words[_NUMBER_WORD::_ROW_WORDS]))
-        rows, width = words.tobytes(), _ROW.size
-        unique = {rows[at : at + width] for at in range(0, len(rows), width)}
-        return _encode(unique, [(name, self.packs[name]) for name in names], nonce)
+        view = memoryview(words).cast("B")
+        rows = [bytes(view[at : at + width]) for at in range(0, len(view), width)]
+        return _encode(rows, [(name, self.packs[name]) for name in names], nonce)
 
 
 def encode(
@@ -370,12 +367,23 @@ def encode(
         pack_row(r.digest, r.kind, r.codec, 0, number[pack], r.offset, r.raw_length, r.stored_length)
         for pack, r in locations
     }
-    return _encode(rows, [(pack, entries[pack]) for pack in packs], nonce)
+    return _encode(list(rows), [(pack, entries[pack]) for pack in packs], nonce)
 
 
-def _encode(rows: Collection[bytes], packs: Sequence[tuple[Digest, PackEntry]], nonce: bytes) -> bytes:
+def _encode(rows: list[bytes], packs: Sequence[tuple[Digest, PackEntry]], nonce: bytes) -> bytes:
+    rows.sort()
     table = [_PACK.pack(name, entry.size_bytes, entry.pack_class, b"") for name, entry in packs]
-    return b"".join([_HEADER.pack(MAGIC, VERSION, b"", len(packs), len(rows), nonce), *table, *sorted(rows)])
+    head = _HEADER.pack(MAGIC, VERSION, b"", len(packs), len(rows), nonce)
+    return b"".join((head, *table, b"".join(rows)))
+
+
+def absent(
+    segments: Iterable[Index], wanted: list[tuple[int, Digest]], kinds: Sequence[int] = _ANY
+) -> list[tuple[int, Digest]]:
+    """Returns those numbered oids that no index object has a row of, of one of these kinds."""
+    for segment in segments:
+        wanted = segment.absent(wanted, kinds) if wanted else wanted
+    return wanted
 
 
 def rows_of(pack: Pack) -> list[RecordLocation]:

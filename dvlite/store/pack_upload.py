@@ -14,7 +14,7 @@ from typing import NamedTuple
 from dvlite.oid import Buffer, Digest, digest_bytes
 from dvlite.store import pack
 from dvlite.store.catalog import WHOLE_BELOW_BYTES, Catalog
-from dvlite.store.index import PackEntry, Rows
+from dvlite.store.index import MANY_ROWS, PackEntry, Rows
 from dvlite.store.pack import PackWriter
 
 CHECKPOINT_PACKS = 8  # an index object at least this often, so that what was interrupted continues
@@ -114,6 +114,8 @@ class PackUpload:
         self._since_index += 1
         if slot is not None:
             slot.arrived = True
+        if len(self._arrived) >= MANY_ROWS:
+            self.put_index()
 
     def take_up(self, names: Iterable[Digest]) -> None:
         """Has the next index name packs of chunks too that an interrupted push left."""

@@ -10,10 +10,11 @@ from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, Branch, Entries
 from dvlite.formats.snapshot import Version, VersionId
-from dvlite.oid import DIGEST_BYTES, MANIFEST, Digest
+from dvlite.oid import MANIFEST, Digest, each_digest
 from dvlite.show import is_or_are, quote, some
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
+from dvlite.store.index import absent
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
 
 
@@ -39,7 +40,7 @@ class PushPlan:
 
     incomplete: list[Version] = field(default_factory=list)  # not known to be complete there
     sending: set[VersionId] = field(default_factory=set)  # those of which the remote lacks something
-    small: list[Digest] = field(default_factory=list)  # in path order
+    small: bytearray = field(default_factory=bytearray)  # their digests, in path order
     large: list[tuple[Digest, int, str]] = field(default_factory=list)  # digest, size, path
     nodes: list[Digest] = field(default_factory=list)
     missing: dict[str, list[str]] = field(default_factory=dict)  # tracked path -> files that are nowhere
@@ -182,15 +183,32 @@ class _Planner:
         return data
 
     def _leaf(self, node: Entries, whole: _Whole) -> None:
-        digests, sizes = node.digests, node.sizes
-        for i, flags in enumerate(node.flags):
-            if flags != EMPTY_DIR:
-                digest = Digest(digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES])
-                name = self._seen.get(digest)
-                if name is not None:
-                    whole.relies.add(name)
-                else:
-                    self._file(digest, sizes[i], f"{whole.path}/{os.fsdecode(node.paths[i])}", whole)
+        """Plans the files of a leaf: small ones that no index of the remote names together, the others one by one."""
+        seen, flags, sizes = self._seen, node.flags, node.sizes
+        unseen: dict[Digest, int] = {}
+        for i, digest in enumerate(each_digest(node.digests)):
+            if digest in seen:
+                whole.has_part(seen[digest])
+            elif flags[i] != EMPTY_DIR:
+                unseen.setdefault(digest, i)
+        new = [] if self._purged else self._new_and_small(unseen, sizes)
+        for i, digest in new:
+            seen[digest] = None
+            del unseen[digest]
+            self._plan.small += digest
+            self._plan.size_bytes += sizes[i]
+        self._plan.files += len(new)
+        whole.sends = whole.sends or bool(new)
+        for digest, i in unseen.items():
+            self._file(digest, sizes[i], f"{whole.path}/{os.fsdecode(node.paths[i])}", whole)
+
+    def _new_and_small(self, files: Mapping[Digest, int], sizes: Sequence[int]) -> list[tuple[int, Digest]]:
+        """Returns those of numbered files that are small, in a pack of the cache, and named by no index of the remote."""
+        limit = self._cache.pack_below_bytes
+        small = [(i, digest) for digest, i in files.items() if sizes[i] <= limit]
+        new = absent(self._catalog.indexes().values(), small)
+        lacking = dict(absent(self._cache.segments().values(), new, (KIND_FILE,)))
+        return [one for one in new if one[0] not in lacking] if lacking else new
 
     def _file(self, digest: Digest, size_bytes: int, path: str, whole: _Whole) -> None:
         if digest in self._purged:
@@ -214,7 +232,7 @@ class _Planner:
         if places:
             return
         if self._cache.has_file(digest, size_bytes):
-            self._plan.small.append(digest)
+            self._plan.small += digest
             self._plan.files += 1
             self._plan.size_bytes += size_bytes
         else:

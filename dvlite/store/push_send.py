@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dvlite.errors import ObjectCorrupt, ObjectMissing
 from dvlite.formats import recipe
 from dvlite.formats.recipe import Part, Recipe, Term
-from dvlite.oid import Digest, FileHasher, digest_bytes, format_oid
+from dvlite.oid import Digest, FileHasher, digest_bytes, each_digest, format_oid
 from dvlite.progress import Progress
 from dvlite.store import chunking, pack
 from dvlite.store.cache import Cache
@@ -72,7 +72,7 @@ class Sender:
         if not todo.uploads and not snapshot_nodes:
             return
         self._progress.start(f"pushing {self._remote.shown}", total_bytes=todo.size_bytes, total_files=todo.files)
-        for digest in todo.small:
+        for digest in each_digest(todo.small):
             self._copy(digest, KIND_FILE)
         self._unfinished = self._catalog.unfinished_packs() if todo.large else set()
         chunks = KnownChunks(self._catalog, {*self._unfinished, *known_packs})
@@ -92,7 +92,7 @@ class Sender:
         for place in places:
             stored = self._cache.stored(place)
             try:
-                pack.unpack(place.record, stored)
+                pack.unpack_view(place.record, stored)
             except ObjectCorrupt as error:
                 damaged = error
                 continue

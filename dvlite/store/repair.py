@@ -156,7 +156,7 @@ def send_lost(
         if need.size_bytes > cache.pack_below_bytes:
             todo.large.append((need.digest, need.size_bytes, need.path))
         else:
-            todo.small.append(need.digest)
+            todo.small += need.digest
         todo.files += 1
         todo.size_bytes += need.size_bytes
     for node in sorted(check.lost.nodes):

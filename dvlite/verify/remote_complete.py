@@ -13,7 +13,7 @@ from dvlite.errors import DvliteError, FormatError, LaterVersion, ObjectCorrupt,
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import Pointer
 from dvlite.formats.snapshot import Version, VersionId, version_of
-from dvlite.oid import FILE, MANIFEST, Digest, Oid
+from dvlite.oid import FILE, MANIFEST, Digest, Oid, each_digest
 from dvlite.runs import sync
 from dvlite.runs.names import name_of
 from dvlite.share.needs import dropped_by
@@ -195,7 +195,7 @@ def _one(
 
 def _lacking(source: ContentSource, requirement: Requirement, push: PushPlan, remote: str) -> str:
     """Says what of a version is not there, or nothing."""
-    gone = {*push.small, *(digest for digest, _, _ in push.large)}
+    gone = {*each_digest(push.small), *(digest for digest, _, _ in push.large)}
     names = [name for paths in push.missing.values() for name in paths]
     if not gone and not names:
         return f"the list of files of {printable(requirement.path)} is not on {remote}" if push.nodes else ""

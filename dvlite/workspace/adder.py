@@ -232,7 +232,7 @@ class Adder:
         """Returns the new listing: what is on disk and, of a partly checked out directory, the entries that are not. Costs what changed."""
         work, old, on_disk = self._work, target.old, snapshot.entries()
         if old is None or old.kind != "directory":
-            return self._built(target, on_disk)
+            return self._built(target, on_disk, partial(writer.put, KIND_MANIFEST))
         chooses = sparse.selector(target.inside) if target.inside else work.removable(target.path)
         edit = partial(self._edited, target, old.digest, on_disk, chooses)
         if chooses is not None:
@@ -248,9 +248,9 @@ class Adder:
         is_whole = all(writer.relies_on(KIND_MANIFEST, digest) for digest in kept.difference(new))
         return tree if is_whole else self._built(target, on_disk)
 
-    def _built(self, target: AddTarget, on_disk: Entries) -> manifest.Tree:
+    def _built(self, target: AddTarget, on_disk: Entries, keep: manifest.KeepNode | None = None) -> manifest.Tree:
         self._check(target, on_disk.paths)
-        return manifest.build(on_disk)
+        return manifest.build(on_disk, keep=keep)
 
     def _edited(
         self, target: AddTarget, old: Digest, on_disk: Entries, chooses: sparse.Selects | None

@@ -9,7 +9,6 @@ import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 from typing import Protocol
 
@@ -24,11 +23,10 @@ from dvlite.show import quote
 from dvlite.workspace.scan import Scan, special_file
 from dvlite.workspace.statindex import StatRows
 
-_TRIES = 3
+_TRIES = 4  # the first finds what changed since the scan
 _TOGETHER = 512  # rows compared at a time
 _OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 SMALL_BYTES = 1 << 20  # read in one piece below this
-_state = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns")
 
 Lacking = Callable[
     [Buffer, Sequence[int]], Iterable[int]
@@ -231,31 +229,29 @@ class _EntryReader:
                     started = time.time_ns()
                 descriptor = os.open(path, _OPEN)
                 try:
-                    before = os.fstat(descriptor)
-                    size_bytes = before.st_size
-                    if not stat.S_ISREG(before.st_mode):
-                        raise special_file(self._name(i), before.st_mode, Path(os.fsdecode(path)))
                     # Asked once: who begins to write from here on moves a time, and that time is too new for the row to be trusted.
                     is_written = files.is_being_written(descriptor)
+                    size_bytes = scan.sizes[i]
                     if size_bytes <= limit:
-                        raw = files.read_at(descriptor, size_bytes)
-                        after = os.fstat(descriptor)
-                        is_torn = len(raw) != size_bytes or _state(before) != _state(after)
-                        digest = None if is_torn else self._reader.small(raw)  # nothing torn is stored
+                        content = files.read_at(descriptor, size_bytes)
                     else:
-                        digest = self._reader.large(descriptor, self._name(i), self._advance)
-                        after = os.fstat(descriptor)
-                        digest = None if _state(before) != _state(after) else digest
-                    scan.replace(i, after)
+                        content = self._reader.large(descriptor, self._name(i), self._advance)
+                    after = os.fstat(descriptor)
                 finally:
                     os.close(descriptor)
-                if digest is not None:
+                if not stat.S_ISREG(after.st_mode):
+                    raise special_file(self._name(i), after.st_mode, Path(os.fsdecode(path)))
+                if scan.is_still(i, after):  # nothing torn is stored: it is as it was before
+                    digest = self._reader.small(content) if size_bytes <= limit else Digest(content)
                     return digest, int(is_written or started <= after.st_ctime_ns + self._window)
+                scan.replace(i, after)
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise FileChanged(
                     f"cannot read {quote(self._name(i))}: it became a symbolic link while dvlite looked"
                 ) from error
+            if error.errno in (errno.ESPIPE, errno.EISDIR):  # it became what cannot be read at an offset
+                raise special_file(self._name(i), os.lstat(path).st_mode, Path(os.fsdecode(path))) from error
             raise os_error(error, "read", self._name(i)) from error
         raise FileChanged(
             f"cannot read {quote(self._name(i))}: it changed while it was read",

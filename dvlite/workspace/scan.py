@@ -71,6 +71,15 @@ class Scan:
         self.ctimes += other.ctimes[start:stop]
         self.inodes += other.inodes[start:stop]
 
+    def is_still(self, i: int, status: os.stat_result) -> bool:
+        """Returns whether a file is in the state that entry i has."""
+        return (
+            self.mtimes[i] == status.st_mtime_ns
+            and self.ctimes[i] == status.st_ctime_ns
+            and self.sizes[i] == status.st_size
+            and self.inodes[i] == status.st_ino
+        )
+
     def replace(self, i: int, status: os.stat_result) -> None:
         """Records the state of a regular file when it was opened."""
         if self.trusts_modes:
@@ -95,7 +104,7 @@ class Scan:
             for i, flags in enumerate(self.flags):
                 if flags == EMPTY_DIR:
                     mtimes[i] = ctimes[i] = inodes[i] = 0
-        columns = (column.tobytes() for column in (self.sizes, mtimes, ctimes, inodes))
+        columns = [memoryview(column) for column in (self.sizes, mtimes, ctimes, inodes)]
         return signature(b"\0".join(self.paths), self.flags, *columns)
 
 
