@@ -32,7 +32,7 @@ test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not long' $(ARGS)
 
 ## make test-long  the long ones: random histories and schedules, large data; more examples of each property
-test-long: $(VENV)/.installed-dev
+test-long: $(VENV)/.installed-dev $(VENV)/.installed-outside
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m '(long or hypothesis) and not sweep' --hypothesis-profile=long $(ARGS)
 
 ## make test-sweep every command by every kind of fault, every damage by every place: an hour

@@ -33,7 +33,7 @@ LAYERS = (
     ("store",),
     ("repo",),
     ("workspace", "runs"),
-    ("compare", "lineage", "merge", "pipeline", "share"),
+    ("compare", "exports", "lineage", "merge", "pipeline", "share"),
     ("hooks",),
     ("health", "verify"),
     ("rerun",),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dvlite.cli.complete import NameOf
-from dvlite.cli.options import REVISION, DefaultVerbs, PathText, Session, Verb, on_remote, run
+from dvlite.cli.options import REVISION, DefaultVerbs, PathText, Session, Verb, Verbs, on_remote, run
 from dvlite.errors import NotARepository, UsageError
 
 if TYPE_CHECKING:
@@ -307,4 +307,25 @@ def log(path: str, *, revision: str | None, limit: int | None) -> int:
     return run(lambda s: verb(s.repo(), path, revision=revision, limit=limit, progress=s.progress), text="log")
 
 
-VERBS = {"Lineage": (runs, lineage, log)}
+@click.group(cls=Verbs)
+def export() -> None:
+    """Write runs for other programs."""
+
+
+@export.command(
+    "tensorboard",
+    example="dvlite export tensorboard tb\ndvlite export tensorboard tb --stage train --sweep lr-grid",
+    codes=(3, 10),
+)
+@click.argument("folder", metavar="DIR", type=PathText())
+@_filters
+def export_tensorboard(folder: str, **filters: Any) -> int:
+    """Write runs as TensorBoard event files: series, metrics and hyperparameters."""
+    from dvlite.commands.export import export_tensorboard as verb
+    from dvlite.runs.options import RunsOptions
+
+    wanted = RunsOptions(**filters)
+    return run(lambda s: verb(s.repo(), folder, wanted, now_ns=time.time_ns(), progress=s.progress), text="export")
+
+
+VERBS = {"Lineage": (runs, lineage, log, export)}

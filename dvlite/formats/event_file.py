@@ -5,9 +5,11 @@ Source: tensorflow/core/lib/io/record_writer.h, tensorflow/core/util/event.proto
 
 from __future__ import annotations
 
+import math
 import posixpath
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from dvlite.errors import FormatError
@@ -159,3 +161,64 @@ def _masked_crc(data: bytes) -> int:
         crc = _CRC_TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
     crc ^= 0xFFFF_FFFF
     return ((crc >> 15 | crc << 17) + 0xA282_EAD8) & 0xFFFF_FFFF
+
+
+# --- writing
+
+FIRST_EVENT_VERSION = b"brain.Event:2"
+
+
+def write(events: Iterable[bytes], time: float) -> Iterator[bytes]:
+    """Yields the bytes of an event file, record by record; the first event says which version it is."""
+    for body in chain([field_double(1, time) + field_bytes(3, FIRST_EVENT_VERSION)], events):
+        length = struct.pack("<Q", len(body))
+        yield b"".join((length, struct.pack("<I", _masked_crc(length)), body, struct.pack("<I", _masked_crc(body))))
+
+
+def scalar_event(scalar: Scalar) -> bytes:
+    """Returns the event of one scalar; infinities and what a 32-bit float cannot hold become infinite."""
+    try:
+        number = _FLOAT.pack(scalar.value)
+    except OverflowError:
+        number = _FLOAT.pack(math.copysign(math.inf, scalar.value))
+    value = field_bytes(1, scalar.tag.encode()) + _key(2, _FIXED32) + number
+    return _event(scalar.time, scalar.step, value)
+
+
+def plugin_event(tag: str, plugin: str, content: bytes, time: float) -> bytes:
+    """Returns the event that carries data of a plugin in the metadata of a tag."""
+    data = field_bytes(1, plugin.encode()) + field_bytes(2, content)
+    return _event(time, 0, field_bytes(1, tag.encode()) + field_bytes(9, field_bytes(1, data)))
+
+
+def field_bytes(field: int, value: bytes) -> bytes:
+    """Returns a field of a message that holds text, bytes or another message."""
+    return _key(field, _BYTES) + _varint_bytes(len(value)) + value
+
+
+def field_whole(field: int, value: int) -> bytes:
+    """Returns a field of a message that holds a whole number, an enum or a truth value."""
+    return _key(field, _VARINT) + _varint_bytes(value)
+
+
+def field_double(field: int, value: float) -> bytes:
+    """Returns a field of a message that holds a double."""
+    return _key(field, _FIXED64) + _DOUBLE.pack(value)
+
+
+def _event(time: float, step: int, value: bytes) -> bytes:
+    return field_double(1, time) + field_whole(2, step) + field_bytes(5, field_bytes(1, value))
+
+
+def _key(field: int, wire: int) -> bytes:
+    return _varint_bytes(field << 3 | wire)
+
+
+def _varint_bytes(number: int) -> bytes:
+    number &= 0xFFFF_FFFF_FFFF_FFFF
+    found = bytearray()
+    while number > 0x7F:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    found.append(number)
+    return bytes(found)

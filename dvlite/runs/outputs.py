@@ -1,4 +1,4 @@
-"""What is tracked at a revision that a user names, where a recorded run is one: its outputs; and the outputs of all runs with a tag. Looks at no data."""
+"""What is tracked at a revision that a user names, where a recorded run is one: its outputs; the outputs of all runs with a tag; the series of a run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dvlite import files
-from dvlite.errors import UsageError
+from dvlite.errors import DvliteError, ObjectMissing, UsageError
+from dvlite.formats import series
 from dvlite.formats.pointer import SUFFIX
 from dvlite.formats.record import Run
+from dvlite.formats.series import SeriesFile
+from dvlite.oid import FILE, parse_oid
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.repo.stage_names import address
@@ -18,6 +21,7 @@ from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.names import find_run, is_run
 from dvlite.runs.records import open_records
 from dvlite.show import quote
+from dvlite.store.cache import Cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,30 @@ def outputs_of_tagged_runs(repo: Repo, progress: Progress) -> list[Tracked]:
         runs = {oid: index.run(oid) for (tag,) in _tags(index) for oid in index.tagged(tag)}
     found = (item for run in runs.values() if run is not None for item in _tracked(run))
     return list({(item.path, item.pointer.oid): item for item in found}.values())
+
+
+def series_of(run: Run, cache: Cache) -> SeriesFile:
+    """Returns the series by `file:name`, as the metrics of a run are called; what cannot be read, or is not in the cache, is a problem."""
+    found: dict[str, series.Series] = {}
+    problems: list[str] = []
+    for output in run.outputs:
+        kind, digest = parse_oid(output.oid)
+        if output.role != "metric" or kind != FILE or not series.is_series(output.path):
+            continue
+        try:
+            if output.size_bytes > series.LIMIT_BYTES:
+                problems.append(f"{quote(output.path)} has {output.size_bytes} bytes, more than {series.LIMIT_BYTES}")
+                continue
+            read = series.parse(cache.read_file(digest, output.size_bytes), output.path)
+        except ObjectMissing:
+            problems.append(f"{quote(output.path)} is not in the cache")
+            continue
+        except DvliteError as error:
+            problems.append(error.message)
+            continue
+        found |= {f"{output.path}:{name}": one for name, one in read.series.items()}
+        problems += [f"{quote(output.path)}: {problem}" for problem in read.problems]
+    return SeriesFile(found, tuple(problems))
 
 
 def _tags(index: RunIndex) -> list[tuple[str]]:
