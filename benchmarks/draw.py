@@ -76,7 +76,7 @@ def drawn(kept: Mapping[str, Any], pages: Mapping[Path, str]) -> dict[Path, str]
         name = found[2]
         if name not in scenarios:
             return found[0]
-        chart = f"![{scenarios[name]['what']}](charts/{name}.svg)\n\n" if name in charts else ""
+        chart = f"![{scenarios[name]['what']}](charts/{name}.svg)\n\n" if CHARTS / f"{name}.svg" in charts else ""
         return f"{found[1]}{chart}{text_of(name, scenarios[name])}\n{found[3]}"
 
     charts = {

@@ -59,7 +59,7 @@ def run(
     process.returncode = os.waitstatus_to_exitcode(status)  # else Popen waits for a process that is gone
     peak_bytes = watch.stop() if watch else 0
     if seconds > most_seconds:
-        raise StepFailed(f"`{argv[0]} {argv[1]}` took longer than {most_seconds:.0f} s")
+        raise StepFailed(f"`{Path(argv[0]).name} {argv[1]}` took longer than {most_seconds:.0f} s")
     if process.returncode:
         said = log.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
         words = shlex.join(str(word) for word in argv)
@@ -71,7 +71,7 @@ def do(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str]) -> None
     """Runs what is not measured; raises StepFailed."""
     done = subprocess.run(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise StepFailed(f"`{argv[0]} {argv[1]}` left with {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}")
+        raise StepFailed(f"`{Path(argv[0]).name} {argv[1]}` left with {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}")
 
 
 class _Watch:
