@@ -60,10 +60,10 @@ def folder(size):
         os.makedirs(inside, exist_ok=True)
         with open(f"{inside}/{number}.txt", "w") as file:
             file.write(str(number))
-    dv("", "add", "-q", "data")
+    dv("first: add", "add", "-q", "data")
     dv("", "remote", "add", "-q", "origin", os.path.join(base, f"files{size}"))
     commit()
-    dv("", "push", "-q")
+    dv("first: push", "push", "-q")
     time.sleep(0.05)
     dv("", "status", "-q")
     dv("folder: status", "status", "-q")
@@ -167,3 +167,9 @@ def test_one_edit_in_a_directory_costs_no_work_for_each_of_its_files(counts):
     in_cache = 5  # calls to see that the cache has a file
     most = {"folder: pull, nothing new": in_cache, "folder: add -u, one edit": in_cache}
     assert {title: calls for title, calls in more.items() if calls > 0.5 + most.get(title, 0)} == {}
+
+
+def test_a_first_add_and_push_make_few_calls_for_each_small_file(counts):
+    each = {title: (calls[1] - calls[0]) / 2000 for title, calls in counts.items() if title.startswith("first: ")}
+    most = {"first: add": 52, "first: push": 50}
+    assert {title: calls for title, calls in each.items() if calls > most[title]} == {}

@@ -380,8 +380,11 @@ def _encode(rows: list[bytes], packs: Sequence[tuple[Digest, PackEntry]], nonce:
 def absent(
     segments: Iterable[Index], wanted: list[tuple[int, Digest]], kinds: Sequence[int] = _ANY
 ) -> list[tuple[int, Digest]]:
-    """Returns those numbered oids that no index object has a row of, of one of these kinds."""
-    for segment in segments:
+    """Returns those numbered oids that no index object has a row of, of one of these kinds; asks the one first that has the first of them.
+
+    Neighbours in a listing were mostly stored together.
+    """
+    for segment in sorted(segments, key=lambda segment: not segment.has(wanted[0][1], kinds)) if wanted else ():
         wanted = segment.absent(wanted, kinds) if wanted else wanted
     return wanted
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import unicodedata
@@ -22,6 +21,7 @@ from dvlite.show import NAMED, count, quote, some, word
 from dvlite.workspace.path_args import is_about_pointer
 
 _MAX_NAME_BYTES = 255
+_TOGETHER = 4096  # paths looked at together
 _NOT_EVERYWHERE = tuple(
     (re.compile(pattern), reason)
     for pattern, reason in (
@@ -198,21 +198,23 @@ def refuse_ignored(repo: Repo, files: Sequence[str], cannot: str) -> None:
 
 def portable_warnings(paths: list[bytes]) -> list[str]:
     """Returns a warning for each kind of name that some other system cannot hold; an example in each."""
-    warnings = []
-    joined = b"\0" + b"\0".join(paths) + b"\0"
-    for pattern, reason in _NOT_EVERYWHERE:
-        match = pattern.search(joined)
-        if match is not None:
-            name = joined[
-                joined.rfind(b"\0", 0, match.start() + 1) + 1 : joined.find(
-                    b"\0", max(match.end() - 1, match.start() + 1)
-                )
-            ]
-            warnings.append(f"{quote(os.fsdecode(name))} {reason}")
-    if (joined != joined.lower() or not joined.isascii()) and (pair := _twins(paths)):
+    examples: dict[str, bytes] = {}  # by the reason
+    may_have_twins, is_text = False, True
+    for start in range(0, len(paths), _TOGETHER):
+        joined = b"\0%b\0" % b"\0".join(paths[start : start + _TOGETHER])
+        for pattern, reason in _NOT_EVERYWHERE:
+            match = None if reason in examples else pattern.search(joined)
+            if match is not None:
+                first = joined.rfind(b"\0", 0, match.start() + 1) + 1
+                examples[reason] = joined[first : joined.find(b"\0", max(match.end() - 1, match.start() + 1))]
+        is_ascii = joined.isascii()
+        may_have_twins = may_have_twins or not is_ascii or joined != joined.lower()
+        is_text = is_text and (is_ascii or not _undecodable(joined))
+    reasons = [reason for _, reason in _NOT_EVERYWHERE if reason in examples]
+    warnings = [f"{quote(os.fsdecode(examples[reason]))} {reason}" for reason in reasons]
+    if may_have_twins and (pair := _twins(paths)):
         warnings.append(_twin_warning(*pair))
-    with contextlib.suppress(UnicodeDecodeError):
-        joined.decode("utf-8")
+    if is_text:
         return warnings
     broken = next(path for path in paths if _undecodable(path))
     return [*warnings, f"{quote(os.fsdecode(broken))} is not UTF-8: macOS and Windows cannot hold it"]

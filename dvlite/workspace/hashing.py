@@ -104,10 +104,11 @@ def identify(
     reader = reader or HashOnly()
     count = len(scan.paths)
     digests, racy = bytearray(count * DIGEST_BYTES), bytearray(count)
-    unknown = array("Q", _unknown(scan, rows, digests, lacking))
+    unknown = array("I", _unknown(scan, rows, digests, lacking))
     sizes = array("q", (scan.sizes[i] for i in unknown))
     reader.expect(sizes)
     progress.start(f"{reader.doing} {scan.shown}", total_bytes=sum(sizes), total_files=len(unknown))
+    del sizes
     window = files.racy_window_ns(scan.root.parent) if unknown else 0
     entries = _EntryReader(scan, reader, window, lambda size: progress.advance(size_bytes=size), patient=patient)
     limit = reader.limit_bytes
