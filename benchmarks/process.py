@@ -71,7 +71,9 @@ def do(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str]) -> None
     """Runs what is not measured; raises StepFailed."""
     done = subprocess.run(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise StepFailed(f"`{Path(argv[0]).name} {argv[1]}` left with {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}")
+        raise StepFailed(
+            f"`{Path(argv[0]).name} {argv[1]}` left with {done.returncode}:\n{(done.stdout + done.stderr)[-2000:]}"
+        )
 
 
 class _Watch:

@@ -2,7 +2,7 @@
 
 Examples:
   python benchmarks/suite.py --small                       # a hundredth of the data, one round, nothing is kept: does it work?
-  python benchmarks/suite.py --peers ~/peers               # all of it: hours
+  python benchmarks/suite.py --peers ~/peers               # all of it: hours; with --full a day
   python benchmarks/suite.py --only pushes --size 1000     # one scenario, at another size
   python benchmarks/suite.py --only growth-files --sizes 1000 10000
   python benchmarks/suite.py --draw                        # only draw
@@ -334,13 +334,14 @@ def far_away(field: Field, size: int) -> Iterator[Taken]:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What is measured, at which size, and how often; `what` has the size in it."""
+    """What is measured, at which size, and how often; `what` has the size in it. `full` is more than a small machine has room or hours for."""
 
     what: str
     size: int
     small: int
     measure: Measure
     rounds: int = 1
+    full: int = 0
 
 
 SCENARIOS: Mapping[str, Scenario] = {
@@ -349,9 +350,9 @@ SCENARIOS: Mapping[str, Scenario] = {
     "pointers": Scenario("{:,} tracked files, each with a pointer", 10_000, 100, trees(2_000, each=True)),
     "versions": Scenario("{:,} versions of a CSV of 100,000 rows", 200, 3, versions),
     "runs": Scenario("{:,} run records", 100_000, 3_000, many_runs),
-    "pushes": Scenario("{:,} pushes by 8 people", 10_000, 20, pushes),
-    "medium": Scenario("{:,} files of 100 KB", 100_000, 200, trees(100_000)),
-    "large": Scenario("one file of {:,} MiB", 20_480, 32, large_file),
+    "pushes": Scenario("{:,} pushes by 8 people", 1_000, 20, pushes, full=10_000),
+    "medium": Scenario("{:,} files of 100 KB", 20_000, 200, trees(100_000), full=100_000),
+    "large": Scenario("one file of {:,} MiB", 4_096, 32, large_file, full=20_480),
     "million": Scenario(
         "{:,} files of 1 KB",
         1_000_000,
@@ -369,13 +370,16 @@ def read_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--only", action="append", choices=[draw.TABLE, *SCENARIOS, *GROWTH], help="this one; repeatable"
     )
     parser.add_argument("--small", action="store_true", help="at a size that only shows that it works; kept nowhere")
+    parser.add_argument(
+        "--full", action="store_true", help="10,000 pushes, 100,000 files of 100 KB, a file of 20 GiB: needs 250 GB"
+    )
     parser.add_argument("--size", type=int, help="how many, in place of what the scenario says")
     parser.add_argument("--sizes", type=int, nargs="+", help="the sizes of a growth")
     parser.add_argument("--rounds", type=int, help="rounds to take medians of")
     parser.add_argument("--peers", type=Path, metavar="DIR", help="look for the peers in DIR and DIR/bin first")
     parser.add_argument("--tools", help="only these tools, separated by commas (default: all that are installed)")
-    parser.add_argument("--limit", type=float, default=1800, help="seconds after which a tool is out of a scenario")
-    parser.add_argument("--folder", type=Path, help="work in a new folder below this one (needs up to 30 GB)")
+    parser.add_argument("--limit", type=float, default=900, help="seconds after which a tool is out of a scenario")
+    parser.add_argument("--folder", type=Path, help="work in a new folder below this one (needs 40 GB)")
     parser.add_argument("--draw", action="store_true", help="measure nothing, only draw")
     return parser.parse_args(argv)
 
@@ -402,7 +406,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure(name: str, asked: argparse.Namespace) -> dict[str, Any]:
     """Measures one scenario and returns what is kept of it."""
     scenario = SCENARIOS[name]
-    size = asked.size or (scenario.small if asked.small else scenario.size)
+    full = scenario.full if asked.full else 0
+    size = asked.size or (scenario.small if asked.small else full or scenario.size)
     rounds = asked.rounds or (1 if asked.small else scenario.rounds)
     taken: list[Taken] = []
     stored: dict[str, tuple[int, int]] = {}
