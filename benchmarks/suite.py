@@ -388,19 +388,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measures, keeps and draws."""
     asked = read_options(argv)
     for name in () if asked.draw else asked.only or [*SCENARIOS, *GROWTH, draw.TABLE]:
-        if name == draw.TABLE:
-            results = measure_table(asked)
-        elif name in GROWTH:
-            results = measure_growth(GROWTH[name], asked)
-        else:
-            results = measure(name, asked)
-        if asked.small:
-            print(draw.text_of(name, results))
-        else:
-            draw.keep(name, results)
+        for results in measure_one(name, asked):
+            if asked.small:
+                print(draw.text_of(name, results))
+            else:
+                draw.keep(name, results)
     if not asked.small:
         draw.write()
     return 0
+
+
+def measure_one(name: str, asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yields what is kept of a scenario; of a growth after each size, for the last takes longest."""
+    if name == draw.TABLE:
+        yield measure_table(asked)
+    elif name in GROWTH:
+        yield from measure_growth(GROWTH[name], asked)
+    else:
+        yield measure(name, asked)
 
 
 def measure(name: str, asked: argparse.Namespace) -> dict[str, Any]:
@@ -424,14 +429,14 @@ def measure(name: str, asked: argparse.Namespace) -> dict[str, Any]:
     return _kept(scenario.what.format(size), rounds, taken, stored) | {"conditions": conditions}
 
 
-def measure_growth(group: str, asked: argparse.Namespace) -> dict[str, Any]:
+def measure_growth(group: str, asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Measures how the cost of commands grows with the size."""
-    sizes = asked.sizes or (growth.SIZES[group][:1] if asked.small else growth.SIZES[group])
+    sizes = list(asked.sizes or (growth.SIZES[group][:1] if asked.small else growth.SIZES[group]))
     taken = []
     for size in sizes:
         for title, sample, requests in growth.measure_at(group, size, asked.folder):
             taken.append(Taken(title, f"{size:,}", sample, {"all": requests} if requests else {}))
-    return _kept(growth.WHAT[group], 1, taken, {}) | {"sizes": list(sizes)}
+        yield _kept(growth.WHAT[group], 1, taken, {}) | {"sizes": sizes[: sizes.index(size) + 1]}
 
 
 def measure_table(asked: argparse.Namespace) -> dict[str, Any]:
