@@ -330,7 +330,7 @@ def _content(data: bytes) -> tuple[bytes, array[int]] | None:
 
 def load(root: Digest, read: ReadNode) -> Entries:
     """Returns the whole listing; also refuses a path that is both a file and a folder."""
-    whole = joined(list(leaves(root, read)))
+    whole = joined(leaves(root, read))
     refuse_files_used_as_folders(whole.paths)
     return whole
 
@@ -463,15 +463,16 @@ def _slice(entries: Entries, start: int, stop: int) -> Entries:
     return Entries(entries.paths[start:stop], entries.flags[start:stop], entries.sizes[start:stop], digests)
 
 
-def joined(parts: Sequence[Entries]) -> Entries:
-    """Returns runs of entries, each of which follows the one before, as one."""
-    if len(parts) == 1:
-        return parts[0]
-    sizes = array("Q")
+def joined(parts: Iterable[Entries]) -> Entries:
+    """Returns runs of entries, each of which follows the one before, as one; only the whole is in memory, and one run."""
+    paths: list[bytes] = []
+    flags, sizes, digests = bytearray(), array("Q"), bytearray()
     for part in parts:
-        sizes.extend(part.sizes)
-    paths = [path for part in parts for path in part.paths]
-    return Entries(paths, b"".join(part.flags for part in parts), sizes, b"".join(part.digests for part in parts))
+        paths += part.paths
+        flags += part.flags
+        sizes += part.sizes
+        digests += part.digests
+    return Entries(paths, bytes(flags), sizes, bytes(digests))
 
 
 def _only(mine: Digest | None, theirs: Digest | None, read: ReadNode) -> Iterator[Entry]:

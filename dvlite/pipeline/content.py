@@ -21,7 +21,7 @@ from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries, Ent
 from dvlite.formats.manifest import FILE as FILE_ENTRY
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, digest_file, format_oid, signature
-from dvlite.paths import PathMap
+from dvlite.paths import PathMap, join_paths
 from dvlite.pipeline.globs import names_on_disk
 from dvlite.pipeline.known_data import KnownData, as_output
 from dvlite.repo.tracked_paths import Tracked
@@ -151,7 +151,7 @@ class Contents:
             return None
         counted = self._counted(path, scan)
         columns = (counted.sizes, counted.mtimes, counted.inodes)
-        return signature(b"\0".join(counted.paths), *(column.tobytes() for column in columns))
+        return signature(join_paths(counted.paths), *(memoryview(column) for column in columns))
 
     def parts(self, path: str) -> list[str]:
         """Returns what a dependency on a path is recorded as: the path and, if it is a folder of git's, all data inside."""

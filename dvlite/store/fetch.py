@@ -40,7 +40,7 @@ _PLANNED = 4096  # files looked up at a time
 _NODES = 1024  # of a listing in memory at a time, while they are fetched
 _FOOTERS = 64  # in memory at a time, while the chunks they name are noted
 _AROUND_BYTES = 1024 * 1024 * 1024  # of an earlier version, before and after where a window of a very large file lies
-_IN_FLIGHT_BYTES = 4 * pack.TARGET_BYTES
+_IN_FLIGHT_BYTES = 3 * pack.TARGET_BYTES  # of downloads; what is stored meanwhile comes on top
 _WHOLE_FRACTION = 0.5  # of a pack; above it, one request for all of it is cheaper than ranges
 
 

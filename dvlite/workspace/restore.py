@@ -284,7 +284,7 @@ def _differing(
     if now is None or wanted.kind == "file" or all_of_it:
         return chosen_of(wanted, work.cache, asked), now, [] if now is None else [(0, len(now.scan.paths))]
     parts = list(differences(wanted.digest, now.entries(), work.cache.read_node, sparse.reach(asked)))
-    want = manifest.joined([leaf for _, _, leaf in parts])
+    want = manifest.joined(leaf for _, _, leaf in parts)
     refuse_files_used_as_folders(want.paths)
     ranges = [(start, stop) for start, stop, _ in parts]
     return want, _part(now, [i for start, stop in ranges for i in range(start, stop)]), ranges

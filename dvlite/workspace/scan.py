@@ -15,6 +15,7 @@ from dvlite.errors import DvliteError, StrangeFile, UsageError
 from dvlite.files import TEMP_PREFIX, is_temporary_name, os_error
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK
 from dvlite.oid import signature
+from dvlite.paths import join_paths
 from dvlite.progress import Progress
 from dvlite.show import quote
 
@@ -105,7 +106,7 @@ class Scan:
                 if flags == EMPTY_DIR:
                     mtimes[i] = ctimes[i] = inodes[i] = 0
         columns = [memoryview(column) for column in (self.sizes, mtimes, ctimes, inodes)]
-        return signature(b"\0".join(self.paths), self.flags, *columns)
+        return signature(join_paths(self.paths), self.flags, *columns)
 
 
 def scan(path: Path, shown: str, ignore: IgnoreRule, names: frozenset[bytes], progress: Progress) -> Scan | None:

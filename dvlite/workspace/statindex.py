@@ -18,6 +18,7 @@ from pathlib import Path
 
 from dvlite import files
 from dvlite.oid import DIGEST_BYTES, Digest, signature
+from dvlite.paths import join_paths
 from dvlite.workspace.scan import Scan
 
 MAGIC = b"DVLS"
@@ -83,7 +84,7 @@ def write(path: Path, root: Digest, scan: Scan, digests: bytes | bytearray, racy
     """Replaces the stat index of one tracked path. Not synced: a lost one is made again."""
     rows = len(scan.paths)
     header = _HEADER.pack(MAGIC, VERSION, _ORDER, 0, rows, rows - racy.count(0), scan.signature(), root)
-    paths = b"\0".join(scan.paths)
+    paths = join_paths(scan.paths)
     stats = (scan.sizes, scan.mtimes, scan.ctimes, scan.inodes)
     columns = [memoryview(c) for c in (scan.flags, racy, *stats, digests, paths)]  # written as they are: no copies
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -254,7 +254,7 @@ def chosen_of(pointer: Pointer, cache: Cache, patterns: Sequence[str]) -> Entrie
         return entries_of(pointer, cache)
     reach, chooses = sparse.reach(patterns), sparse.selector(patterns)
     leaves = manifest.leaves(pointer.digest, cache.read_node, may_hold=reach)
-    return manifest.joined([selected(leaf, chooses) for leaf in leaves])
+    return manifest.joined(selected(leaf, chooses) for leaf in leaves)
 
 
 def lacking(pointer: Pointer, cache: Cache, patterns: Sequence[str]) -> Iterator[tuple[Entries, int]]:

@@ -95,11 +95,11 @@ class WriterProcess:
         data = _receive(self._reports)
         if data is None or len(data) < 24 * count:
             return None
-        columns = array("q"), array("q"), array("Q")
-        for number, column in enumerate(columns):
-            column.frombytes(data[number * 8 * count : (number + 1) * 8 * count])
-        unwritten = array("Q")
-        unwritten.frombytes(data[24 * count :])
+        columns, unwritten = (array("q"), array("q"), array("Q")), array("Q")
+        with memoryview(data) as view:
+            for number, column in enumerate(columns):
+                column.frombytes(view[number * 8 * count : (number + 1) * 8 * count])
+            unwritten.frombytes(view[24 * count :])
         return WriteReport(*columns, list(unwritten))
 
     def _serve(self, jobs: int, reports: int) -> None:
@@ -109,8 +109,7 @@ class WriterProcess:
             while (data := _receive(jobs)) is not None:
                 cache, below, root, patterns, tree, folder, first = json.loads(data.decode("utf-8", "surrogateescape"))
                 report = self._work(WriteJob(cache, below, root, tuple(patterns), tree, folder, first))
-                columns = (*report.columns, array("Q", report.unwritten))
-                _send(reports, b"".join(column.tobytes() for column in columns))
+                _send(reports, *report.columns, array("Q", report.unwritten))
         finally:
             os._exit(1)
 
@@ -127,21 +126,23 @@ class WriterOptions:
     version: tuple[Digest, tuple[str, ...]] | None = None
 
 
-def _send(descriptor: int, data: bytes) -> None:
-    files.write_all(descriptor, _LENGTH.pack(len(data)) + data)
+def _send(descriptor: int, *parts: bytes | array[int]) -> None:
+    views = [memoryview(part).cast("B") for part in parts]
+    files.write_all(descriptor, _LENGTH.pack(sum(view.nbytes for view in views)))
+    for view in views:
+        files.write_all(descriptor, view)
 
 
-def _receive(descriptor: int) -> bytes | None:
+def _receive(descriptor: int) -> bytearray | None:
     head = _read(descriptor, _LENGTH.size)
     return None if head is None else _read(descriptor, _LENGTH.unpack(head)[0])
 
 
-def _read(descriptor: int, count: int) -> bytes | None:
-    parts = []
-    while count:
-        part = files.read_piece(descriptor, min(count, 1 << 20))
+def _read(descriptor: int, count: int) -> bytearray | None:
+    data = bytearray()
+    while len(data) < count:
+        part = files.read_piece(descriptor, min(count - len(data), 1 << 20))
         if not part:
             return None
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)
+        data += part
+    return data
