@@ -22,9 +22,9 @@ BOUNDS = {
     "add": (193, 33, 12, 9),
     "status": (120, 29, 12, 0),
     "push": (414, 56, 20, 0),
-    "repro": (512, 65, 20, 0),
-    "checkout": (211, 36, 18, 13),
-    "pull": (456, 59, 20, 3),
+    "repro": (513, 65, 20, 0),
+    "checkout": (212, 36, 18, 13),
+    "pull": (457, 59, 20, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 
