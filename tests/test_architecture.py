@@ -37,6 +37,7 @@ LAYERS = (
     ("hooks",),
     ("health", "verify"),
     ("rerun",),
+    ("sweep",),
     ("commands",),
     ("text",),
     ("reports",),
@@ -128,6 +129,7 @@ READERS = (
     "commands.get",
     "commands.merge_driver",
     "commands.stage",  # the schema
+    "commands.try_out",  # a file that the user names
 )
 
 MOST_LINES = 600

@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dvlite.cli.complete import NameOf
-from dvlite.cli.options import REVISION, DefaultVerbs, PathText, Session, Verb, Verbs, on_remote, run
+from dvlite.cli.options import (
+    FORCE,
+    NO_STAGE,
+    NO_WAIT,
+    REVISION,
+    DefaultVerbs,
+    PathText,
+    Session,
+    Verb,
+    Verbs,
+    on_remote,
+    run,
+)
 from dvlite.errors import NotARepository, UsageError
 
 if TYPE_CHECKING:
@@ -165,6 +177,28 @@ def runs_note(name: str, words: str) -> int:
     from dvlite.commands.runs import runs_note as verb
 
     return run(lambda s: verb(s.repo(), name, words, now_ns=time.time_ns(), progress=s.progress), text="runs")
+
+
+@runs.command(
+    "apply",
+    example="dvlite runs apply train-7f3a9c\ndvlite runs apply best --branch best-lr",
+    codes=(10, 11, 12, 13),
+)
+@RUN
+@click.option("--branch", metavar="NAME", help="Make this branch, with one commit, at the commit that the run had.")
+@FORCE
+@NO_STAGE
+@NO_WAIT
+def runs_apply(name: str, *, branch: str | None, force: bool) -> int:
+    """Bring a run back: its parameters, edits, lockfile entries and outputs; nothing is run."""
+    from dvlite.commands.runs_apply import runs_apply as verb
+
+    return run(
+        lambda s: verb(
+            s.repo(), name, branch=branch, force=force, environ=s.environ, stage=s.stage(), progress=s.progress
+        ),
+        text="runs_apply",
+    )
 
 
 @runs.command("rm", example="dvlite runs rm train-7f3a9c\ndvlite runs rm --failed", codes=(10,))

@@ -87,6 +87,48 @@ def repro(
 
 
 @click.command(
+    "try",
+    cls=Verb,
+    example="dvlite try -S lr=0.1,0.01 -S model=svm,forest -j 4\n"
+    "dvlite try train --file variants.csv --name widths\n"
+    "dvlite try --resume",
+    codes=(3, 4, 10, 11, 12, 13),
+)
+@click.argument("targets", nargs=-1, metavar="[STAGE]...", type=NameOf("stage", or_file=True))
+@click.option("-S", "--set", "settings", multiple=True, metavar="KEY=A,B", help="Try these values of a parameter.")
+@click.option("--file", metavar="FILE", type=PathText(), help="Try the variants of a file (.yaml, .json, .csv).")
+@click.option("--sample", metavar="N", type=click.IntRange(min=1), help="Try N of all variants, chosen at random.")
+@click.option("--seed", metavar="S", type=int, default=0, help="Choose another random sample (default 0).")
+@click.option(
+    "-j", "--jobs", metavar="N", type=click.IntRange(1, MOST_JOBS), default=1, help="Run up to N variants in parallel."
+)
+@click.option("--name", metavar="NAME", help="Call the sweep NAME; its runs carry it.")
+@click.option("-k", "--keep-going", is_flag=True, help="After a failure, run the other variants.")
+@click.option("--resume", metavar="[NAME]", is_flag=False, flag_value="", help="Go on with a sweep that was stopped.")
+@click.option("-n", "--dry-run", is_flag=True, help="List the variants without running them.")
+def try_out(targets: tuple[str, ...], *, settings: tuple[str, ...], **flags: Any) -> int:
+    """Run variants of the pipeline beside the workspace, which stays as it is."""
+    import platform
+
+    from dvlite.commands.try_out import TryOptions
+    from dvlite.commands.try_out import try_out as verb
+
+    pairs = [key_value(text, "-S lr=0.1,0.01, or -S conf/net.yaml:depth=18,34") for text in settings]
+    return run(
+        lambda s: verb(
+            s.repo(),
+            targets,
+            TryOptions(settings=pairs, aloud=bool(s.flags.get("verbose")), **flags),
+            environ=s.environ,
+            host=platform.node(),
+            version=__version__,
+            progress=s.progress,
+        ),
+        text="try_out",
+    )
+
+
+@click.command(
     cls=Verb,
     example="dvlite commit train      # outputs that a cluster, or a hand, made",
     codes=(3, 10, 11),
@@ -324,4 +366,4 @@ def metrics_diff(words: tuple[str, ...], *, rtol: float, atol: float, md: bool, 
     )
 
 
-VERBS = {"Pipeline": (stage, repro, commit, dag, params, metrics)}
+VERBS = {"Pipeline": (stage, repro, try_out, commit, dag, params, metrics)}

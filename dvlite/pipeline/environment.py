@@ -14,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from dvlite.formats.lockfile import LockedStage
 from dvlite.formats.pipeline import Capture
@@ -46,7 +47,7 @@ print(json.dumps([platform.python_version(), platform.python_implementation(), {
 
 
 class Surroundings:
-    """Describes this machine; every value is read once. `environ` is the user's; `dry`: commands of the pipeline are not run."""
+    """Describes this machine; every value is read once. `environ` is the user's; `dry`: commands of the pipeline are not run; `probes`: what is known of Pythons."""
 
     def __init__(
         self,
@@ -56,10 +57,13 @@ class Surroundings:
         stages: Sequence[Stage] = (),
         *,
         dry: bool = False,
+        probes: dict[Any, Any] | None = None,
     ) -> None:
         self._repo, self._environ, self._progress = repo, environ, progress
         self._dry = dry
-        self._pythons: dict[tuple[str, tuple[str, ...]], tuple[str, str, Mapping[str, str | None]] | None] = {}
+        self._pythons: dict[tuple[str, tuple[str, ...]], tuple[str, str, Mapping[str, str | None]] | None] = (
+            {} if probes is None else probes
+        )
         self._machine: dict[str, Scalar] | None = None
         # the packages of all stages, so that one Python is asked once
         self._names = {item.name for stage in stages for item in stage.spec.capture if item.kind == "package"}

@@ -15,7 +15,7 @@ from pathlib import Path
 from dvlite.errors import DvliteError, ObjectMissing, reason_of
 from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.record import Run, Status
-from dvlite.oid import FILE, format_oid
+from dvlite.oid import FILE, Oid, format_oid
 from dvlite.pipeline import reasons
 from dvlite.pipeline.environment import Surroundings
 from dvlite.pipeline.executor import Ended, Executor, Interrupted, interrupted, tail_of, uninterruptible
@@ -28,6 +28,7 @@ from dvlite.pipeline.run_record import Attempt, Recorder, begun, metrics_of
 from dvlite.pipeline.stage_run import StageRun
 from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.pipeline.staleness import Evaluator, Staleness
+from dvlite.pipeline.together import SharedRuns
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.show import quote, word
@@ -62,6 +63,7 @@ class Tools:
     ledger: Ledger
     reuse: Reuse
     intake: Intake
+    together: SharedRuns | None = None
 
 
 @dataclass(slots=True)
@@ -142,6 +144,33 @@ class Execution:
             if not stage.spec.frozen or stage.address in self._options.force:
                 self._tools.intake.take([stage])
         outlook = self._tools.evaluator.look(stage, force=stage.address in self._options.force)
+        if self._tools.together is not None and outlook.now is not None and not _runs_each_time(stage):
+            self._settle_once(outlook, self._tools.together)
+            return
+        self._settle_alone(outlook)
+
+    def _settle_once(self, outlook: Staleness, together: SharedRuns) -> None:
+        """Settles a stage, unless another invocation of this command does or did: then its outputs are taken. All have a record each."""
+        assert outlook.now is not None
+        stage, key = outlook.stage, outlook.now.key
+        known = together.claim(key)
+        try:
+            if known is None and outlook.state == "up to date" and outlook.locked is not None:
+                known = outlook.locked.run
+            taken = None if known is None else self._tools.reuse.instead(outlook, known)
+            if taken is None:
+                self._settle_alone(outlook)
+                taken = self._done.get(stage.address)
+            else:
+                self._done[stage.address] = taken
+        except BaseException:
+            together.settle(key)
+            raise
+        if taken is not None:  # else its command runs
+            together.settle(key, Oid(taken.of) if taken.of is not None else None)
+
+    def _settle_alone(self, outlook: Staleness) -> None:
+        stage = outlook.stage
         if outlook.state in ("up to date", "frozen"):
             self._done[stage.address] = self._tools.reuse.up_to_date(outlook)
             return
@@ -286,6 +315,9 @@ class Execution:
             self._ledger.ignore([version.path for version in versions if version.cache])
         else:
             self._ledger.lock_in(opened.outlook, versions, oid)
+        if tools.together is not None:
+            made = [version.oid for version in versions]
+            tools.together.settle(opened.attempt.entry.key, None if taint else oid, outputs=made)
         self._done[stage.address] = StageRun(
             stage=stage.address,
             state="tainted" if taint else "ok",
@@ -308,6 +340,9 @@ class Execution:
             self._ledger.forget([path for path in new if not self._tools.evaluator.contents.has(path)])
         del self._open[stage.address]
         self._note_running_outputs()
+        if self._tools.together is not None:
+            words = f"{stage.address} failed ({problem})" if status == "failed" else None
+            self._tools.together.settle(opened.attempt.entry.key, failed=words)
         run, oid = None, None
         try:  # last: on a full disk the outputs are in place all the same
             run = self._record(opened, ended, status)
@@ -370,6 +405,11 @@ class Execution:
                     with self._repo.lock(self._progress, wait=True):
                         self._outputs.put_back(opened.backups)
             self._ledger.write()
+
+
+def _runs_each_time(stage: Stage) -> bool:
+    """Returns whether no run of a stage is taken for another one."""
+    return stage.spec.always or any(out.spec.persist for out in stage.outs)
 
 
 def _way_back(run: StageRun) -> str | None:

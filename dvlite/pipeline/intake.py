@@ -49,6 +49,18 @@ class Intake:
             work.progress.warn(warning)
         self.done += [result for result in results if result is not None and not result.unchanged]
 
+    def store(self, stages: Sequence[Stage]) -> dict[str, Pointer]:
+        """Takes what changed into the cache, durably, and returns its versions by path; pointers stay as they are."""
+        changed, work = self._changed(stages), self._work
+        if not changed:
+            return {}
+        with work.repo.lock(work.progress), Writer(work.cache, work.progress) as writer:
+            adder = Adder(work, work.progress, force=False)
+            for path in changed:
+                adder.one(AddTarget(path, self._added[path]), writer, update=False)
+            writer.commit()
+        return {path: adder.version(path) for path in changed}
+
     def pointers(self, stages: Iterable[Stage]) -> list[str]:
         """Returns the pointer files of all tracked data that the stages read."""
         return [path + SUFFIX for path in self._read_by(stages)]

@@ -16,6 +16,8 @@ from dvlite.errors import DvliteError, UsageError
 from dvlite.files import write_atomic
 from dvlite.formats import parameters, pipeline
 from dvlite.formats.lockfile import Locked
+from dvlite.formats.pointer import Pointer
+from dvlite.paths import overlap
 from dvlite.pipeline import graph as graphs
 from dvlite.pipeline.content import Contents
 from dvlite.pipeline.environment import Surroundings
@@ -41,6 +43,7 @@ from dvlite.pipeline.targets import (
     require_readable,
     without_left_out,
 )
+from dvlite.pipeline.together import SharedRuns
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.runs.records import open_records
@@ -109,9 +112,17 @@ class Invocation:
     """One invocation: the stages chosen, and what is known of them. `outdated`: data that did not follow its pointer and cannot unasked."""
 
     def __init__(
-        self, repo: Repo, targets: Sequence[str], options: ReproOptions, environ: Mapping[str, str], progress: Progress
+        self,
+        repo: Repo,
+        targets: Sequence[str],
+        options: ReproOptions,
+        environ: Mapping[str, str],
+        progress: Progress,
+        *,
+        together: SharedRuns | None = None,
     ) -> None:
         self._repo, self._options, self._progress = repo, options, progress
+        self._together = together
         loaded = load(repo.work_tree)
         if loaded.broken and not (targets and loaded.stages):
             raise loaded.broken[0]
@@ -144,11 +155,29 @@ class Invocation:
         self._intake = Intake(self._work, self._contents, added, refuse=not options.add)
         self.outdated = assume_followed(self._work, self._contents, self._stages, tracked)
         self._warnings += [error.message for error in broken if error.message not in self._warnings]
-        self._surroundings = Surroundings(repo, environ, progress, self._stages, dry=options.dry_run)
-        self._locks = Locks(repo, loaded.stages)
+        probes = None if together is None else together.probes
+        self._surroundings = Surroundings(repo, environ, progress, self._stages, dry=options.dry_run, probes=probes)
+        self._locks = Locks(repo, loaded.stages, lasting=together is None)
         self._evaluator = Evaluator(
             self._contents, Params(self._read_params), self._surroundings, self._locks.current, self._graph.made
         )
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """The stages that it is about, in order."""
+        return self._stages
+
+    def store_inputs(self) -> dict[str, Pointer]:
+        """Takes changed data that the stages read into the cache; returns its versions by path, and touches no pointer."""
+        return self._intake.store(self._stages)
+
+    def ignored_inputs(self) -> list[str]:
+        """Returns the files and folders that stages read, that no stage makes, and that neither git nor dvlite keeps."""
+        places = {place.path for stage in self._stages for place in (*stage.deps, *stage.params)}
+        known, made = self._contents.known, [out for out in self._outs if not is_glob(out)]
+        paths = [path for path in sorted(places) if not is_glob(path) and not known.is_data(path)]
+        paths = [path for path in paths if not any(overlap(path, out) for out in made) and self._contents.has(path)]
+        return sorted(self._repo.git.ignored(paths))
 
     def write_params(self, settings: Sequence[tuple[str, str]]) -> tuple[ParamSet, ...]:
         """Writes the values of `-S`; none is written unless all can be. A dry run only reckons with them."""
@@ -176,7 +205,7 @@ class Invocation:
         self._params_set.update(changed)
         self._evaluator.params.forget()
         for file, data in changed.items() if not self._options.dry_run else ():
-            write_atomic(self._repo.root / file, data)
+            write_atomic(self._repo.root / file, data, sync=self._together is None)
         return tuple(done)
 
     def _read_params(self, path: str) -> bytes | None:
@@ -224,9 +253,16 @@ class Invocation:
 
     def execute(self, made_by: Author, executor: Executor, stack: contextlib.ExitStack) -> Outcome:
         """Runs what is out of date and records it."""
-        repo, options, progress = self._repo, self._options, self._progress
         for warning in self._numbers_as_text():  # before hours of work
-            progress.warn(warning)
+            self._progress.warn(warning)
+        done, changed, ignored = self.settle(made_by, executor, stack)
+        return self._outcome(done, changed, ignored)
+
+    def settle(
+        self, made_by: Author, executor: Executor, stack: contextlib.ExitStack
+    ) -> tuple[tuple[StageRun, ...], tuple[str, ...], set[str]]:
+        """Runs what is out of date and records it; returns what became of each stage, and the lockfiles and ignore files that changed."""
+        repo, options, progress = self._repo, self._options, self._progress
         records = open_records(repo, progress)
         fetcher = stack.enter_context(Fetcher(repo, self._work.cache, progress)) if options.pull else None
         if fetcher is not None:
@@ -237,7 +273,9 @@ class Invocation:
             with self._noting(refused, group):
                 self._intake.take(group)
         recorder = Recorder(repo, self._work.cache, made_by, self._outs)
-        ledger = stack.enter_context(Ledger(repo, records, self._locks, self._evaluator, progress))
+        ledger = stack.enter_context(
+            Ledger(repo, records, self._locks, self._evaluator, progress, together=self._together)
+        )
         outputs = Outputs(self._work, self._contents, ledger.is_recorded)
         outputs.clear_leftovers()
         reuse = Reuse(repo, self._evaluator, outputs, recorder, ledger, fetcher, progress, run_cache=options.run_cache)
@@ -253,6 +291,7 @@ class Invocation:
             ledger=ledger,
             reuse=reuse,
             intake=self._intake,
+            together=self._together,
         )
         outlooks = self._survey(reuse.is_lost, refused)
         how = ExecuteOptions(jobs=options.jobs, force=self._forced, keep_going=options.keep_going, refused=refused)
@@ -271,7 +310,7 @@ class Invocation:
         if options.explain:
             reasons = (run.reasons or outlook.reasons for run, outlook in zip(done, outlooks, strict=True))
             done = tuple(replace(run, reasons=self._explained(why)) for run, why in zip(done, reasons, strict=True))
-        return self._outcome(done, changed, ledger.ignored)
+        return done, changed, ledger.ignored
 
     def accept(self, made_by: Author, stack: contextlib.ExitStack) -> Outcome:
         """Locks and records what is on disk as the outputs of the stages that are out of date; runs nothing.

@@ -24,6 +24,7 @@ from dvlite.oid import Oid
 from dvlite.pipeline.stage_run import MetricChange
 from dvlite.pipeline.stages import Stage
 from dvlite.pipeline.staleness import Evaluator, Staleness
+from dvlite.pipeline.together import SharedRuns
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.runs.index import RunIndex, open_index
@@ -39,20 +40,30 @@ _SHARE = 20  # at most a twentieth of the time goes into writing lockfiles
 class Ledger:
     """The records of this run and of those before it, and the lockfiles; a context manager, since the index of runs stays open."""
 
-    def __init__(self, repo: Repo, records: Records, locks: Locks, evaluator: Evaluator, progress: Progress) -> None:
+    def __init__(
+        self,
+        repo: Repo,
+        records: Records,
+        locks: Locks,
+        evaluator: Evaluator,
+        progress: Progress,
+        *,
+        together: SharedRuns | None = None,
+    ) -> None:
         self.records = records
+        self._together = together
         self._progress = progress
         self._repo, self._locks, self._evaluator = repo, locks, evaluator
         self.ignored: set[str] = set()  # .gitignore files that changed
         self._has_lines: set[str] = set()  # paths whose ignore lines are written
         self._expected: set[str] = set()  # those of them that had none before, and may not be made
-        self._index: RunIndex | None = None
+        self._index: RunIndex | None = None if together is None else together.index
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._index is not None:
+        if self._index is not None and self._together is None:
             self._index.close()
 
     @property
@@ -64,7 +75,8 @@ class Ledger:
 
     def is_recorded(self, version: Oid) -> bool:
         """Returns whether a run made this version."""
-        return bool(RunQueries(self.index).makers([version]))
+        is_new = self._together is not None and self._together.has_made(version)
+        return is_new or bool(RunQueries(self.index).makers([version]))
 
     def lock_in(self, outlook: Staleness, versions: Sequence[Locked], run: Oid) -> None:
         """Enters what a stage ran with and made."""
@@ -169,10 +181,10 @@ class Ledger:
 
 
 class Locks:
-    """The lockfiles of some stages. `stages`: all of the repository, for their order."""
+    """The lockfiles of some stages. `stages`: all of the repository, for their order; not `lasting`: none is ever written."""
 
-    def __init__(self, repo: Repo, stages: Sequence[Stage]) -> None:
-        self._repo = repo
+    def __init__(self, repo: Repo, stages: Sequence[Stage], *, lasting: bool = True) -> None:
+        self._repo, self._lasting = repo, lasting
         self._order: dict[str, list[str]] = {}
         for stage in stages:
             self._order.setdefault(stage.lockfile, []).append(stage.name)
@@ -204,18 +216,20 @@ class Locks:
     @property
     def is_due(self) -> bool:
         """Returns whether it is time to write."""
-        return bool(self._unwritten) and time.monotonic() >= self._next_write
+        return bool(self._unwritten) and self._lasting and time.monotonic() >= self._next_write
 
     def write(self) -> None:
         """Writes what changed, durably: after a power cut, a lockfile that is empty would stop the next run."""
         started = time.monotonic()
-        for file in sorted(self._unwritten):
+        for file in sorted(self._unwritten) if self._lasting else ():
             self._write(file)
         self._unwritten.clear()
         self._next_write = time.monotonic() + max(_PAUSE_SECONDS, _SHARE * (time.monotonic() - started))
 
     def finish(self) -> tuple[str, ...]:
         """Drops the entries of stages that are gone, writes what changed, and returns the lockfiles that did."""
+        if not self._lasting:
+            return ()
         for file, entries in self._current.items():
             if not entries.keys() <= set(self._order[file]):
                 self._unwritten.add(file)

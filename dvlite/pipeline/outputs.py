@@ -265,6 +265,10 @@ class Outputs:
 
     # -- instead of a run
 
+    def see_changes(self) -> None:
+        """Lets the cache see what other threads and processes stored."""
+        self._work.cache.refresh_if_changed()
+
     def counted(self, version: Locked) -> Locked:
         """Returns a version with the size that it has, whatever its record says. Raises ObjectMissing or ObjectCorrupt."""
         current = self._contents.here(version.path)

@@ -12,7 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -29,10 +29,14 @@ _PROBE_SECONDS = 30
 
 
 class Processes:
-    """An Executor. `keep_open` are descriptors that the processes inherit: a lock that outlives this one."""
+    """An Executor. `keep_open` are descriptors that the processes inherit: a lock that outlives this one.
 
-    def __init__(self, keep_open: Sequence[int] = ()) -> None:
+    `is_over` says whether the whole command ends, for one in a thread that no signal reaches: `wait` raises Interrupted then.
+    """
+
+    def __init__(self, keep_open: Sequence[int] = (), is_over: Callable[[], bool] = lambda: False) -> None:
         self._keep_open = tuple(keep_open)
+        self._is_over = is_over
         self._selector = selectors.DefaultSelector()
         self._running: dict[str, _Running] = {}
 
@@ -61,6 +65,8 @@ class Processes:
     def wait(self) -> list[Ended]:
         """Returns once at least one command has ended, or nothing runs."""
         while self._running:
+            if self._is_over():
+                raise Interrupted("the command ends")
             timeout = min((0.002 if running.closed else _POLL_SECONDS) for running in self._running.values())
             for key, _ in self._selector.select(timeout):
                 self._read(key.data)

@@ -101,19 +101,22 @@ class Reuse:
 
     # -- instead of a run
 
-    def instead(self, outlook: Staleness) -> StageRun | None:
-        """Takes the outputs of an earlier run with the same key, here or, with `--pull`, on the remote."""
+    def instead(self, outlook: Staleness, known: Oid | None = None) -> StageRun | None:
+        """Takes the outputs of an earlier run with the same key, here or, with `--pull`, on the remote; of the one that is `known`, if any."""
         stage = outlook.stage
         if stage.spec.always or any(out.spec.persist for out in stage.outs):
             return None
-        if outlook.state == "edited" and self.obtain(stage.placed_outs(outlook.locked)):
+        if outlook.state == "edited" and known is None and self.obtain(stage.placed_outs(outlook.locked)):
             return StageRun(stage=stage.address, state="restored", reasons=outlook.reasons)
         if not self._run_cache:
             return None
         assert outlook.now is not None
+        if known is not None:  # another invocation of this process may have stored its outputs just now
+            self._cache.refresh_if_changed()
+            self._outputs.see_changes()
         foreign = None
-        for oid in self._ledger.index.ok_runs(outlook.now.key):
-            if self._fetcher is None and not self._is_own(oid) and not self._is_committed(oid):
+        for oid in [known] if known is not None else self._ledger.index.ok_runs(outlook.now.key):
+            if known is None and self._fetcher is None and not self._is_own(oid) and not self._is_committed(oid):
                 foreign = foreign or self._ledger.index.run(oid)
                 continue
             try:

@@ -14,6 +14,7 @@ from dvlite.formats import parameters, record
 from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.record import Code, Input, Output, Run, Status
 from dvlite.formats.strict_yaml import Scalar
+from dvlite.git.output import differences
 from dvlite.git.program import without_credentials
 from dvlite.oid import FILE, Oid, digest_bytes, format_oid
 from dvlite.pipeline.content import Contents
@@ -43,6 +44,7 @@ class Author:
     ci: str | None
     project: str
     dvlite: str
+    sweep: str = ""
 
 
 def author(repo: Repo, environ: Mapping[str, str], host: str, version: str) -> Author:
@@ -152,6 +154,7 @@ class Recorder:
             ci=who.ci,
             project=who.project,
             dvlite=who.dvlite,
+            sweep=who.sweep,
         )
 
     def code(self) -> Code:
@@ -164,10 +167,11 @@ class Recorder:
         diff: Oid | None = None
         if commit is not None:
             paths = ("--", ":(top)", *_NOT_CODE, *self._excluded)
-            names = git.run("diff", "--no-ext-diff", "--no-textconv", "--name-only", "-z", "HEAD", *paths)
-            dirty = tuple(os.fsdecode(name) for name in names.split(b"\0") if name)
+            how = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--no-abbrev", "--binary")
+            both = git.run("diff", "--patch-with-raw", "-z", *how, "HEAD", *paths)
+            names, _, text = both.partition(b"\0\0")
+            dirty = tuple(file.path for file in differences(names))
             if dirty:
-                text = git.run("diff", "--no-ext-diff", "--no-textconv", "--no-color", "--binary", "HEAD", *paths)
                 diff = self._keep(text) if len(text) <= _DIFF_LIMIT_BYTES else None
         self._code = Code(repo=without_credentials(url) if url else None, commit=commit, dirty=dirty, diff=diff)
         self._code_read = time.monotonic()

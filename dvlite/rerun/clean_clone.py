@@ -65,7 +65,7 @@ def clean_clone(repo: Repo, commit: str, environ: Mapping[str, str], *, keep: bo
     finally:
         if not keep:
             with uninterruptible():
-                _remove(folder)
+                remove(folder)
 
 
 def changed_files(repo: Repo) -> list[str]:
@@ -99,7 +99,7 @@ def _promisor(repo: Repo) -> str | None:
     return next((url for name in names if (url := repo.git.remote_url(name))), None)
 
 
-def _remove(folder: Path) -> None:
+def remove(folder: Path) -> None:
     """Removes everything, including what a stage made read-only."""
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():

@@ -205,7 +205,7 @@ def _best(result: RunsBestResult, show: Show) -> Iterator[str]:
         [show.bold(name), f"{_short(result.metric)} {value_text(result.value)}", ago_text(run.start, result.now)]
     )
     yield from _facts("params", [", ".join(words)] if words else [])
-    yield from show.next_step(f"dvlite runs show {word(run.name)}")
+    yield from show.next_step(f"dvlite runs apply {word(run.name)}")
 
 
 def _removed(result: RunsRmResult, show: Show) -> Iterator[str]:
