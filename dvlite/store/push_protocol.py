@@ -95,6 +95,8 @@ def run(
         sender.send(todo, chunk_bases, nodes)
         relied.update(sender.packs, todo.relies_also, *todo.relies.values())
         progress.start(f"checking {catalog.remote.shown}")
+        if sender.sent and not also:  # beside the listings of what was sent; what is put in between would make it void
+            catalog.remote.list_ahead(root.prefix(tree.root, catalog.remote.clone))
         if settle(catalog, sender.sent, relied, publish):
             for version in todo.incomplete:
                 catalog.keep_complete(

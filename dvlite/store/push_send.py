@@ -161,8 +161,9 @@ class Sender:
 
     def _finish(self, nodes: Sequence[Digest], snapshot_nodes: Sequence[tuple[Digest, bytes]]) -> None:
         """Ships everything, the listings with the last recipes, and waits until all of it arrived and is indexed."""
-        self._upload.ship_all(but=pack.META)
-        self._add_recipes()
+        if self._drafts:  # else nothing names a pack on its way: all go at the same time
+            self._upload.ship_all(but=pack.META)
+            self._add_recipes()
         for digest in nodes:
             self._copy(digest, KIND_MANIFEST)
         for digest, data in snapshot_nodes:

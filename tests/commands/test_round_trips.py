@@ -98,14 +98,14 @@ def test_requests_and_round_trips(shared, colleague, monkeypatch, size):
     counted["gc --remote"] = trips.of(shared, "gc", "--remote")
     assert len(objects) == 6  # config, a pack of files and one of lists, index, root, runs
     assert counted == {  # requests, round trips
-        "push, first": (17, 12),
+        "push, first": (18, 11),
         "push, nothing new": (7, 2),
         "status --remote": (5, 2),
         "verify, fresh clone": (2, 2),
         "verify --remote": (9, 6),
         "pull, cold": (9, 5),
         "pull, nothing new": (5, 1),
-        "push, one edit": (14, 9),
+        "push, one edit": (14, 7),
         "pull, one edit": (8, 4),
         "gc --remote": (7, 4),
     }
