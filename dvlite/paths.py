@@ -93,7 +93,7 @@ def check_paths(paths: Sequence[bytes]) -> None:
     """Raises FormatError for a path that no listing may hold: not relative, `..`, too long, or named like `.git` or `.dvlite`."""
     if not paths:
         return
-    joined = b"\0%b\0" % b"\0".join(paths)
+    joined = b"\0%b\0" % join_paths(paths)
     if any(part in joined for part in _MAY_BE_EMPTY):
         _refuse_if(_EMPTY_OR_DOTS.search(joined[1:-1]), joined[1:-1], "it has an empty, '.' or '..' part")
     if max(map(len, paths)) > MAX_NAME_BYTES:

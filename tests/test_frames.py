@@ -21,10 +21,10 @@ PROJECT = Path(__file__).parent.parent
 BOUNDS = {
     "add": (193, 33, 12, 9),
     "status": (120, 29, 12, 0),
-    "push": (415, 56, 20, 0),
+    "push": (416, 56, 20, 0),
     "repro": (516, 65, 20, 0),
-    "checkout": (212, 36, 18, 13),
-    "pull": (457, 59, 20, 3),
+    "checkout": (212, 36, 19, 13),
+    "pull": (457, 59, 21, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 
