@@ -36,7 +36,17 @@ TEXT_SUFFIXES = {".md", ".py", ".sh", ".toml", ".yaml", ".yml", ".txt", ".json",
 WITHOUT_CLASS = {0, 4, 5, 70, 130}  # exit codes that no error class stands for: success, pipelines, bugs, interrupts
 STORE_FORMATS = ("pack", "index")  # modules of the store that own an on-disk format
 # Parts of formats, no file of their own.
-NO_FORMATS = ("comparator", "event_file", "manifest_parts", "strict_fields", "strict_json", "strict_yaml", "yaml_edit")
+NO_FORMATS = (
+    "comparator",
+    "event_file",
+    "manifest_parts",
+    "strict_fields",
+    "strict_json",
+    "shell_text",
+    "strict_yaml",
+    "templates",
+    "yaml_edit",
+)
 
 
 def named(path: Path) -> str:

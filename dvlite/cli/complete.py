@@ -35,7 +35,7 @@ def _stages(repo: Repo) -> Iterable[str]:
     from dvlite.repo.stage_names import address
 
     for name in repo.work_tree.pipeline_files():
-        for stage in pipeline.parse(repo.work_tree.read(name) or b"", name).stages:
+        for stage in pipeline.parse(repo.work_tree.read(name) or b"", name, repo.work_tree.beside(name)).stages:
             yield address(name, stage.name)
 
 

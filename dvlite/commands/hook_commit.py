@@ -180,7 +180,7 @@ def _refuse_unreadable(repo: Repo, files: Sequence[FileDifference], found: _Find
             found.blocked.append(Blocked(message=message, fixes=(f"edit the file, then: git add {word(shown)}",)))
             continue
         try:
-            pipeline.parse(data, shown)
+            pipeline.parse(data, shown, repo.work_tree.beside(file.path))
         except FormatError as error:
             found.blocked.append(_refused(error))
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dvlite.progress import Progress
     from dvlite.store.cache import Cache
 
-_STAGES = re.compile(rb"^(?=  [A-Za-z0-9_-]{1,100}:$)", re.MULTILINE)
+_STAGES = re.compile(rb"^(?=  %b:$)" % lockfile.STAGE.encode(), re.MULTILINE)
 _HEAD = f"dvlite: {lockfile.VERSION}\nstages:\n".encode()
 _END = lockfile.END.encode()
 

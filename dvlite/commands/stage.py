@@ -23,7 +23,7 @@ from dvlite.pipeline.stages import Stage
 from dvlite.progress import Progress
 from dvlite.repo import config_files
 from dvlite.repo.repository import Repo
-from dvlite.repo.stage_names import stages_named
+from dvlite.repo.stage_names import address, stages_named
 from dvlite.show import Show, closest, count, quote, word
 from dvlite.workspace.add_checks import refuse_ignored
 from dvlite.workspace.sparse import is_glob
@@ -126,7 +126,13 @@ def stage_add(
     file = posixpath.join(folder, FILE_NAME)
     with repo.lock(progress):
         before = repo.work_tree.read(file)
-        known = pipeline.parse(before or b"", repo.display(file)).stages
+        known = pipeline.parse(before or b"", repo.display(file), repo.work_tree.beside(file)).stages
+        template = next((spec for spec in known if spec.template == new.name), None)
+        if template is not None:
+            raise UsageError(
+                f"{quote(new.name)} makes several stages ({template.name}, ...)",
+                hint=f"edit line {template.line} of {repo.display(file)}, or choose another name",
+            )
         replaced = any(spec.name == new.name for spec in known)
         if replaced and not force:
             raise UsageError(
@@ -142,7 +148,7 @@ def stage_add(
         written = (file, SCHEMA_FILE)
         staged = repo.stage(written, enabled=None if stage else False)
     return StageAddResult(
-        stage=f"{folder}:{new.name}" if folder else new.name,
+        stage=address(file, new.name),
         file=file,
         replaced=replaced,
         created=created,
@@ -156,8 +162,9 @@ def stage_remove(repo: Repo, names: Sequence[str], *, stage: bool = True, progre
     with repo.lock(progress):
         chosen = _named(repo, names)
         edits = _Edits(repo)
-        for one in chosen:
-            edits.lock(one.lockfile, {one.name: None})
+        for file in dict.fromkeys(one.lockfile for one in chosen):
+            edits.lock(file, {one.name: None for one in chosen if one.lockfile == file})
+        for one in _definitions(chosen):
             edits.set(one, (), None)
         outs = [out.path for one in chosen for out in one.outs if out.spec.cache and not is_glob(out.path)]
         ignored = repo.forget_ignored(outs)
@@ -174,17 +181,18 @@ def stage_rename(repo: Repo, name: str, new: str, *, stage: bool = True, progres
     _require_name(new)
     with repo.lock(progress):
         found = _named(repo, [name])
-        if len(found) > 1:
+        if len(_definitions(found)) > 1:
             raise UsageError(f"{quote(name)} is several stages", hint="give the name of one")
         one = found[0]
-        address = f"{one.folder}:{new}" if one.folder else new
-        if any(other.address == address for other in stages.load(repo.work_tree).stages):
-            raise UsageError(f"there is a stage {quote(address)} already", hint="choose another name")
+        was = one.spec.template or one.name
+        taken = [other for other in stages.load(repo.work_tree).stages if other.file == one.file]
+        if any(new in (other.name, other.spec.template) for other in taken):
+            raise UsageError(f"there is a stage {quote(address(one.file, new))} already", hint="choose another name")
         edits = _Edits(repo)
-        edits.lock(one.lockfile, {one.name: new})
-        edits.change(one.file, lambda data: rename(data, ("stages", one.name), new, repo.display(one.file)))
+        edits.lock(one.lockfile, {each.name: new + each.name.removeprefix(was) for each in found})
+        edits.change(one.file, lambda data: rename(data, ("stages", was), new, repo.display(one.file)))
         result = _edited(repo, "rename", found, edits.write(), stage=stage)
-        return replace(result, stages=(address,), old=one.address)
+        return replace(result, stages=(address(one.file, new),), old=address(one.file, was))
 
 
 def stage_freeze(
@@ -194,7 +202,7 @@ def stage_freeze(
     with repo.lock(progress):
         chosen = _named(repo, names)
         edits = _Edits(repo)
-        for one in chosen:
+        for one in _definitions(chosen):
             edits.set(one, ("frozen",), frozen or None)
         same = tuple(one.address for one in chosen if one.spec.frozen == frozen)
         return replace(
@@ -228,8 +236,27 @@ def _named(repo: Repo, names: Sequence[str]) -> list[Stage]:
             close = closest(name, known)
             hint = f"did you mean {close}?" if close else "all stages: dvlite stage list"
             raise UsageError(f"there is no stage {quote(name)}", hint=hint)
-        chosen |= {address: known[address] for address in found}
+        chosen |= {called: known[called] for called in found}
+    _require_whole(chosen, loaded.stages)
     return list(chosen.values())
+
+
+def _require_whole(chosen: Mapping[str, Stage], known: Sequence[Stage]) -> None:
+    """Raises UsageError for some of the stages that a template makes: the file has one definition for all."""
+    templates = {(one.file, one.spec.template): one for one in chosen.values() if one.spec.template}
+    for other in known:
+        one = templates.get((other.file, other.spec.template))
+        if one is not None and other.address not in chosen:
+            whole = address(one.file, one.spec.template)
+            raise UsageError(
+                f"{quote(one.address)} is made by {quote(whole)}, like {quote(other.address)}",
+                hint=f"name them all: {word(whole)}; or edit line {one.spec.line} of {one.file}",
+            )
+
+
+def _definitions(chosen: Sequence[Stage]) -> list[Stage]:
+    """Returns the stages, one of each template."""
+    return list({(one.file, one.spec.template or one.name): one for one in chosen}.values())
 
 
 class _Edits:
@@ -248,8 +275,15 @@ class _Edits:
 
     def set(self, stage: Stage, key: tuple[str, ...], value: Tree) -> None:
         """Sets a key of a stage, or removes it with None; without a key, the stage."""
-        shown = self._repo.display(stage.file)
-        self.change(stage.file, lambda data: edit(data, ("stages", stage.name, *key), value, shown))
+        shown, name = self._repo.display(stage.file), stage.spec.template or stage.name
+
+        def edited(data: bytes) -> bytes:
+            whole = load(data, shown).value["stages"]
+            definition = whole[name] if isinstance(whole, dict) else None
+            inner = ("do",) * (bool(key) and isinstance(definition, dict) and "foreach" in definition)
+            return edit(data, ("stages", name, *inner, *key), value, shown)
+
+        self.change(stage.file, edited)
 
     def lock(self, file: str, names: Mapping[str, str | None]) -> None:
         """Renames entries of a lockfile, or drops those whose new name is None."""
@@ -381,8 +415,8 @@ def _check(repo: Repo, file: str, name: str, data: bytes) -> None:
     """Raises UsageError if the file as it would be is wrong, or does not go with what else there is."""
     _require_name(name)
     try:
-        specs = pipeline.parse(data, file).stages
-        own = stages.bind(file, specs)
+        parsed = pipeline.parse(data, file, repo.work_tree.beside(file))
+        own = stages.bind(file, parsed.stages, parsed.values)
     except FormatError as error:
         raise _in_words(error) from None
     others = stages.load(repo.work_tree, [other for other in repo.work_tree.pipeline_files() if other != file]).stages

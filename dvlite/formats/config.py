@@ -291,6 +291,12 @@ def duration_seconds(text: Tree) -> int | None:
     return int(match[1]) * _SECONDS[match[2]] if match else None
 
 
+def size_bytes(value: Tree) -> int | None:
+    """Returns the bytes that a number, or a text like `100MiB`, means; None for another one."""
+    match = None if isinstance(value, bool) else _SIZE.fullmatch(str(value))
+    return int(match[1]) * _UNITS[match[2].lower()] if match else None
+
+
 def known_keys() -> list[str]:
     """Returns the settings that have a fixed name."""
     return [key for key in _VALUES if key != _ANY_PROJECT]
@@ -379,9 +385,8 @@ def _size_up_to(largest: int, words: str) -> _Kind:
     """A size in bytes, written as a number or with a unit."""
 
     def read(value: Tree) -> int | None:
-        match = None if isinstance(value, bool) else _SIZE.fullmatch(str(value))
-        size_bytes = int(match[1]) * _UNITS[match[2].lower()] if match else largest + 1
-        return size_bytes if size_bytes <= largest else None
+        size = size_bytes(value)
+        return size if size is not None and size <= largest else None
 
     return _Kind(read, words, is_size=True)
 

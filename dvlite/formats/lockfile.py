@@ -32,7 +32,8 @@ _RUN_LINE = re.compile(rb"^    run: (run:[0-9a-f]{64})$", re.MULTILINE)
 _PLAIN = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./@+=-]*")
 _WORDS = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))
 _VERSION = re.compile(r"dvlite: [0-9]{1,9}$")
-_STAGE = re.compile(r"  ([A-Za-z0-9_-]{1,100}):")
+STAGE = r"[A-Za-z0-9_-]{1,100}(?:@[A-Za-z0-9_.+-]{1,120})?"  # the name of a stage, or of an instance of one
+_STAGE = re.compile(rf"  ({STAGE}):")
 _FIELD = re.compile(r"    ([a-z]+):(?: (.+))?")
 _ITEM = re.compile(r'      ([A-Za-z0-9_./][A-Za-z0-9_./@+=-]*|"(?:[^"\\]|\\.)*"): (.+)')
 _CONTENT = re.compile(

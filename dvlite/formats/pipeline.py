@@ -16,22 +16,33 @@ from dvlite.errors import FormatError
 from dvlite.files import format_error
 from dvlite.formats import comparator, strict_yaml
 from dvlite.formats.comparator import Comparator
+from dvlite.formats.config import duration_seconds, size_bytes
 from dvlite.formats.parameters import PLAIN_SUFFIXES
 from dvlite.formats.series import SERIES_SUFFIXES, is_series
+from dvlite.formats.shell_text import scalar_text
 from dvlite.formats.strict_yaml import Path, Tree
+from dvlite.formats.templates import Instance, ReadValues, Templates, kind_of
 from dvlite.paths import MAX_PATH_BYTES, is_reserved
 from dvlite.show import closest, quote
 
 FILE_NAME = "dvlite.yaml"
 PARAMS_FILE = "params.yaml"  # where a plain parameter is
 STAGE_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
-MAX_STAGES = 10_000
+MAX_STAGES = 10_000  # those that templates make too
+MAX_RETRIES = 100
+MAX_CPUS = 100_000
+MAX_GPUS = 1024
+MAX_TIMEOUT_SECONDS = 366 * 86_400
 MAX_CMD_BYTES = (128 << 10) - 1  # Linux takes no longer argument
 # What may stand in each kind of mapping; pipeline_schema.json says the same to editors.
-STAGE_KEYS = ("cmd", "deps", "params", "outs", "metrics", "env", "capture", "wdir", "desc", "always", "frozen")
+STAGE_KEYS = (
+    *("cmd", "deps", "params", "outs", "metrics", "env", "capture", "wdir", "desc", "always", "frozen"),
+    *("timeout", "retries", "resources", "mutex"),
+)
+RESOURCE_KEYS = ("cpu", "memory", "gpu")
 OUT_KEYS = ("path", "cache", "persist", "push", "compare")
 METRIC_KEYS = (*OUT_KEYS, "better")
-FILE_KEYS = ("stages", "metrics", "params")
+FILE_KEYS = ("vars", "stages", "metrics", "params")
 LOOSE_METRIC_KEYS = ("path", "better")
 CAPTURE_KEYS = ("env", "cmd")
 DIRECTIONS = ("higher", "lower")
@@ -100,8 +111,26 @@ class Capture:
 
 
 @dataclass(frozen=True, slots=True)
+class RunLimits:
+    """How a stage may run; no part of what its outputs depend on. `gpu` None: it gets those that there are.
+
+    `mutex`: names; stages with one in common never run at the same time.
+    """
+
+    timeout_seconds: int | None = None
+    retries: int = 0
+    cpu: float = 0
+    memory_bytes: int = 0
+    gpu: int | None = None
+    mutex: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class StageSpec:
-    """One stage; `cmd` is one shell script (a list in the file is joined by newlines), `outs` holds the metrics too."""
+    """One stage; `cmd` is one shell script (a list in the file is joined by newlines), `outs` holds the metrics too.
+
+    `template`: the name in the file of the stage with `foreach` or `matrix` that it was made from, '' for none.
+    """
 
     name: str
     line: int
@@ -116,27 +145,32 @@ class StageSpec:
     desc: str = ""
     always: bool = False
     frozen: bool = False
+    limits: RunLimits = field(default_factory=RunLimits)
+    template: str = ""
+
+
+_NO_LIMITS = RunLimits()
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineFile:
-    """The stages of one file, in its order; `metrics` and `params` belong to none: a stage of no name, which never runs, has them."""
+    """The stages of one file, in its order; `metrics` and `params` belong to none: a stage of no name, which never runs, has them.
+
+    `values`: the files that values were looked for in, relative to its folder.
+    """
 
     stages: tuple[StageSpec, ...]
     loose: StageSpec | None = None
+    values: tuple[str, ...] = ()
 
 
-def parse(data: bytes, where: str) -> PipelineFile:
-    """Reads a pipeline file; `where` is its path, for errors. Raises FormatError naming file and line, for an unknown key with the nearest."""
+def parse(data: bytes, where: str, read: ReadValues = lambda _: None) -> PipelineFile:
+    """Reads a pipeline file; `where` is its path, for errors, `read` returns files of values relative to its folder.
+
+    Raises FormatError naming file and line, for an unknown key with the nearest.
+    """
     document = strict_yaml.load(data, where)
-    return _PipelineReader(document.lines, where).file(document.value)
-
-
-def shown_value(value: Tree) -> str | None:
-    """Returns the text that a variable gets for a scalar (`1`, `true`), None for other values."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, str | int | float) else None
+    return _PipelineReader(document.lines, where).file(document.value, read)
 
 
 class _PipelineReader:
@@ -145,16 +179,25 @@ class _PipelineReader:
     def __init__(self, lines: Mapping[Path, int], where: str) -> None:
         self._lines, self._where = lines, where
 
-    def file(self, tree: dict[str, Tree]) -> PipelineFile:
+    def file(self, tree: dict[str, Tree], read: ReadValues) -> PipelineFile:
         self._check_keys(tree, (), FILE_KEYS, "a pipeline file")
         stages = self._mapping(tree.get("stages"), ("stages",))
         if len(stages) > MAX_STAGES:
             raise self._wrong(("stages",), f"it has {len(stages)} stages, more than {MAX_STAGES}")
-        read = tuple(self._stage(name, ("stages", name), stages[name]) for name in stages)
-        patterns = sum(_GLOB.search(dep.path) is not None for stage in read for dep in stage.deps)
+        for name in stages:
+            self._check_name(name)
+        templates = Templates(tree.get("vars"), read, self._wrong)
+        specs = tuple(self._stage(instance) for instance in templates.instances(stages, MAX_STAGES))
+        patterns = sum(_GLOB.search(dep.path) is not None for stage in specs for dep in stage.deps)
         if patterns > MAX_PATTERNS:
             raise self._wrong(("stages",), f"it has {patterns} dependencies with wildcards, more than {MAX_PATTERNS}")
-        return PipelineFile(read, self._loose(tree))
+        loose = {key: templates.filled(tree.get(key), (key,)) for key in ("metrics", "params")}
+        return PipelineFile(specs, self._loose(loose), tuple(templates.files))
+
+    def _check_name(self, name: str) -> None:
+        if STAGE_NAME.fullmatch(name) is None:
+            hint = "use letters, digits, '_' and '-', at most 100"
+            raise self._wrong(("stages", name), f"{quote(name[:120])} cannot be the name of a stage", hint)
 
     def _loose(self, tree: dict[str, Tree]) -> StageSpec | None:
         metrics = [self._out(item, place, LOOSE_METRIC_KEYS) for place, item in self._list(tree, (), "metrics")]
@@ -164,16 +207,14 @@ class _PipelineReader:
         outs = tuple(replace(out, cache=False) for out in metrics)
         return StageSpec(name="", line=1, cmd="", cmd_line=1, outs=outs, params=tuple(params))
 
-    def _stage(self, name: str, at: Path, value: Tree) -> StageSpec:
-        if STAGE_NAME.fullmatch(name) is None:
-            hint = "use letters, digits, '_' and '-', at most 100"
-            raise self._wrong(at, f"{quote(name[:120])} cannot be the name of a stage", hint)
+    def _stage(self, instance: Instance) -> StageSpec:
+        name, at, value = instance.name, instance.at, instance.value
         if not isinstance(value, dict):
             raise self._wrong(at, f"the stage {quote(name)} is not a mapping", _HINTS["cmd"])
         self._check_keys(value, at, STAGE_KEYS, "a stage")
         return StageSpec(
             name=name,
-            line=self._line(at),
+            line=self._line(at[:2]),
             cmd=self._cmd(name, value.get("cmd"), (*at, "cmd")),
             cmd_line=self._line((*at, "cmd")),
             wdir=self._path(value["wdir"], (*at, "wdir")) if value.get("wdir") is not None else ".",
@@ -189,7 +230,55 @@ class _PipelineReader:
             desc="" if value.get("desc") is None else self._text(value["desc"], (*at, "desc")).strip(),
             always=self._flag(value, at, "always", default=False),
             frozen=self._flag(value, at, "frozen", default=False),
+            limits=self._limits(value, at),
+            template=instance.template,
         )
+
+    def _limits(self, value: dict[str, Tree], at: Path) -> RunLimits:
+        if not any(key in value for key in ("timeout", "retries", "resources", "mutex")):
+            return _NO_LIMITS
+        found = self._mapping(value.get("resources"), (*at, "resources"))
+        self._check_keys(found, (*at, "resources"), RESOURCE_KEYS, "resources")
+        resources = (*at, "resources")
+        timeout, memory = value.get("timeout"), found.get("memory")
+        seconds = None if timeout is None else duration_seconds(timeout)
+        if timeout is not None and not 0 < (seconds or 0) <= MAX_TIMEOUT_SECONDS:
+            raise self._wrong(
+                (*at, "timeout"), f"'timeout' must be a duration, not {kind_of(timeout)}", "for example  30s, 5m or 2h"
+            )
+        size = 0 if memory is None else size_bytes(memory)
+        if size is None:
+            raise self._wrong(
+                (*resources, "memory"), f"'memory' must be a size, not {kind_of(memory)}", "for example  8GiB"
+            )
+        mutex = (
+            [value["mutex"]]
+            if isinstance(value.get("mutex"), str)
+            else [item for _, item in self._list(value, at, "mutex")]
+        )
+        for name in mutex:
+            if not isinstance(name, str) or STAGE_NAME.fullmatch(name) is None:
+                raise self._wrong(
+                    (*at, "mutex"),
+                    f"'mutex' must be a name, or a list of them, not {kind_of(name)}",
+                    "for example  database",
+                )
+        gpu = found.get("gpu")
+        return RunLimits(
+            timeout_seconds=seconds,
+            retries=int(self._number(value.get("retries", 0), (*at, "retries"), MAX_RETRIES)),
+            cpu=self._number(found.get("cpu", 0), (*resources, "cpu"), MAX_CPUS, whole=False),
+            memory_bytes=size,
+            gpu=None if gpu is None else int(self._number(gpu, (*resources, "gpu"), MAX_GPUS)),
+            mutex=tuple(str(name) for name in mutex),
+        )
+
+    def _number(self, value: Tree, at: Path, most: int, *, whole: bool = True) -> float:
+        wanted = int if whole else (int, float)
+        if isinstance(value, bool) or not isinstance(value, wanted) or not 0 <= value <= most:
+            what = "a whole number" if whole else "a number"
+            raise self._wrong(at, f"'{at[-1]}' must be {what} from 0 to {most:,}, not {kind_of(value)}")
+        return value
 
     def _cmd(self, name: str, value: Tree, at: Path) -> str:
         if isinstance(value, list):
@@ -236,7 +325,9 @@ class _PipelineReader:
         found = {}
         for key, direction in self._mapping(value, at).items():
             if direction not in DIRECTIONS:
-                raise self._wrong((*at, key), f"the better {quote(key)} is 'higher' or 'lower', not {_said(direction)}")
+                raise self._wrong(
+                    (*at, key), f"the better {quote(key)} is 'higher' or 'lower', not {kind_of(direction)}"
+                )
             found[key] = str(direction)
         return found
 
@@ -263,7 +354,7 @@ class _PipelineReader:
         found = {}
         for name, value in values.items():
             self._check_variable(name, (*at, name))
-            text = shown_value(value)
+            text = scalar_text(value)
             if text is None or "\0" in text:
                 hint = f"a variable that is only to be recorded:  capture: [{{env: {name}}}]" if value is None else None
                 raise self._wrong((*at, name), f"the value of {name} must be text or a number", hint)
@@ -331,24 +422,24 @@ class _PipelineReader:
         """Yields the items of a list with where they stand."""
         value = tree.get(key)
         if value is not None and not isinstance(value, list):
-            raise self._wrong((*at, key), f"'{key}' must be a list, not {_said(value)}", _HINTS["list"])
+            raise self._wrong((*at, key), f"'{key}' must be a list, not {kind_of(value)}", _HINTS["list"])
         for number, item in enumerate(value or ()):
             yield (*at, key, str(number)), item
 
     def _mapping(self, value: Tree, at: Path) -> dict[str, Tree]:
         if value is not None and not isinstance(value, dict):
-            raise self._wrong(at, f"'{at[-1]}' must be a mapping, not {_said(value)}", _HINTS["mapping"])
+            raise self._wrong(at, f"'{at[-1]}' must be a mapping, not {kind_of(value)}", _HINTS["mapping"])
         return value or {}
 
     def _text(self, value: Tree, at: Path) -> str:
         if not isinstance(value, str):
-            raise self._wrong(at, f"expected text, found {_said(value)}", _HINTS["text"])
+            raise self._wrong(at, f"expected text, found {kind_of(value)}", _HINTS["text"])
         return value
 
     def _flag(self, tree: Mapping[str, Tree], at: Path, key: str, *, default: bool) -> bool:
         value = tree.get(key, default)
         if not isinstance(value, bool):
-            raise self._wrong((*at, key), f"'{key}' must be true or false, not {_said(value)}")
+            raise self._wrong((*at, key), f"'{key}' must be true or false, not {kind_of(value)}")
         return value
 
     def _line(self, at: Path) -> int:
@@ -405,12 +496,3 @@ def _falls(letters: bytes) -> bool:
             return True
         place += 3 if is_range else 1
     return False
-
-
-def _said(value: Tree) -> str:
-    """Returns a description of an unexpected value, for its author."""
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    return "nothing" if value is None else quote((shown_value(value) or "")[:60])

@@ -98,6 +98,8 @@ class Run:
     taint: tuple[str, ...] = ()  # paths that changed while it ran
     exit_code: int | None = None
     signal: int | None = None
+    timed_out: bool = False
+    retry: int = 0  # how often it had failed before, in this invocation
     log: Oid | None = None  # blake3 of the log
     code: Code = field(default_factory=Code)
     environment: Mapping[str, Scalar] = field(default_factory=dict)
@@ -359,6 +361,8 @@ _RUN = table(
     taint=each(_path),
     exit_code=or_none(number(-(1 << 31), 1 << 32, int)),
     signal=or_none(number(0, 1 << 16, int)),
+    timed_out=truth,
+    retry=number(0, 1 << 16, int),
     log=or_none(_oid(FILE)),
     code=an_object(Code, _CODE),
     environment=mapping(scalar),

@@ -22,6 +22,7 @@ from dvlite.formats.strict_yaml import Scalar
 from dvlite.oid import FILE, digest_bytes, digest_path, format_oid
 from dvlite.pipeline.executor import Command
 from dvlite.pipeline.process import output_of, shell_command
+from dvlite.pipeline.slots import GPU_VARIABLE, Machine
 from dvlite.pipeline.stages import Stage, captured_name
 from dvlite.pipeline.staleness import NOT_LOOKED_AT
 from dvlite.progress import Progress
@@ -80,7 +81,16 @@ class Surroundings:
             "DVLITE_REPRO": os.fspath(self._repo.state_dir),
             **(variables or {}),
         }
-        return Command(stage.address, stage.spec.cmd, self._repo.root / stage.wdir, environ, log, show)
+        folder, timeout = self._repo.root / stage.wdir, stage.spec.limits.timeout_seconds
+        return Command(stage.address, stage.spec.cmd, folder, environ, log, show, timeout)
+
+    def machine(self) -> Machine:
+        """Returns what commands share here: the CPUs that this process may use, the memory, and the GPUs that the user lets it see."""
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        visible = self._environ.get(GPU_VARIABLE)
+        named = visible.split(",") if visible is not None else [str(number) for number in range(len(_gpus()))]
+        return Machine(cpus, memory, tuple(name for name in map(str.strip, named) if name not in ("", "-1")))
 
     def environ_of(self, stage: Stage) -> dict[str, str]:
         """Returns the variables that a stage's command sees, but for those that name this run."""

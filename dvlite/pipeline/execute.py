@@ -25,13 +25,14 @@ from dvlite.pipeline.journal import Ledger
 from dvlite.pipeline.outputs import Backup, Outputs, store_file
 from dvlite.pipeline.run_cache import Reuse, shown
 from dvlite.pipeline.run_record import Attempt, Recorder, begun, metrics_of
+from dvlite.pipeline.slots import Slots
 from dvlite.pipeline.stage_run import StageRun
 from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.pipeline.staleness import Evaluator, Staleness
 from dvlite.pipeline.together import SharedRuns
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
-from dvlite.show import quote, word
+from dvlite.show import count, quote, word
 from dvlite.workspace import running_outputs, sparse
 from dvlite.workspace.workspace import Workspace
 
@@ -40,9 +41,8 @@ _DONE = ("up to date", "frozen", "ok", "cached", "restored")
 
 @dataclass(frozen=True, slots=True)
 class ExecuteOptions:
-    """How to run: at most `jobs` commands at a time; `force` these stages; after a failure, `keep_going` with what does not need it."""
+    """How to run: `force` these stages; after a failure, `keep_going` with what does not need it."""
 
-    jobs: int = 1
     force: frozenset[str] = frozenset()
     keep_going: bool = False
     refused: Mapping[str, DvliteError] = field(default_factory=dict)  # stages that cannot run, with the reasons
@@ -63,6 +63,7 @@ class Tools:
     ledger: Ledger
     reuse: Reuse
     intake: Intake
+    slots: Slots
     together: SharedRuns | None = None
 
 
@@ -88,6 +89,8 @@ class Execution:
         self._executor = tools.executor
         self._open: dict[str, _Open] = {}
         self._done: dict[str, StageRun] = {}
+        self._waiting: dict[str, Stage] = {}
+        self._retries: dict[str, int] = {}
         self._failed = False
         self._total = self._begun = 0
         self.error: DvliteError | None = None  # the first that stopped a stage before its command began
@@ -95,10 +98,10 @@ class Execution:
     def run(self, chosen: Sequence[Stage], expected: int) -> tuple[StageRun, ...]:
         """Settles the stages given, in order; `expected` is how many will probably run. Raises KeyboardInterrupt once all is in order again."""
         self._total = expected
-        waiting = {stage.address: stage for stage in chosen}
+        waiting = self._waiting = {stage.address: stage for stage in chosen}
         try:
             while waiting or self._open:
-                self._settle_what_can_be(waiting)
+                self._settle_what_can_be()
                 for ended in self._executor.wait():
                     self._finish(ended)
                 self._ledger.write(only_if_due=True)
@@ -114,14 +117,17 @@ class Execution:
             self._done[address] = StageRun(stage=address, state="not run")
         return tuple(self._done[stage.address] for stage in chosen)
 
-    def _settle_what_can_be(self, waiting: dict[str, Stage]) -> None:
+    def _settle_what_can_be(self) -> None:
+        waiting, slots = self._waiting, self._tools.slots
         for address in list(waiting):
-            if len(self._open) >= self._options.jobs:
+            if slots.is_full:
                 return
             if any(other in waiting or other in self._open for other in self._tools.graph.before[address]):
                 continue
             if self._failed and not self._options.keep_going:
                 return
+            if not slots.fits(waiting[address].spec.limits):
+                continue
             stage = waiting.pop(address)
             before = [self._done[other] for other in self._tools.graph.before[address] if other in self._done]
             if any(other.state not in _DONE for other in before):
@@ -187,13 +193,14 @@ class Execution:
         assert outlook.now is not None
         self._require_dependencies(outlook)
         attempt = begun(stage, outlook.now, self._tools.evaluator.contents, time.time_ns())
+        attempt = replace(attempt, retry=self._retries.get(stage.address, 0))
         log = self._outputs.logs() / f"{stage.name}-{attempt.started_ns}"
         opened = self._open[stage.address] = _Open(attempt, outlook, log)
         try:
             self._set_aside(opened)
             self._launch(opened)
         except DvliteError:
-            del self._open[stage.address]
+            self._close(stage)
             with self._repo.lock(self._progress, wait=True):
                 self._outputs.put_back(opened.backups)
             raise
@@ -204,6 +211,10 @@ class Execution:
         stages = {address: (one.started_ns, [out.path for out in one.stage.outs]) for address, one in attempts.items()}
         running_outputs.note(self._repo, stages)
 
+    def _close(self, stage: Stage) -> None:
+        del self._open[stage.address]
+        self._tools.slots.give_back(stage.address)
+
     def _set_aside(self, opened: _Open) -> None:
         stage, locked = opened.attempt.stage, opened.outlook.locked
         with self._repo.lock(self._progress):
@@ -213,13 +224,20 @@ class Execution:
 
     def _launch(self, opened: _Open) -> None:
         tools, stage = self._tools, opened.attempt.stage
-        prefix = f"{stage.address} | " if self._options.jobs > 1 else ""
+        prefix = f"{stage.address} | " if tools.slots.jobs > 1 else ""
+        variables = tools.slots.take(stage.address, stage.spec.limits)
         command = tools.surroundings.command(
-            stage, opened.attempt.entry.key, opened.log, lambda line: self._progress.print_line(prefix + line)
+            stage,
+            opened.attempt.entry.key,
+            opened.log,
+            lambda line: self._progress.print_line(prefix + line),
+            variables,
         )
-        self._begun += 1
+        retry = opened.attempt.retry
+        self._begun += not retry
         of = f" ({self._begun} of {max(self._total, self._begun)})" if self._total > 1 else ""
-        self._progress.print_line(f"running {stage.address}{of}: {command.title}")
+        again = f" again (retry {retry} of {stage.spec.limits.retries})" if retry else ""
+        self._progress.print_line(f"running {stage.address}{again or of}: {command.title}")
         opened.marks = self._marks(stage, opened.attempt.entry)
         opened.began = True
         try:
@@ -279,7 +297,8 @@ class Execution:
         opened = self._open[ended.name]
         opened.ended = ended
         stage = opened.attempt.stage
-        if ended.exit_code == 0:
+        problem = ended.problem
+        if problem is None:
             try:
                 with self._repo.lock(self._progress, wait=True):
                     outputs = self._outputs.collect(stage)
@@ -291,8 +310,7 @@ class Execution:
             else:
                 self._succeed(opened, ended, outputs)
         else:
-            how = f"exit {ended.exit_code}" if ended.exit_code is not None else f"killed by signal {ended.signal}"
-            self._fail(opened, ended, "failed", how)
+            self._fail(opened, ended, "failed", problem, may_retry=True)
         opened.log.unlink(missing_ok=True)
 
     def _succeed(self, opened: _Open, ended: Ended, outputs: list[tuple[StageOut, Locked]]) -> None:
@@ -305,7 +323,7 @@ class Execution:
             self._progress.warn(f"{stage.address}: {problem}; no metrics are recorded from it")
         status: Status = "tainted" if taint else "ok"
         run = tools.recorder.with_outputs(self._record(opened, ended, status), outputs, metrics, taint)
-        del self._open[stage.address]  # from here on, an interruption leaves the new outputs
+        self._close(stage)  # from here on, an interruption leaves the new outputs
         self._note_running_outputs()
         oid = self._ledger.records.put(run, durable=False)
         compared = self._ledger.metrics(stage, opened.outlook.locked, metrics)
@@ -329,19 +347,20 @@ class Execution:
             tainted_by=tuple(taint),
         )
 
-    def _fail(self, opened: _Open, ended: Ended, status: Status, problem: str) -> None:
-        stage = opened.attempt.stage
-        self._failed = True
+    def _fail(self, opened: _Open, ended: Ended, status: Status, problem: str, *, may_retry: bool = False) -> None:
+        stage, retry = opened.attempt.stage, opened.attempt.retry
+        may_retry = may_retry and retry < stage.spec.limits.retries and (self._options.keep_going or not self._failed)
+        self._failed = self._failed or not may_retry
         with self._repo.lock(self._progress, wait=True):
             kept = self._outputs.keep_partial(stage)
             self._outputs.put_back(opened.backups)
             known = {out.path for out in stage.placed_outs(opened.outlook.locked)}
             new = [out.path for out in stage.outs if out.path not in known and not sparse.is_glob(out.path)]
             self._ledger.forget([path for path in new if not self._tools.evaluator.contents.has(path)])
-        del self._open[stage.address]
+        self._close(stage)
         self._note_running_outputs()
         if self._tools.together is not None:
-            words = f"{stage.address} failed ({problem})" if status == "failed" else None
+            words = f"{stage.address} failed ({problem})" if status == "failed" and not may_retry else None
             self._tools.together.settle(opened.attempt.entry.key, failed=words)
         run, oid = None, None
         try:  # last: on a full disk the outputs are in place all the same
@@ -349,13 +368,19 @@ class Execution:
             oid = self._ledger.records.put(run, durable=False)
         except (DvliteError, OSError) as error:
             self._progress.warn(f"the run of {stage.address} could not be recorded: {reason_of(error)}")
+        if may_retry:
+            self._progress.print_line(f"{stage.address} failed: {problem}")
+            self._retries[stage.address] = retry + 1
+            self._waiting[stage.address] = stage
+            return
+        tried = f", like {count(retry, 'try', 'tries')} before" if retry else ""
         self._done[stage.address] = StageRun(
             stage=stage.address,
             state="canceled" if status == "canceled" else "failed",
             seconds=ended.seconds,
             reasons=opened.outlook.reasons,
             run=oid,
-            problem=problem,
+            problem=problem + tried,
             exit_code=ended.exit_code,
             log=run.log if run is not None else None,
             log_tail=tail_of(opened.log),

@@ -14,12 +14,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
+from dvlite.show import duration_text
+
 _TAIL_BYTES, _TAIL_LINES = 8192, 10
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A shell script, its working directory and its environment. The output goes to the file `log`, and to `show` line by line."""
+    """A shell script, its working directory and its environment. The output goes to the file `log`, and to `show` line by line.
+
+    After `timeout_seconds` it is ended, with all that it started.
+    """
 
     name: str
     script: str
@@ -27,6 +32,7 @@ class Command:
     environ: Mapping[str, str]
     log: Path
     show: Callable[[str], None]
+    timeout_seconds: float | None = None
 
     @property
     def title(self) -> str:
@@ -45,6 +51,16 @@ class Ended:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     max_rss_bytes: int = 0
+    timeout_seconds: float | None = None  # if it was ended because it ran longer
+
+    @property
+    def problem(self) -> str | None:
+        """How a command failed, None if it did not."""
+        if self.timeout_seconds is not None:
+            return f"timed out: it may run for {duration_text(self.timeout_seconds)}"
+        if self.signal is not None:
+            return f"killed by signal {self.signal}"
+        return f"exit {self.exit_code}" if self.exit_code else None
 
 
 class Executor(Protocol):

@@ -32,6 +32,7 @@ from dvlite.pipeline.preflight import assume_followed, require_command, require_
 from dvlite.pipeline.reasons import Reason
 from dvlite.pipeline.run_cache import Reuse, is_nowhere, shown
 from dvlite.pipeline.run_record import Author, Recorder, begun, metrics_of
+from dvlite.pipeline.slots import Slots
 from dvlite.pipeline.stage_run import RunState, StageRun
 from dvlite.pipeline.stages import Stage, load, secret_warnings
 from dvlite.pipeline.staleness import Evaluator, Staleness, explained, needed, of_stages, survey
@@ -121,9 +122,15 @@ class Invocation:
         *,
         together: SharedRuns | None = None,
     ) -> None:
-        self._repo, self._options, self._progress = repo, options, progress
-        self._together = together
-        loaded = load(repo.work_tree)
+        self._repo, self._targets, self._options, self._environ = repo, targets, options, environ
+        self._progress, self._together = progress, together
+        self._params_set: dict[str, bytes] = {}  # files as -S wants them
+        self._read_all()
+
+    def _read_all(self) -> None:
+        """Reads the pipeline, with the values of -S in it, and what belongs to it."""
+        repo, targets, options, progress = self._repo, self._targets, self._options, self._progress
+        loaded = load(repo.work_tree, instead=self._params_set)
         if loaded.broken and not (targets and loaded.stages):
             raise loaded.broken[0]
         self._warnings = [error.message for error in loaded.broken]
@@ -149,15 +156,16 @@ class Invocation:
         tracked = repo.work_tree.tracked(broken)
         require_readable(self._stages, loaded.broken, tracked)
         require_free(self._work, self._stages, tracked)
-        self._params_set: dict[str, bytes] = {}  # files as -S wants them
         self._contents = Contents(self._work, of_stages(tracked, loaded.stages))
         added = {item.path: item.pointer for item in tracked if not item.stage}
         self._intake = Intake(self._work, self._contents, added, refuse=not options.add)
         self.outdated = assume_followed(self._work, self._contents, self._stages, tracked)
         self._warnings += [error.message for error in broken if error.message not in self._warnings]
-        probes = None if together is None else together.probes
-        self._surroundings = Surroundings(repo, environ, progress, self._stages, dry=options.dry_run, probes=probes)
-        self._locks = Locks(repo, loaded.stages, lasting=together is None)
+        probes = None if self._together is None else self._together.probes
+        self._surroundings = Surroundings(
+            repo, self._environ, progress, self._stages, dry=options.dry_run, probes=probes
+        )
+        self._locks = Locks(repo, loaded.stages, lasting=self._together is None)
         self._evaluator = Evaluator(
             self._contents, Params(self._read_params), self._surroundings, self._locks.current, self._graph.made
         )
@@ -206,6 +214,8 @@ class Invocation:
         self._evaluator.params.forget()
         for file, data in changed.items() if not self._options.dry_run else ():
             write_atomic(self._repo.root / file, data, sync=self._together is None)
+        if any(file in changed for stage in self._graph.stages for file in stage.values):
+            self._read_all()
         return tuple(done)
 
     def _read_params(self, path: str) -> bytes | None:
@@ -292,11 +302,12 @@ class Invocation:
             reuse=reuse,
             intake=self._intake,
             together=self._together,
+            slots=Slots(options.jobs, self._surroundings.machine()),
         )
         outlooks = self._survey(reuse.is_lost, refused)
-        how = ExecuteOptions(jobs=options.jobs, force=self._forced, keep_going=options.keep_going, refused=refused)
+        how = ExecuteOptions(force=self._forced, keep_going=options.keep_going, refused=refused)
         execution = Execution(tools, how, progress)
-        self._require(outlooks, execution, reuse, refused)
+        self._require(outlooks, execution, tools, refused)
         outs = [out for outlook in outlooks if outlook.runs for out in outlook.stage.outs]
         try:
             with repo.lock(progress):
@@ -389,7 +400,7 @@ class Invocation:
         )
 
     def _require(
-        self, outlooks: Sequence[Staleness], execution: Execution, reuse: Reuse, refused: dict[str, DvliteError]
+        self, outlooks: Sequence[Staleness], execution: Execution, tools: Tools, refused: dict[str, DvliteError]
     ) -> None:
         """Looks for what would stop a stage, before anything runs."""
         running = {outlook.stage.address for outlook in outlooks if outlook.runs}
@@ -402,9 +413,10 @@ class Invocation:
                 is_first = running.isdisjoint(self._graph.upstream(self._graph.before[stage.address]))
                 require_command(stage, self._repo.root, environ, self._outs, is_first=is_first)
                 execution.require(stage)
+                tools.slots.require(stage)
         for outlook, outs in needed(self._graph, outlooks, running, self._named):
             with self._noting(refused, [outlook.stage]):
-                reuse.require(outlook, outs)
+                tools.reuse.require(outlook, outs)
 
     @contextlib.contextmanager
     def _noting(self, refused: dict[str, DvliteError], stages: Iterable[Stage]) -> Iterator[None]:

@@ -67,6 +67,7 @@ class Processes:
         while self._running:
             if self._is_over():
                 raise Interrupted("the command ends")
+            self._end_overdue()
             timeout = min((0.002 if running.closed else _POLL_SECONDS) for running in self._running.values())
             for key, _ in self._selector.select(timeout):
                 self._read(key.data)
@@ -92,14 +93,25 @@ class Processes:
             if not self._running:
                 break
         for group in groups:  # a shell that ended may have left processes that ignored the signals
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(group, signal.SIGKILL)
+            _signal_group(group, signal.SIGKILL)
         return ended
 
     def _signal(self, number: int) -> None:
         for running in self._running.values():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(running.process.pid, number)
+            _signal_group(running.process.pid, number)
+
+    def _end_overdue(self) -> None:
+        """Ends commands whose time is over: SIGTERM, five seconds later SIGKILL."""
+        now = time.monotonic()
+        for running in self._running.values():
+            limit = running.command.timeout_seconds
+            if limit is None or running.ended is not None or now - running.started < limit:
+                continue
+            if running.overdue is None:
+                running.overdue = now
+                _signal_group(running.process.pid, signal.SIGTERM)
+            elif now - running.overdue >= _GRACE_SECONDS:
+                _signal_group(running.process.pid, signal.SIGKILL)
 
     def _read(self, running: _Running) -> None:
         assert running.process.stdout is not None
@@ -134,6 +146,8 @@ class Processes:
             code = os.waitstatus_to_exitcode(status)
             running.process.returncode = code  # so that subprocess does not wait for it too
             running.exited = time.monotonic()
+            if running.overdue is not None:
+                _signal_group(running.process.pid, signal.SIGKILL)  # what ignored the first signal
             running.ended = Ended(
                 running.command.name,
                 code if code >= 0 else None,
@@ -141,6 +155,7 @@ class Processes:
                 running.exited - running.started,
                 usage.ru_utime + usage.ru_stime,
                 usage.ru_maxrss * (1 if os.uname().sysname == "Darwin" else 1024),
+                timeout_seconds=None if running.overdue is None else running.command.timeout_seconds,
             )
         if not running.closed and time.monotonic() - running.exited < _AFTER_EXIT_SECONDS:
             return None
@@ -153,12 +168,25 @@ class Processes:
 class _Running:
     """One process, and the beginning of the line that it prints."""
 
-    __slots__ = ("_begun", "_room", "_shown", "closed", "command", "ended", "exited", "log", "process", "started")
+    __slots__ = (
+        "_begun",
+        "_room",
+        "_shown",
+        "closed",
+        "command",
+        "ended",
+        "exited",
+        "log",
+        "overdue",
+        "process",
+        "started",
+    )
 
     def __init__(self, command: Command, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
         self.command, self.process, self.log = command, process, log
         self.started = time.monotonic()
         self.exited = 0.0
+        self.overdue: float | None = None  # since when its time is over
         self.closed = False
         self.ended: Ended | None = None
         self._begun = b""
@@ -195,6 +223,11 @@ class _Running:
 def _state(line: bytes) -> str:
     """Returns what a terminal shows of a line that was redrawn."""
     return next((state for state in reversed(line.split(b"\r")) if state), b"").decode("utf-8", "replace")
+
+
+def _signal_group(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
 
 
 def shell_command(script: str, environ: Mapping[str, str]) -> list[str]:

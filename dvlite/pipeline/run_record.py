@@ -66,6 +66,7 @@ class Attempt:
     entry: LockedStage
     started_ns: int
     inputs: tuple[Input, ...]
+    retry: int = 0
 
 
 def begun(stage: Stage, entry: LockedStage, contents: Contents, started_ns: int) -> Attempt:
@@ -106,6 +107,8 @@ class Recorder:
             environment=environment,
             exit_code=ended.exit_code,
             signal=ended.signal,
+            timed_out=ended.timeout_seconds is not None,
+            retry=attempt.retry,
             log=log,
             seconds=round(ended.seconds, 3),
             cpu_seconds=round(ended.cpu_seconds, 3),

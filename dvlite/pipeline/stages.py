@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from dvlite.errors import DvliteError, FormatError
 from dvlite.files import format_error
@@ -57,7 +58,10 @@ class StageParams(StagePath):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage of the repository. `address` is `train`, or `sub/dir:train` in a pipeline file below the root."""
+    """One stage of the repository. `address` is `train`, or `sub/dir:train` in a pipeline file below the root.
+
+    `values`: the files that the values in its pipeline file come from.
+    """
 
     address: str
     file: str
@@ -65,6 +69,7 @@ class Stage:
     deps: tuple[StagePath, ...]
     outs: tuple[StageOut, ...]
     params: tuple[StageParams, ...]
+    values: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -125,15 +130,17 @@ class Loaded:
     loose: tuple[Stage, ...] = ()
 
 
-def load(at: Revision, files: Sequence[str] | None = None) -> Loaded:
-    """Reads the pipeline files of a revision: all, or those given."""
+def load(
+    at: Revision, files: Sequence[str] | None = None, *, instead: Mapping[str, bytes] = MappingProxyType({})
+) -> Loaded:
+    """Reads the pipeline files of a revision: all, or those given; `instead` of files of values, these bytes."""
     stages: list[Stage] = []
     loose: list[Stage] = []
     broken: list[DvliteError] = []
     for file in at.pipeline_files() if files is None else files:
         try:
-            parsed = pipeline.parse(at.read(file, LIMIT_BYTES) or b"", at.shown(file))
-            stages += bind(file, parsed.stages)
+            parsed = pipeline.parse(at.read(file, LIMIT_BYTES) or b"", at.shown(file), at.beside(file, instead))
+            stages += bind(file, parsed.stages, parsed.values)
             loose += bind(file, [] if parsed.loose is None else [parsed.loose])
         except DvliteError as error:
             broken.append(Unusable(file, error))
@@ -142,7 +149,10 @@ def load(at: Revision, files: Sequence[str] | None = None) -> Loaded:
 
 def left_out(at: Revision, stages: Sequence[Stage]) -> dict[str, str]:
     """Returns the stages that a sparse checkout leaves out, by address, each with a file of it or a dependency that is not here."""
-    files = {stage.address: [stage.file, *(place.path for place in (*stage.deps, *stage.params))] for stage in stages}
+    files = {
+        stage.address: [stage.file, *stage.values, *(place.path for place in (*stage.deps, *stage.params))]
+        for stage in stages
+    }
     absent = {
         name: next((file for path in paths if (file := at.left_out(path))), None) for name, paths in files.items()
     }
@@ -152,7 +162,10 @@ def left_out(at: Revision, stages: Sequence[Stage]) -> dict[str, str]:
 def stages_of(at: Revision, file: str) -> list[Stage] | None:
     """Returns the stages of one pipeline file, None where there is none. Raises FormatError."""
     data = at.read(file, LIMIT_BYTES)
-    return None if data is None else bind(file, pipeline.parse(data, at.shown(file)).stages)
+    if data is None:
+        return None
+    parsed = pipeline.parse(data, at.shown(file), at.beside(file))
+    return bind(file, parsed.stages, parsed.values)
 
 
 def captured_name(capture: Capture) -> str:
@@ -174,14 +187,15 @@ def secret_warnings(stages: Iterable[Stage]) -> list[str]:
     ]
 
 
-def bind(file: str, specs: Sequence[StageSpec]) -> list[Stage]:
+def bind(file: str, specs: Sequence[StageSpec], values: Sequence[str] = ()) -> list[Stage]:
     """Returns the stages of one pipeline file, its paths relative to the repository. Raises FormatError for one that leaves it."""
-    return [_Binder(file, spec).stage() for spec in specs]
+    placed = tuple(posixpath.normpath(posixpath.join(posixpath.dirname(file), name)) for name in values)
+    return [_Binder(file, spec, placed).stage() for spec in specs]
 
 
 class _Binder:
-    def __init__(self, file: str, spec: StageSpec) -> None:
-        self._file, self._spec = file, spec
+    def __init__(self, file: str, spec: StageSpec, values: tuple[str, ...]) -> None:
+        self._file, self._spec, self._values = file, spec, values
         self._folder = posixpath.dirname(file)
 
     def stage(self) -> Stage:
@@ -193,7 +207,7 @@ class _Binder:
         deps = tuple(StagePath(self._path(dep.path, dep.line, within=wdir), dep.line) for dep in spec.deps)
         params = tuple(self._param(param, wdir) for param in spec.params)
         address = f"{self._folder}:{spec.name}" if self._folder else spec.name
-        return Stage(address, self._file, spec, deps, outs, params)
+        return Stage(address, self._file, spec, deps, outs, params, self._values)
 
     def _out(self, out: Out, wdir: str) -> StageOut:
         path = self._path(out.path, out.line, within=wdir)

@@ -157,6 +157,7 @@ def changed_by_git(repo: Repo, stages: Sequence[Stage]) -> list[str]:
 
 def _pathspecs(stages: Iterable[Stage], paths: Iterable[str]) -> list[str]:
     """Returns what git is asked for: these paths, and the pipeline files and files of parameters of stages."""
-    wanted = {stage.file for stage in stages} | {place.path for stage in stages for place in stage.params} | set(paths)
+    wanted = {file for stage in stages for file in (stage.file, *stage.values)} | set(paths)
+    wanted |= {place.path for stage in stages for place in stage.params}
     wanted = {path for path in wanted if path and posixpath.basename(path) != lockfile.FILE_NAME}
     return [f":({'glob' if sparse.is_glob(path) else 'literal'}){path}" for path in sorted(wanted)[:_MOST_NAMED]]

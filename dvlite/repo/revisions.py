@@ -196,6 +196,21 @@ class Revision:
             raise refused(self.shown(path), "it is a symbolic link", hint="replace it by a file")
         return self.read_blob(file.blob, path, limit_bytes)
 
+    def beside(self, file: str, instead: Mapping[str, bytes] | None = None) -> Callable[[str], bytes | None]:
+        """Returns what reads files of values by names relative to a file's folder: None for one that is not there, or outside the repository.
+
+        `instead` of what is there, it returns these bytes.
+        """
+
+        def read(name: str) -> bytes | None:
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(file), name))
+            if instead and path in instead:
+                return instead[path]
+            is_outside = path in (".", "..") or path.startswith(("/", "../"))
+            return None if is_outside else self.read(path, strict_yaml.VALUES_LIMIT_BYTES)
+
+        return read
+
     def read_blob(self, blob: str, path: str, limit_bytes: int) -> bytes:
         """Returns an object of git, which is the file at a path. Raises FormatError if it is above the limit."""
         try:

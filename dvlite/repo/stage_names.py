@@ -10,7 +10,7 @@ from dvlite.errors import UsageError
 from dvlite.git.output import is_pipeline_file
 from dvlite.show import quote, word
 
-_GLOB = frozenset("*?[")  # no name of a stage has them
+GLOB = frozenset("*?[")  # no name of a stage has them
 
 Relative = Callable[[str], str]  # from a path given by the user to one relative to the root; '.' is the current folder
 
@@ -24,26 +24,31 @@ def address(file: str, stage: str) -> str:
 def stages_named(text: str, known: Collection[str], relative: Relative) -> list[str]:
     """Returns which of the `known` addresses `NAME`, `FOLDER:NAME` or `FOLDER/dvlite.yaml:NAME`, or a glob of names, means.
 
-    Without a folder, those of the current folder come first, then those at the root, then a name that stands in one other folder. Raises
-    UsageError if it stands in several.
+    The name of a template means all its instances (`train@...`). Without a folder, those of the current folder come first, then those at
+    the root, then a name that stands in one other folder. Raises UsageError if it stands in several.
     """
     above, colon, name = text.rpartition(":")
     if colon and text in known:
         return [text]
     above = posixpath.dirname(above) if is_pipeline_file(above) else above
     folders = [relative(above or ".")] if colon else [relative("."), ""]
-    alike = [each for each in known if _parts(each)[1] == name]
-    is_glob = not alike and not _GLOB.isdisjoint(name)
+    alike = [each for each in known if name in (called := _parts(each)[1], template_of(called))]
+    is_glob = not alike and not GLOB.isdisjoint(name)
     if is_glob:
         alike = [each for each in known if fnmatch.fnmatchcase(_parts(each)[1], name)]
     for folder in folders:
         if in_folder := [each for each in alike if _parts(each)[0] == folder]:
             return in_folder
-    if len(alike) > 1 and not is_glob and not colon:
-        raise UsageError(
-            f"{quote(text)} is a stage of several pipeline files", hint=f"one of: {', '.join(map(word, alike))}"
-        )
+    folders = list(dict.fromkeys(_parts(each)[0] for each in alike))
+    if len(folders) > 1 and not is_glob and not colon:
+        names = ", ".join(word(f"{folder}:{name}") for folder in folders)
+        raise UsageError(f"{quote(text)} is a stage of several pipeline files", hint=f"one of: {names}")
     return [] if colon else alike
+
+
+def template_of(name: str) -> str:
+    """Returns the name of the template that an instance was made from; of any other stage, its own."""
+    return name.partition("@")[0]
 
 
 def _parts(called: str) -> tuple[str, str]:

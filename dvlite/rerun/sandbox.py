@@ -48,8 +48,7 @@ class RunOutcome:
         """Returns why the run does not count, or None."""
         if self.ended.exit_code == 0:
             return self.problem
-        signal = self.ended.signal
-        return f"killed by signal {signal}" if signal is not None else f"exit {self.ended.exit_code}"
+        return self.ended.problem
 
     def is_same(self, other: RunOutcome) -> bool:
         """Returns whether another run produced the same outputs, byte for byte."""
@@ -123,7 +122,7 @@ class Sandbox:
         self._progress.print_line(f"running {words}: {command.title}")
         ended, tail = _ended(command)
         try:
-            return RunOutcome(ended, tail, self._outputs(stage) if ended.exit_code == 0 else {})
+            return RunOutcome(ended, tail, self._outputs(stage) if ended.problem is None else {})
         except DvliteError as error:
             return RunOutcome(ended, tail, {}, error.message)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dvlite.errors import UsageError
+from dvlite.repo.stage_names import GLOB
 from dvlite.runs.schema import MAKERS, PARAM, WITH_OUTPUTS, number_at, stored_text, stored_value
 from dvlite.show import quote
 
@@ -104,10 +105,20 @@ def keys_meant(word: str, keys: Iterable[str]) -> list[str]:
     return []
 
 
+def named_stage(name: str) -> SqlPart:
+    """Returns the condition on the runs of a stage: `train`, a glob, or `train@` for it and its instances."""
+    if not GLOB.isdisjoint(name):
+        return SqlPart("run.stage GLOB ?", (stored_text(name),))
+    if not name.endswith("@"):
+        return SqlPart("run.stage = ?", (stored_text(name),))
+    plain = name.removesuffix("@")
+    return SqlPart("(run.stage = ? OR run.stage >= ? AND run.stage < ?)", (plain, name, f"{plain}A"))  # A follows @
+
+
 def stage_parts(stage: str) -> list[SqlPart]:
     """Returns the conditions on the runs of a stage."""
     folder, colon, name = stage.rpartition(":")
-    parts = [SqlPart("run.stage = ?", (stored_text(name),))]
+    parts = [named_stage(name)]
     if colon:
         parts.append(SqlPart("run.file = ?", (stored_text(f"{folder}/dvlite.yaml".removeprefix("/")),)))
     return parts

@@ -157,8 +157,9 @@ class RunIndex:
         return [loaded_text(stage) for (stage,) in self.select("SELECT DISTINCT stage FROM run ORDER BY stage")]
 
     def files_of(self, stage: str) -> list[str]:
-        """Returns the pipeline files whose stage of this name ran, sorted."""
-        rows = self.select("SELECT DISTINCT file FROM run WHERE stage = ?", schema.stored_text(stage))
+        """Returns the pipeline files whose stage of this name (as `named_stage` takes it) ran, sorted."""
+        wanted = search.named_stage(stage)
+        rows = self.select(f"SELECT DISTINCT file FROM run WHERE {wanted.sql}", *wanted.arguments)  # noqa: S608  # constants only
         return sorted(loaded_text(file) for (file,) in rows)
 
     def tagged(self, tag: str) -> list[Oid]:

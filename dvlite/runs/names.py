@@ -35,13 +35,14 @@ def names_of(rows: Sequence[RunRow]) -> list[str]:
 
 def find_stage(index: RunIndex, word: str, relative: Relative) -> str:
     """Returns a stage, called as `repro` takes it, as filters take it. Raises UsageError for one without a run."""
-    files = index.files_of(word.rpartition(":")[2])
-    known = [address(file, word.rpartition(":")[2]) for file in files]
+    name = word.rpartition(":")[2]
+    has_instances = "@" not in name and bool(index.files_of(f"{name}@*"))
+    known = [address(file, name) for file in index.files_of(f"{name}@" if has_instances else name)]
     found = stages_named(word, known, relative)
     if not found:
         hint = suggestion(word, known or index.stages(), "stages that ran")
         raise UsageError(f"there is no run of {quote(word)}", hint=hint)
-    return found[0] if ":" in found[0] else f":{found[0]}"
+    return f"{'' if ':' in found[0] else ':'}{found[0]}{'@' * has_instances}"
 
 
 def suggestion(word: str, known: Iterable[str], what: str) -> str:

@@ -112,10 +112,14 @@ def _ended(result: RunsShowResult) -> Iterator[str]:
         yield f"reused the outputs of {printable(run.stage)}-{run.of[4:10]}, which had the same inputs; nothing was run"
     elif run.status == "asserted":
         yield "accepted by dvlite commit as it was on disk; nothing was run"
+    elif run.timed_out:
+        yield f"its time was over after {duration_text(run.seconds)}"
     elif run.signal is not None:
         yield f"by signal {run.signal}"
     elif run.exit_code:
         yield f"with exit code {run.exit_code}"
+    if run.retry:
+        yield f"retry {run.retry}: it had failed before, see dvlite runs -s {word(run.stage)}"
     for path in run.taint:
         yield f"{printable(path)} changed while it ran: its outputs may be of either version"
 

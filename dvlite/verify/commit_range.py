@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from dvlite.errors import UsageError
 from dvlite.files import read_own
 from dvlite.formats.lockfile import LockedStage
+from dvlite.formats.pipeline import VALUE_SUFFIXES
 from dvlite.git.output import REGULAR, is_pipeline_file, is_pointer, split
 from dvlite.git.program import DEEPEN, Git
 from dvlite.paths import ancestors
@@ -89,6 +90,8 @@ class Watch:
     def __init__(self, named: TrackedFiles, trusted: Mapping[str, LockedStage], files: Files, at: Revision) -> None:
         self._plain: dict[str, set[str]] = {}
         self._globs: dict[str, set[str]] = {}
+        self._values = {file for stage in named.stages for file in stage.values}
+        self._is_broken = any(map(is_pipeline_file, named.broken))
         self._data = {item.path for item in named.pointers}
         self._data.update(item.path for lock in named.locks.values() for item in lock.outputs)
         for stage in named.stages:
@@ -113,7 +116,9 @@ class Watch:
         chosen: set[str] = set()
         for path in changed:
             places = [path, *ancestors(path)]
-            if is_pointer(path) or is_pipeline_file(path) or path == ignore.FILE_NAME:
+            if is_pointer(path) or is_pipeline_file(path) or path == ignore.FILE_NAME or path in self._values:
+                return None
+            if self._is_broken and path.endswith(VALUE_SUFFIXES):  # its values may be what was wrong
                 return None
             if not self._data.isdisjoint(places):
                 return None

@@ -65,18 +65,17 @@ class TrackedFiles:
 class Memo:
     """What files said, by path and blob: of many commits, each version of a file is read once in a row."""
 
-    _known: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    _known: dict[str, tuple[Any, dict[str, str | None]]] = field(default_factory=dict)
 
     def parsed(self, at: Revision, path: str, parse: Callable[[], T]) -> T:
-        """Returns what `parse` returns, or raises what it raises; remembered by the blob, if the file has one."""
-        blob = at.blob(path)
+        """Returns what `parse` returns, or raises what it raises; remembered by the blobs of the file and of those that it takes values from."""
         known = self._known.get(path)
-        if blob is None or known is None or known[0] != blob:
-            known = (blob or "", parse())
-            if blob is not None:
-                self._known[path] = known
-        parsed: T = known[1]
-        return parsed
+        if known is None or at.blob(path) is None or any(at.blob(file) != blob for file, blob in known[1].items()):
+            parsed = parse()
+            values = parsed[0].values if isinstance(parsed, list) and parsed else ()
+            self._known[path] = known = (parsed, {file: at.blob(file) for file in (path, *values)})
+        found: T = known[0]
+        return found
 
 
 def read(at: Revision, memo: Memo, restoring: Restoring) -> TrackedFiles:

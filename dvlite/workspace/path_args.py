@@ -189,7 +189,7 @@ def _unlocked(repo: Repo, path: str, argument: str) -> list[str]:
     found: dict[str, str] = {}
     for name in repo.work_tree.pipeline_files(as_seen=True):
         with contextlib.suppress(DvliteError):
-            stages = pipeline.parse(repo.work_tree.read(name) or b"", name).stages
+            stages = pipeline.parse(repo.work_tree.read(name) or b"", name, repo.work_tree.beside(name)).stages
             found |= {address(name, stage.name): name for stage in stages}
     return [each for each, name in found.items() if path == name] or stages_named(argument, found, repo.relative)
 

@@ -9,12 +9,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dvlite.errors import FormatError
-from dvlite.formats import comparator, parameters, pipeline
+from dvlite.formats import comparator, parameters, pipeline, templates
 from dvlite.formats.comparator import Comparator
-from dvlite.formats.pipeline import Capture, Dep, Out, Param, StageSpec, parse
+from dvlite.formats.pipeline import Capture, Dep, Out, Param, RunLimits, StageSpec, parse
 from dvlite.formats.series import SERIES_SUFFIXES
 from dvlite.workspace.sparse import selector
 from tests.counting import grows_linearly
+from tests.formats import test_templates
 
 FULL = """\
 stages:
@@ -38,6 +39,10 @@ stages:
     desc: trains the model
     always: true
     frozen: false
+    timeout: 5m
+    retries: 2
+    resources: {cpu: 1.5, memory: 8GiB, gpu: 1}
+    mutex: [database, port-80]
 """
 
 
@@ -71,6 +76,7 @@ def test_everything_that_a_stage_can_say():
         capture=(Capture("package", "numpy", 17), Capture("env", "CUDA_VISIBLE_DEVICES", 17), Capture("command", "nvcc --version", 17)),
         desc="trains the model",
         always=True,
+        limits=RunLimits(300, 2, 1.5, 8 << 30, 1, ("database", "port-80")),
     )  # fmt: skip
 
 
@@ -112,7 +118,7 @@ def test_an_output_says_how_its_versions_are_compared():
 def test_a_list_of_commands_is_one_script_and_a_block_keeps_its_lines():
     assert stage("cmd:\n  - python a.py\n  - python b.py").cmd == "python a.py\npython b.py"
     assert stage("cmd: |\n  for i in 1 2; do\n    echo $i\n  done\n").cmd == "for i in 1 2; do\n  echo $i\ndone"
-    assert stage("cmd: echo ${HOME}; rm -rf '$(x)'").cmd == "echo ${HOME}; rm -rf '$(x)'"  # nothing is filled in
+    assert stage("cmd: echo $HOME ${x:-1}; rm -rf '$(x)'").cmd == "echo $HOME ${x:-1}; rm -rf '$(x)'"  # the shell's
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "stages:\n", "stages: {}\n"])
@@ -126,6 +132,13 @@ def test_names_that_look_like_options_or_numbers_are_names():
 
 
 WRONG = [
+    ("stages:\n  a:\n    cmd: x\n    timeout: 5", 4, "'timeout' must be a duration, not '5'"),
+    ("stages:\n  a:\n    cmd: x\n    timeout: 0s", 4, "'timeout' must be a duration, not '0s'"),
+    ("stages:\n  a:\n    cmd: x\n    retries: 1.5", 4, "'retries' must be a whole number from 0 to 100"),
+    ("stages:\n  a:\n    cmd: x\n    resources: {cpu: -1}", 4, "'cpu' must be a number from 0"),
+    ("stages:\n  a:\n    cmd: x\n    resources: {memory: lots}", 4, "'memory' must be a size, not 'lots'"),
+    ("stages:\n  a:\n    cmd: x\n    resources: {gpus: 1}", 4, "'gpus' is not known in resources; did you mean 'gpu'?"),
+    ("stages:\n  a:\n    cmd: x\n    mutex: [a b]", 4, "'mutex' must be a name, or a list of them, not 'a b'"),
     ("stage: {}", 1, "'stage' is not known in a pipeline file; did you mean 'stages'?"),
     ("stages: [a]", 1, "'stages' must be a mapping, not a list"),
     ("stages:\n  a b: {cmd: x}", 2, "'a b' cannot be the name of a stage"),
@@ -255,7 +268,9 @@ def test_the_schema_knows_the_keys_that_the_parser_knows():
     parts = SCHEMA["$defs"]
     assert {*SCHEMA["properties"]} == {*pipeline.FILE_KEYS}
     assert tuple(parts["loose_metric"]["properties"]) == pipeline.LOOSE_METRIC_KEYS
-    assert tuple(parts["stage"]["properties"]) == pipeline.STAGE_KEYS
+    assert tuple(parts["stage"]["properties"]) == (*pipeline.STAGE_KEYS, templates.MATRIX)
+    assert tuple(parts["foreach"]["properties"]) == templates.FOREACH_KEYS
+    assert tuple(parts["stage"]["properties"]["resources"]["properties"]) == pipeline.RESOURCE_KEYS
     assert tuple(parts["out"]["properties"]) == pipeline.OUT_KEYS
     assert tuple(parts["metric"]["properties"]) == pipeline.METRIC_KEYS
     assert tuple(parts["capture"]["properties"]) == pipeline.CAPTURE_KEYS
@@ -293,10 +308,21 @@ def allows(schema, value):
         return False
     if "enum" in schema and value not in schema["enum"]:
         return False
-    kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None), "number": (int, float)}
+    kinds = {
+        "integer": int,
+        "object": dict,
+        "array": list,
+        "string": str,
+        "boolean": bool,
+        "null": type(None),
+        "number": (int, float),
+    }
     wanted = schema.get("type", [])
     wanted = [wanted] if isinstance(wanted, str) else wanted
-    fits = [isinstance(value, kinds[kind]) and (kind != "number" or not isinstance(value, bool)) for kind in wanted]
+    fits = [
+        isinstance(value, kinds[kind]) and (kind not in ("number", "integer") or not isinstance(value, bool))
+        for kind in wanted
+    ]
     if wanted and not any(fits):
         return False
     if isinstance(value, dict):
@@ -313,6 +339,8 @@ def allows(schema, value):
         )
     if isinstance(value, list):
         return len(value) >= schema.get("minItems", 0) and all(allows(schema.get("items", {}), item) for item in value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return schema.get("minimum", value) <= value <= schema.get("maximum", value)
     if isinstance(value, str):
         forbidden = schema.get("not", {}).get("pattern")
         return (
@@ -331,9 +359,14 @@ def test_the_schema_accepts_what_the_parser_accepts():
     outs = [{"path": "a", "compare": "csv"}, {"path": "b", "compare": {"type": "json", "rtol": 0.1}}]
     outs += [{"path": "c", "compare": {"*.json": "json", "*.npy": {"type": "npy"}}}, {"path": "d", "compare": None}]
     assert allows(SCHEMA, {"stages": {"a": {"cmd": "x", "outs": outs}}})
+    assert allows(SCHEMA, load(test_templates.OF_DVC.encode(), "x").value)
+    filled = {"cmd": "${c}", "deps": "${d}", "frozen": "${f}", "retries": "${r}", "timeout": "${t}m", "mutex": "${m}"}
+    filled |= {"matrix": {"a": "${l}"}, "resources": {"gpu": "${g}", "memory": "${g}GB"}, "metrics": ["${m}"]}
+    assert allows(SCHEMA, {"vars": ["a.yaml:b,c", {"x": 1}], "stages": {"a": filled}})
 
 
 NOT_IN_A_SCHEMA = (
+    "'0s'",
     "given twice",
     "NUL",
     "has no cmd",

@@ -47,6 +47,13 @@ def test_variables_are_those_of_the_user_and_of_the_stage(place):
     assert values() == {"env A": "1", "env B": "2", "env C": "not set"}
 
 
+@pytest.mark.parametrize(("visible", "gpus"), [("0, GPU-b,3", ("0", "GPU-b", "3")), ("", ()), ("-1", ())])
+def test_the_gpus_of_the_machine_are_those_that_the_user_lets_be_seen(place, visible, gpus):
+    machine = look(place, "a: {cmd: x}", {"CUDA_VISIBLE_DEVICES": visible})[0].machine()
+    assert machine.gpus == gpus
+    assert machine.cpus >= 1 < machine.memory_bytes
+
+
 def test_command_is_asked_in_the_folder_of_the_stage(place):
     (place.root / "w").mkdir()
     _, _, heard, values = look(place, "a: {cmd: x, wdir: w, capture: [{cmd: pwd}, {cmd: exit 1}]}", dict(os.environ))

@@ -20,10 +20,10 @@ class Shell:
         self.folder, self.lines = folder, []
         self.processes = Processes()
 
-    def start(self, text, name="one", **environ):
+    def start(self, text, name="one", timeout=None, **environ):
         log = self.folder / f"{name}.log"
         show = lambda line: self.lines.append((name, line))  # noqa: E731
-        self.processes.start(Command(name, text, self.folder, {**os.environ, **environ}, log, show))
+        self.processes.start(Command(name, text, self.folder, {**os.environ, **environ}, log, show, timeout))
         return log
 
     def run(self, text, **environ):
@@ -115,6 +115,20 @@ def test_line_without_an_end_takes_no_memory(shell):
     shell.run("head -c 1000000 /dev/zero | tr '\\0' x")
     assert sum(map(len, shell.said)) == 1_000_000
     assert len(shell.said) > 5
+
+
+@pytest.mark.parametrize("ignored", ["", "trap '' TERM; "])
+def test_a_command_whose_time_is_over_ends_with_all_that_it_started(shell, tmp_path, monkeypatch, ignored):
+    monkeypatch.setattr(process, "_GRACE_SECONDS", 0.1)
+    shell.start(f"{ignored}sleep 20000 & echo $! > pid; wait", timeout=0.3)
+    shell.start("sleep 0.5", "other", timeout=10_000)
+    (ended,) = shell.processes.wait()
+    assert (ended.name, ended.timeout_seconds) == ("one", 0.3)
+    assert ended.problem == "timed out: it may run for 0.3 s"
+    child = pid_in(tmp_path / "pid")
+    while is_alive(child):  # no more than a moment
+        time.sleep(0.01)
+    assert [other.problem for other in shell.processes.wait()] == [None]
 
 
 def test_stop_ends_grandchildren_too_and_at_once(shell, tmp_path, monkeypatch):
