@@ -40,7 +40,6 @@ _PLANNED = 4096  # files looked up at a time
 _NODES = 1024  # of a listing in memory at a time, while they are fetched
 _FOOTERS = 64  # in memory at a time, while the chunks they name are noted
 _AROUND_BYTES = 1024 * 1024 * 1024  # of an earlier version, before and after where a window of a very large file lies
-_IN_FLIGHT_BYTES = 3 * pack.TARGET_BYTES  # of downloads; what is stored meanwhile comes on top
 _WHOLE_FRACTION = 0.5  # of a pack; above it, one request for all of it is cheaper than ranges
 
 
@@ -261,6 +260,7 @@ class _Job(NamedTuple):
 def _in_flight(catalog: Catalog, jobs: Iterable[_Job]) -> _Arrival:
     """Runs downloads, as many at once as there are connections, and as fit into a bounded memory."""
     remote = catalog.remote
+    limit_bytes = pack.TARGET_BYTES * max(3, remote.jobs * 3 // 8)  # three packs with 8 connections
     flying: dict[Future[Callable[[], None] | None], int] = {}
     waiting = iter(jobs)
     upcoming = next(waiting, None)
@@ -268,7 +268,7 @@ def _in_flight(catalog: Catalog, jobs: Iterable[_Job]) -> _Arrival:
     failure: BaseException | None = None
     while flying or (upcoming is not None and failure is None):
         while upcoming is not None and failure is None and len(flying) < remote.jobs:
-            if flying and sum(flying.values()) + upcoming.size_bytes > _IN_FLIGHT_BYTES:
+            if flying and sum(flying.values()) + upcoming.size_bytes > limit_bytes:
                 break
             flying[remote.submit(upcoming.run)] = upcoming.size_bytes
             upcoming = next(waiting, None)

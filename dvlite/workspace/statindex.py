@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite import files
-from dvlite.oid import DIGEST_BYTES, Digest, signature
+from dvlite.oid import DIGEST_BYTES, Buffer, Digest, signature
 from dvlite.paths import join_paths
 from dvlite.workspace.scan import Scan
 
@@ -33,11 +33,11 @@ class StatRows:
     """The rows of a stat index; `racy[i]` says that row i must be read again."""
 
     scan: Scan
-    digests: bytes  # 32 bytes per row
+    digests: Buffer  # 32 bytes per row; of a file that is mapped
     racy: bytes
 
     def digest(self, i: int) -> Digest:
-        return Digest(self.digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES])
+        return Digest(bytes(self.digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,7 @@ class StatIndex:
             contextlib.suppress(OSError, ValueError, struct.error),
             open(os.open(self.path, files.READ), "rb") as file,
         ):
-            data = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-            with data, memoryview(data) as view:
-                return _decode(view)
+            return _decode(memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)))
         return None
 
 
@@ -80,7 +78,7 @@ def open_index(path: Path) -> StatIndex | None:
     return StatIndex(path, root, stamp, rows, racy)
 
 
-def write(path: Path, root: Digest, scan: Scan, digests: bytes | bytearray, racy: bytes | bytearray) -> None:
+def write(path: Path, root: Digest, scan: Scan, digests: Buffer, racy: bytes | bytearray) -> None:
     """Replaces the stat index of one tracked path. Not synced: a lost one is made again."""
     rows = len(scan.paths)
     header = _HEADER.pack(MAGIC, VERSION, _ORDER, 0, rows, rows - racy.count(0), scan.signature(), root)
@@ -112,6 +110,6 @@ def _decode(view: memoryview) -> StatRows | None:
     sizes, mtimes, ctimes, inodes = array("q"), array("q"), array("q"), array("Q")
     for column in (sizes, mtimes, ctimes, inodes):
         column.frombytes(take(8))
-    digests = bytes(take(DIGEST_BYTES))
+    digests = take(DIGEST_BYTES)
     paths = bytes(view[at : len(view) - _CHECK.size]).split(b"\0") if rows else []
     return StatRows(Scan(paths, flags, sizes, mtimes, ctimes, inodes), digests, racy) if len(paths) == rows else None

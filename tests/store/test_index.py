@@ -2,6 +2,7 @@
 
 import random
 import struct
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,19 @@ from hypothesis import strategies as st
 from dvlite.errors import DvliteError, LaterVersion, ObjectCorrupt
 from dvlite.oid import Digest, digest_bytes
 from dvlite.store import index, pack
-from dvlite.store.index import Index, PackEntry, RecordLocation
-from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_MANIFEST, KIND_RECIPE, PackWriter, Record
+from dvlite.store.fetch import Need
+from dvlite.store.index import ChosenRows, Index, PackEntry, RecordLocation, Rows
+from dvlite.store.pack import (
+    FILES,
+    KIND_CHUNK,
+    KIND_FILE,
+    KIND_MANIFEST,
+    KIND_RECIPE,
+    RAW,
+    PackWriter,
+    Record,
+    table_of,
+)
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 PACK_A, PACK_B, PACK_C = (Digest(bytes([byte]) * 32) for byte in (0xAA, 0xBB, 0xCC))
@@ -178,3 +190,21 @@ def test_any_bytes_are_an_index_or_an_error_of_ours(data, keep):
         except DvliteError as error:
             if "\n" in error.message:
                 pytest.fail(error.message)
+
+
+def test_chosen_rows_count_once_and_take_few_bytes_each():
+    wanted = [Need(digest_bytes(b"%d" % number), 1, "") for number in range(4000)]
+    records = [Record(KIND_FILE, RAW, 100 + at, 1, 1, need.digest) for at, need in enumerate(wanted)]
+    rows, name, chosen = Rows(), digest_bytes(b"pack"), ChosenRows()
+    rows.add(name, PackEntry(FILES, 5000), table_of(records))
+    segment = Index(rows.encode(bytes(16)), "test")
+    assert segment.choose(wanted, KIND_FILE, {name: 50}, chosen) == wanted  # the pack is shorter than the rows say
+    tracemalloc.start()
+    try:
+        for _ in range(2):
+            assert segment.choose(wanted, KIND_FILE, {name: 5000}, chosen) == []
+        assert tracemalloc.get_traced_memory()[0] < 20 * len(wanted)
+    finally:
+        tracemalloc.stop()
+    assert len(chosen) == chosen.raw_bytes == len(wanted)
+    assert {place.record for group in chosen.by_pack() for place in group} == set(records)
