@@ -20,6 +20,7 @@ from dvlite.show import Show, count, word
 from dvlite.store import cache_sweep
 from dvlite.store.cache import Cache
 from dvlite.store.cache_sweep import Limits, Sweep
+from dvlite.sweep import side_tree
 from dvlite.workspace.backups import SAVED
 
 GRACE_SECONDS = 86400
@@ -76,6 +77,7 @@ def gc(
     """
     cache = open_cache(repo)
     stale_refs(repo, drop=True)
+    side_tree.clear(repo)
     if not cache.folder.is_dir():
         return GcResult(applied=yes, grace_seconds=grace_seconds, uncommitted_seconds=uncommitted_seconds)
     cache.segments()  # repairs a damaged index, which takes the lock that is held below

@@ -286,6 +286,7 @@ class Outputs:
         """Brings outputs from the cache into the workspace, keeping what they replace; returns False if some bytes are damaged or gone."""
         for version in versions:
             if same_data(self._contents.here(version.path), version):
+                self._contents.known.know(version.path, version.pointer())
                 continue
             os.makedirs((self._work.repo.root / version.path).parent, exist_ok=True)
             if not version.cache and (self._is_committed(version.path) or self._is_of_a_run(version.path)):

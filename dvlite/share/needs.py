@@ -42,6 +42,7 @@ IN_USE = "in use"  # or if there are: by heads, remote-tracking branches, indexe
 RUN = "run"  # that no commit names, and that has no tag
 SAVED_COPY = "saved copy"
 _RUN_SECONDS = 90 * 86400
+SWEEPS = "refs/dvlite/sweeps/"  # snapshots of sweeps that are not over
 _FETCHED = "refs/dvlite/gc/"  # private refs, while a collection asks the git remotes
 _LOCK = "gc.lock"
 _CONFIG_BYTES = 1 << 20
@@ -350,7 +351,8 @@ class _History:
         pending = [commit for place in self._places for commit in operation.pending(place.git_dir)]
         heads = [head for place in self._places if (head := place.git.head()) is not None]
         stashed = self._git.stashed_commits() if "refs/stash" in refs else []
-        self._loose = list(dict.fromkeys((*heads, *stashed, *pending)))  # commits that need no ref to be in use
+        swept = [commit for ref, commit in refs.items() if ref.startswith(SWEEPS)]
+        self._loose = list(dict.fromkeys((*heads, *stashed, *pending, *swept)))  # commits that need no ref to be in use
         self._every = ("--all",) if fetched else ALL_REFS
         others = set(refs.values()) - set(self._git.ref_commits().values())  # of other worktrees alone
         revisions = ("--ignore-missing", *self._every, "--reflog", *self._loose, *sorted(others))

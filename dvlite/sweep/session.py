@@ -26,6 +26,7 @@ from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.runs.index import open_index
 from dvlite.runs.records import open_records
+from dvlite.share.needs import SWEEPS
 from dvlite.show import duration_text, value_text
 from dvlite.sweep import side_tree, state
 from dvlite.sweep.state import Saved, SweepPlan, VariantRun
@@ -55,7 +56,7 @@ def take_snapshot(repo: Repo, plan: SweepPlan, environ: Mapping[str, str], progr
     progress.start("taking a snapshot of the workspace")
     content = side_tree.snapshot(repo, environ, new, progress)
     progress.finish()
-    commit = side_tree.keep_alive(repo, state.REFS + plan.name, content, f"sweep {plan.name}")
+    commit = side_tree.keep_alive(repo, SWEEPS + plan.name, content, f"sweep {plan.name}")
     head = repo.git.resolve(f"{commit}^")
     return replace(plan, commit=head, content=content, copied=tuple(looked_at.ignored_inputs()))
 

@@ -14,11 +14,11 @@ from dvlite import files
 from dvlite.errors import UsageError
 from dvlite.formats import record
 from dvlite.repo.repository import Repo
+from dvlite.share.needs import SWEEPS
 from dvlite.show import quote, word
 from dvlite.sweep import side_tree
 from dvlite.sweep.variants import Settings
 
-REFS = "refs/dvlite/sweeps/"
 _PLAN, _DONE = "plan.json", "done-"
 VariantState = Literal["ok", "failed", "canceled", "not run"]
 
@@ -86,7 +86,7 @@ class Saved:
     def forget(self) -> None:
         """Ends a sweep: nothing of it is left but the runs."""
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._repo.git.delete_refs(REFS + self._name)
+        self._repo.git.delete_refs(SWEEPS + self._name)
 
 
 def unfinished(repo: Repo) -> list[str]:

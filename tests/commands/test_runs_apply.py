@@ -73,6 +73,21 @@ def test_a_branch_has_the_run_as_it_was_and_the_workspace_stays(swept):
     assert states(swept) == {"prepare": "up to date", "train": "up to date"}
 
 
+def test_a_run_that_reads_a_file_of_an_output_brings_the_run_that_made_it(pipeline):
+    pipeline.write(
+        "dvlite.yaml",
+        "stages:\n"
+        "  split: {cmd: mkdir parts; echo a > parts/a; echo b > parts/b, outs: [parts]}\n"
+        "  train: {cmd: cat parts/a params.yaml > model.pt, deps: [parts/a], params: [lr], outs: [model.pt]}\n",
+    )
+    pipeline.write("params.yaml", "lr: 1\n")
+    pipeline.commit("A pipeline")
+    swept = pipeline.json("try", "-S", "lr=1,2")["variants"]
+    run = swept[1]["runs"]["train"]  # the output of the other stage was in the work tree already
+    assert pipeline.json("runs", "apply", run)["outputs"] == ["parts", "model.pt"]
+    assert states(pipeline) == {"split": "up to date", "train": "up to date"}
+
+
 def test_a_run_without_outputs_is_refused(swept):
     swept.edit("train.sh", "{ cat", "exit 1; { cat")
     swept.json("try", "train", "-S", "lr=5", code=4)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 
@@ -87,9 +88,13 @@ def test_what_fails_once_fails_for_all_that_share_it(line):
 def test_an_interrupted_sweep_is_tidy_and_resumed(line):
     stop = 'test "$lr" != 2 || test -e "$RAN.2" || { touch "$RAN.2"; kill -INT $(ps -o ppid= -p $PPID); sleep 60; }'
     line.edit("train.sh", "{ cat", stop + "\n{ cat")
+    line.write("raw.txt", "of the sweep alone\n")
     done = line.dvlite("try", "train", "-S", "lr=1,2,3", "--name", "cut", code=130)
     assert "dvlite try --resume cut" in done.stderr
     assert trees(line) == []
+    line.dvlite("checkout", "--force")
+    shutil.rmtree(line.project.root / ".git" / "dvlite" / "saved")
+    line.dvlite("gc", "--grace", "0s", "--yes")
     assert [each["state"] for each in line.json("try", "-n", "--resume")["variants"]] == ["ok", "not run", "not run"]
     swept = line.json("try", "--resume", "cut")
     assert [each["state"] for each in swept["variants"]] == ["ok"] * 3

@@ -169,4 +169,5 @@ SCENARIOS = (
     Scenario("runs tag", ("runs", "tag", "last:train", "best"), worlds.ran_once),
     Scenario("runs note", ("runs", "note", "last:train", "of the first week"), worlds.ran_once),
     Scenario("runs rm", ("runs", "rm", "last:train"), worlds.ran_once),
+    Scenario("runs apply", ("runs", "apply", "last:train", "--branch", "best"), worlds.ran_once),
 )
