@@ -362,4 +362,16 @@ def export_tensorboard(folder: str, **filters: Any) -> int:
     return run(lambda s: verb(s.repo(), folder, wanted, now_ns=time.time_ns(), progress=s.progress), text="export")
 
 
+@export.command("mlflow", example="dvlite export mlflow mlruns --stage train", codes=(3, 10))
+@click.argument("folder", metavar="DIR", type=PathText())
+@_filters
+def export_mlflow(folder: str, **filters: Any) -> int:
+    """Write runs as a tracking folder of MLflow: parameters, metrics over steps, tags."""
+    from dvlite.commands.export import export_mlflow as verb
+    from dvlite.runs.options import RunsOptions
+
+    wanted = RunsOptions(**filters)
+    return run(lambda s: verb(s.repo(), folder, wanted, now_ns=time.time_ns(), progress=s.progress), text="export")
+
+
 VERBS = {"Lineage": (runs, lineage, log, export)}

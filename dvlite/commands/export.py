@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
 from dvlite.errors import DvliteError, PartlyDone, UsageError
-from dvlite.exports import tensorboard
+from dvlite.exports import mlflow, tensorboard
+from dvlite.exports.exported_run import ExportedRun
 from dvlite.files import os_error
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
@@ -52,6 +52,30 @@ def export_tensorboard(
 
     Raises UsageError where no run matches, or the folder is a file.
     """
+    return _exported(repo, "tensorboard", folder, options, tensorboard.write_run, now_ns, progress)
+
+
+def export_mlflow(repo: Repo, folder: str, options: RunsOptions, *, now_ns: int, progress: Progress) -> ExportResult:
+    """Writes the runs that match as a tracking folder of MLflow, in an experiment that is called as the repository; as `export_tensorboard`."""
+    experiment: list[Path] = []
+
+    def write(exported: ExportedRun, place: Path) -> int:
+        if not experiment:
+            experiment.append(mlflow.write_experiment(place, repo.root.name))
+        return mlflow.write_run(exported, experiment[0])
+
+    return _exported(repo, "mlflow", folder, options, write, now_ns, progress)
+
+
+def _exported(
+    repo: Repo,
+    to: str,
+    folder: str,
+    options: RunsOptions,
+    write: Callable[[ExportedRun, Path], int],
+    now_ns: int,
+    progress: Progress,
+) -> ExportResult:
     place = Path(repo.cwd, folder)
     if place.exists() and not place.is_dir():
         raise UsageError(f"{quote(folder)} is a file", hint="name a folder, which is made if it is not there")
@@ -61,30 +85,20 @@ def export_tensorboard(
         rows = index.find(filters)
         if not rows:
             raise UsageError("no run matches", hint="see which there are: dvlite runs")
+        tags = index.tags_of([row.oid for row in rows])
         progress.start("exporting runs", total_files=len(rows))
         for row, name in zip(rows, names_of(rows), strict=True):
             run = index.run(row.oid)
             if run is not None:
                 found = series_of(run, cache)
+                exported = ExportedRun(run, row.oid, name, tuple(tags.get(row.oid, ())), found.series)
                 try:
-                    points += tensorboard.write_run(run, _folder_name(name), found.series, place)
+                    points += write(exported, place)
                 except OSError as error:
                     raise os_error(error, "write", place) from error
                 if found.problems:
                     problems[name] = found.problems
             progress.advance(files=1)
         progress.finish()
-    warnings = tuple(_sentences(problems))
-    return ExportResult(
-        to="tensorboard", folder=folder, runs=len(rows), points=points, problems=problems, warnings=warnings
-    )
-
-
-def _folder_name(name: str) -> str:
-    """Returns the name of a run as that of a folder: records of others may say anything."""
-    return re.sub(r"[^\w@+=-]+", "-", name)
-
-
-def _sentences(problems: dict[str, tuple[str, ...]]) -> Iterator[str]:
-    for name, texts in problems.items():
-        yield from (f"{name}: {text}" for text in texts)
+    warnings = tuple(f"{name}: {text}" for name, texts in problems.items() for text in texts)
+    return ExportResult(to=to, folder=folder, runs=len(rows), points=points, problems=problems, warnings=warnings)

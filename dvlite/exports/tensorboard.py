@@ -5,14 +5,14 @@ Source of the hyperparameters: tensorboard/plugins/hparams/plugin_data.proto and
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from dvlite.exports.exported_run import ExportedRun, short_names
 from dvlite.files import write_atomic
-from dvlite.formats import event_file, record
+from dvlite.formats import event_file
 from dvlite.formats.event_file import Scalar, field_bytes, field_double, field_whole, plugin_event, scalar_event
-from dvlite.formats.record import Run
 from dvlite.formats.series import Series
 from dvlite.formats.strict_yaml import Tree
 
@@ -21,26 +21,21 @@ _STATUSES = {"failed": 2, "canceled": 2, "tainted": 2}  # FAILURE; all others ar
 _SUCCESS = 1
 
 
-def write_run(run: Run, name: str, series: Mapping[str, Series], folder: Path) -> int:
+def write_run(exported: ExportedRun, folder: Path) -> int:
     """Writes the event file of a run into a folder of its name, and returns how many points that are.
 
     A metric that has no series is one point, at step 0. The file is called by the start of the run, so that a second export replaces it.
     """
-    start = _seconds(run.start)
-    numbers = {
-        key: float(value)
-        for key, value in run.metrics.items()
-        if key not in series and isinstance(value, int | float) and not isinstance(value, bool)
-    }
-    tags = _tags([*series, *numbers])
+    start, series, numbers = exported.start_ms / 1000, exported.series, exported.numbers
+    tags = short_names([*series, *numbers])
     taken = {key: _points(tags[key], one, start) for key, one in series.items()}
     taken |= {key: [Scalar(tags[key], 0, number, start)] for key, number in numbers.items()}
     points = [point for key in sorted(taken) for point in taken[key]]
-    events = [*_hyperparameters(run, name, start), *map(scalar_event, points)]
-    place = folder / name
+    events = [*_hyperparameters(exported, start), *map(scalar_event, points)]
+    place = folder / re.sub(r"[^\w@+=-]+", "-", exported.name)
     place.mkdir(parents=True, exist_ok=True)
     data = b"".join(event_file.write(events, start))
-    write_atomic(place / f"events.out.tfevents.{int(start)}.dvlite-{run.id}", data)
+    write_atomic(place / f"events.out.tfevents.{int(start)}.dvlite-{exported.run.id}", data)
     return len(points)
 
 
@@ -50,22 +45,16 @@ def _points(tag: str, one: Series, start: float) -> list[Scalar]:
     return [Scalar(tag, step, value, time) for step, value, time in rows]
 
 
-def _tags(keys: Sequence[str]) -> dict[str, str]:
-    """Returns `acc` for `metrics.json:acc`, unless two files have it: TensorBoard groups tags by what stands before their first slash."""
-    short = {key: key.partition(":")[2] or key for key in keys}
-    often = Counter(short.values())
-    return {key: key if often[tag] > 1 else tag for key, tag in short.items()}
-
-
-def _hyperparameters(run: Run, name: str, start: float) -> Iterator[bytes]:
+def _hyperparameters(exported: ExportedRun, start: float) -> Iterator[bytes]:
     """Yields the events by which the HParams table knows a run: what it began with, and how it ended."""
-    tags = _tags(sorted(run.facts.params))
+    run = exported.run
+    tags = short_names(sorted(run.facts.params))
     params = (
         field_bytes(1, field_bytes(1, tags[key].encode()) + field_bytes(2, value))
         for key, kept in sorted(run.facts.params.items())
         if (value := _value(kept)) is not None
     )
-    began = b"".join(params) + field_bytes(4, name.encode()) + field_double(5, start)
+    began = b"".join(params) + field_bytes(4, exported.name.encode()) + field_double(5, start)
     ended = field_whole(1, _STATUSES.get(run.status, _SUCCESS)) + field_double(2, start + run.seconds)
     for tag, field, content in (("session_start_info", 3, began), ("session_end_info", 4, ended)):
         data = field_whole(1, 0) + field_bytes(field, content)
@@ -78,7 +67,3 @@ def _value(value: Tree) -> bytes | None:
     if isinstance(value, int | float):
         return field_double(2, float(value))
     return None if value is None else field_bytes(3, str(value).encode())
-
-
-def _seconds(time: str) -> float:
-    return record.time_ns(time) / 1e9

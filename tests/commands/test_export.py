@@ -35,6 +35,8 @@ def test_each_run_that_matches_is_a_folder(trained, tmp_path):
     assert list(tags(tmp_path / "tb").values()) == [[("loss", 1), ("loss", 2), ("loss", 3)]]
     assert "tensorboard --logdir tb" in trained.dvlite("export", "tensorboard", "tb").stdout
     assert len(tags(trained.root / "tb")) == 2
+    assert trained.json("export", "mlflow", "mlruns")["points"] == 6
+    assert len(list((trained.root / "mlruns").glob("*/*/metrics/loss"))) == 2
 
 
 def test_series_that_are_not_here_are_named_and_all_else_is_written(trained):

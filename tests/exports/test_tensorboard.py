@@ -6,6 +6,7 @@ from array import array
 import pytest
 
 from dvlite.exports import tensorboard
+from dvlite.exports.exported_run import ExportedRun
 from dvlite.formats import event_file
 from dvlite.formats.series import Series
 from tests.runs.recorded import run
@@ -18,13 +19,17 @@ def series(*values, times=()):
     return Series("loss", array("q", range(1, len(values) + 1)), array("d", values), array("d", times))
 
 
-def exported(folder, **fields):
+def written(folder, found, **fields):
     """Writes one run and returns its event file."""
     made = run(7, **{"params": PARAMS, "metrics": METRICS, **fields})
-    points = tensorboard.write_run(made, "train-000007", {"m.jsonl:loss": series(0.5, 0.25)}, folder)
+    points = tensorboard.write_run(ExportedRun(made, "run:7", "train-000007", (), {"m.jsonl:loss": found}), folder)
     (file,) = (folder / "train-000007").iterdir()
     assert len(list(event_file.scalars(file.read_bytes()))) == points
     return file
+
+
+def exported(folder, **fields):
+    return written(folder, series(0.5, 0.25), **fields)
 
 
 def test_points_are_read_back(tmp_path):
@@ -33,8 +38,7 @@ def test_points_are_read_back(tmp_path):
 
 
 def test_times_are_those_of_the_points(tmp_path):
-    tensorboard.write_run(run(7, metrics={}), "train", {"m.jsonl:loss": series(1, 2, times=(10, 11.5))}, tmp_path)
-    (file,) = (tmp_path / "train").iterdir()
+    file = written(tmp_path, series(1, 2, times=(10, 11.5)), metrics={})
     assert [one.time for one in event_file.scalars(file.read_bytes())] == [10, 11.5]
 
 
@@ -45,9 +49,7 @@ def test_metrics_of_two_files_that_have_one_name_keep_that_of_their_file(tmp_pat
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 1e300, -1e300])
 def test_a_number_of_any_size_can_be_written(tmp_path, value):
-    tensorboard.write_run(run(7, metrics={}), "train", {"m.jsonl:loss": series(value)}, tmp_path)
-    (file,) = (tmp_path / "train").iterdir()
-    (one,) = event_file.scalars(file.read_bytes())
+    (one,) = event_file.scalars(written(tmp_path, series(value), metrics={}).read_bytes())
     assert math.isnan(one.value) if math.isnan(value) else one.value == math.copysign(math.inf, value)
 
 
