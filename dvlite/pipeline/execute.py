@@ -101,7 +101,10 @@ class Execution:
         waiting = self._waiting = {stage.address: stage for stage in chosen}
         try:
             while waiting or self._open:
+                count_before = len(waiting)
                 self._settle_what_can_be()
+                if self._tools.together is not None and not self._open and len(waiting) == count_before:
+                    self._tools.together.pause()  # other invocations have what is needed
                 for ended in self._executor.wait():
                     self._finish(ended)
                 self._ledger.write(only_if_due=True)
@@ -126,13 +129,14 @@ class Execution:
                 continue
             if self._failed and not self._options.keep_going:
                 return
-            if not slots.fits(waiting[address].spec.limits):
-                continue
-            stage = waiting.pop(address)
             before = [self._done[other] for other in self._tools.graph.before[address] if other in self._done]
             if any(other.state not in _DONE for other in before):
+                del waiting[address]
                 self._done[address] = StageRun(stage=address, state="not run")
                 continue
+            if not slots.take(address, waiting[address].spec.limits):
+                continue
+            stage = waiting.pop(address)
             try:
                 if address in self._options.refused:
                     raise self._options.refused[address]
@@ -141,6 +145,9 @@ class Execution:
                 self._failed = True
                 self.error = self.error or error
                 self._done[address] = StageRun(stage=address, state="failed", problem=error.message, hint=error.hint)
+            finally:
+                if address not in self._open:
+                    slots.give_back(address)
 
     # -- one stage
 
@@ -225,7 +232,7 @@ class Execution:
     def _launch(self, opened: _Open) -> None:
         tools, stage = self._tools, opened.attempt.stage
         prefix = f"{stage.address} | " if tools.slots.jobs > 1 else ""
-        variables = tools.slots.take(stage.address, stage.spec.limits)
+        variables = tools.slots.variables(stage.address)
         command = tools.surroundings.command(
             stage,
             opened.attempt.entry.key,

@@ -32,7 +32,7 @@ from dvlite.pipeline.preflight import assume_followed, require_command, require_
 from dvlite.pipeline.reasons import Reason
 from dvlite.pipeline.run_cache import Reuse, is_nowhere, shown
 from dvlite.pipeline.run_record import Author, Recorder, begun, metrics_of
-from dvlite.pipeline.slots import Slots
+from dvlite.pipeline.slots import Slots, Taken
 from dvlite.pipeline.stage_run import RunState, StageRun
 from dvlite.pipeline.stages import Stage, load, secret_warnings
 from dvlite.pipeline.staleness import Evaluator, Staleness, explained, needed, of_stages, survey
@@ -302,7 +302,9 @@ class Invocation:
             reuse=reuse,
             intake=self._intake,
             together=self._together,
-            slots=Slots(options.jobs, self._surroundings.machine()),
+            slots=Slots(
+                options.jobs, self._surroundings.machine(), Taken() if self._together is None else self._together.taken
+            ),
         )
         outlooks = self._survey(reuse.is_lost, refused)
         how = ExecuteOptions(force=self._forced, keep_going=options.keep_going, refused=refused)

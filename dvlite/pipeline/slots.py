@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dvlite.formats.pipeline import RunLimits
@@ -22,16 +23,25 @@ class Machine:
 
 
 @dataclass(slots=True)
+class Taken:
+    """The places taken of one machine, shared by the invocations of one command, in threads: with the GPUs of each."""
+
+    by_stage: dict[tuple[int, str], tuple[RunLimits, tuple[str, ...]]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(slots=True)
 class Slots:
     """The places of one invocation. A stage that asks for more CPUs or memory than there are runs alone."""
 
     jobs: int
     machine: Machine
-    _taken: dict[str, tuple[RunLimits, tuple[str, ...]]] = field(default_factory=dict)  # by address, with the GPUs
+    taken: Taken = field(default_factory=Taken)
+    _own: dict[str, Mapping[str, str]] = field(default_factory=dict)  # by address, the variables that its command gets
 
     @property
     def is_full(self) -> bool:
-        return len(self._taken) >= self.jobs
+        return len(self._own) >= self.jobs
 
     def require(self, stage: Stage) -> None:
         """Raises FormatError for a stage that needs more GPUs than the machine has: it could never run."""
@@ -43,29 +53,33 @@ class Slots:
                 hint=f"lower its resources, or name the devices: {GPU_VARIABLE}=0,1 dvlite repro",
             )
 
-    def fits(self, limits: RunLimits) -> bool:
-        """Returns whether a stage with these limits may start now."""
-        if not self._taken:
+    def take(self, address: str, limits: RunLimits) -> bool:
+        """Takes a place for a stage, if it fits now beside what runs."""
+        with self.taken.lock:
+            others = [other for other, _ in self.taken.by_stage.values()]
+            busy = {gpu for _, gpus in self.taken.by_stage.values() for gpu in gpus}
+            free = tuple(gpu for gpu in self.machine.gpus if gpu not in busy)
+            if self.is_full or (others and not self._fits(limits, others, len(free))):
+                return False
+            gpus = free[: limits.gpu or 0]
+            self.taken.by_stage[id(self), address] = limits, gpus
+            self._own[address] = {} if limits.gpu is None else {GPU_VARIABLE: ",".join(gpus)}
             return True
-        others = [taken for taken, _ in self._taken.values()]
+
+    def _fits(self, limits: RunLimits, others: Sequence[RunLimits], free_gpus: int) -> bool:
         return (
-            not self.is_full
-            and not any(set(limits.mutex).intersection(other.mutex) for other in others)
+            not any(set(limits.mutex).intersection(other.mutex) for other in others)
             and limits.cpu + sum(other.cpu for other in others) <= self.machine.cpus
             and limits.memory_bytes + sum(other.memory_bytes for other in others) <= self.machine.memory_bytes
-            and (limits.gpu or 0) <= len(self._free_gpus())
+            and (limits.gpu or 0) <= free_gpus
         )
 
-    def take(self, address: str, limits: RunLimits) -> Mapping[str, str]:
-        """Takes a place for a stage that fits; returns the variables that its command gets."""
-        gpus = self._free_gpus()[: limits.gpu or 0]
-        self._taken[address] = limits, gpus
-        return {} if limits.gpu is None else {GPU_VARIABLE: ",".join(gpus)}
+    def variables(self, address: str) -> Mapping[str, str]:
+        """Returns the variables of a stage that has a place."""
+        return self._own[address]
 
     def give_back(self, address: str) -> None:
         """Gives a place back; idempotent."""
-        self._taken.pop(address, None)
-
-    def _free_gpus(self) -> tuple[str, ...]:
-        taken = {gpu for _, gpus in self._taken.values() for gpu in gpus}
-        return tuple(gpu for gpu in self.machine.gpus if gpu not in taken)
+        self._own.pop(address, None)
+        with self.taken.lock:
+            self.taken.by_stage.pop((id(self), address), None)

@@ -13,6 +13,7 @@ from typing import Any
 from dvlite.errors import DvliteError
 from dvlite.oid import Oid
 from dvlite.pipeline.executor import Interrupted
+from dvlite.pipeline.slots import Taken
 from dvlite.runs.index import RunIndex
 
 _LOOK_SECONDS = 0.1
@@ -26,6 +27,7 @@ class SharedRuns:
     sweep: str
     probes: dict[Any, Any] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
+    taken: Taken = field(default_factory=Taken)
     _runs: dict[str, Oid] = field(default_factory=dict)  # by stage key: what ran, or was reused, in this command
     _failed: dict[str, str] = field(default_factory=dict)
     _made: set[str] = field(default_factory=set)
@@ -60,6 +62,13 @@ class SharedRuns:
                 self._failed[key] = failed
             self._made.update(outputs)
             self._changed.notify_all()
+
+    def pause(self) -> None:
+        """Waits a moment for what other invocations run. Raises Interrupted if the command ends."""
+        with self._changed:
+            self._changed.wait(_LOOK_SECONDS)
+        if self.stopping.is_set():
+            raise Interrupted("the command ends")
 
     def has_made(self, version: str) -> bool:
         """Returns whether a run of this command made a version."""

@@ -53,6 +53,16 @@ def test_variants_leave_the_workspace_alone_and_share_what_is_equal(line):
     assert dirty == ["new.sh", "params.yaml", "train.sh"]  # as they were: what a variant sets, edits, new files
 
 
+def test_variants_fill_in_their_values_and_wait_for_the_mutex_and_the_gpus_of_each_other(line, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
+    script = 'mkdir "$RAN.lock"; echo ${lr} $CUDA_VISIBLE_DEVICES > ${item}; sleep 0.1; rmdir "$RAN.lock"'
+    once = f"do: {{cmd: '{script}', outs: [{{path: '${{item}}', cache: false}}], resources: {{gpu: 1}}, mutex: lock}}"
+    line.write("dvlite.yaml", f"stages: {{s: {{foreach: [a, b], {once}}}}}\n")
+    swept = line.json("try", "-S", "lr=1,2", "-j", "2", "--name", "grid")
+    assert [each["stages"] for each in swept["variants"]] == [{"s@a": "ok", "s@b": "ok"}] * 2
+    assert {run["stage"] for run in line.json("runs", "--sweep", "grid", "-s", "s")["runs"]} == {"s@a", "s@b"}
+
+
 def test_what_is_up_to_date_is_not_run_again_and_is_in_the_sweep_all_the_same(line):
     line.repro("train")
     line.ran()

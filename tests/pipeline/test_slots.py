@@ -13,11 +13,11 @@ FREE = RunLimits()
 
 def test_no_more_commands_than_jobs_run():
     slots = Slots(2, MACHINE)
-    assert [(slots.fits(FREE), slots.take(name, FREE)) for name in "ab"] == [(True, {}), (True, {})]
-    assert (slots.is_full, slots.fits(FREE)) == (True, False)
+    assert [slots.take(name, FREE) for name in "abc"] == [True, True, False]
+    assert (slots.is_full, slots.variables("a")) == (True, {})
     slots.give_back("a")
     slots.give_back("a")
-    assert slots.fits(FREE)
+    assert slots.take("c", FREE)
 
 
 @pytest.mark.parametrize(
@@ -29,29 +29,33 @@ def test_no_more_commands_than_jobs_run():
         (RunLimits(mutex=("a", "b")), RunLimits(mutex=("c",)), RunLimits(mutex=("c", "b"))),
     ],
 )
-def test_what_runs_side_by_side_fits_the_machine(one, fits, not_with):
+def test_what_runs_side_by_side_fits_the_machine_in_other_invocations_too(one, fits, not_with):
     slots = Slots(9, MACHINE)
     slots.take("one", one)
-    assert (slots.fits(FREE), slots.fits(fits), slots.fits(not_with)) == (True, True, False)
+    for other in (slots, Slots(9, MACHINE, slots.taken)):
+        assert not other.take("b", not_with)
+        assert other.take("c", FREE)
+        assert other.take("d", fits)
+        other.give_back("d")
 
 
 def test_a_stage_that_asks_for_more_than_there_is_runs_alone():
     slots, huge = Slots(9, MACHINE), RunLimits(cpu=64, memory_bytes=1 << 50)
-    assert slots.fits(huge)
-    slots.take("huge", huge)
-    assert not slots.fits(FREE)
+    assert slots.take("huge", huge)
+    assert not slots.take("free", FREE)
     slots.give_back("huge")
-    slots.take("free", FREE)
-    assert not slots.fits(huge)
+    assert slots.take("free", FREE)
+    assert not slots.take("huge", huge)
 
 
 def test_gpus_are_handed_out_once():
     slots = Slots(9, MACHINE)
-    assert slots.take("a", RunLimits(gpu=2)) == {"CUDA_VISIBLE_DEVICES": "0,GPU-b"}
-    assert slots.take("b", RunLimits(gpu=1)) == {"CUDA_VISIBLE_DEVICES": "2"}
-    assert slots.take("c", RunLimits(gpu=0)) == {"CUDA_VISIBLE_DEVICES": ""}
+    for name, wanted, given in (("a", 2, "0,GPU-b"), ("b", 1, "2"), ("c", 0, ""), ("d", 1, None)):
+        assert slots.take(name, RunLimits(gpu=wanted)) == (given is not None)
+        assert given is None or slots.variables(name) == {"CUDA_VISIBLE_DEVICES": given}
     slots.give_back("a")
-    assert slots.take("d", RunLimits(gpu=1)) == {"CUDA_VISIBLE_DEVICES": "0"}
+    assert slots.take("d", RunLimits(gpu=1))
+    assert slots.variables("d") == {"CUDA_VISIBLE_DEVICES": "0"}
 
 
 def test_a_stage_that_needs_more_gpus_than_there_are_is_refused_with_its_line():
