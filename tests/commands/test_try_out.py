@@ -34,10 +34,10 @@ def test_variants_leave_the_workspace_alone_and_share_what_is_equal(line):
     line.write("raw.txt", "edited data\n")
     line.write("new.sh", "true\n")
     before = files_of(line)
-    swept = line.json("try", "train", "-S", "lr=3,1,2", "-j", "2", "--name", "grid")
+    swept = line.json("try", "train", "-S", "lr=3,5,2", "-j", "2", "--name", "grid")
     assert files_of(line) == before
-    assert [(each["settings"], each["state"]) for each in swept["variants"]] == [({"lr": lr}, "ok") for lr in (3, 1, 2)]
-    assert [each["metrics"]["metrics.json:acc"] for each in swept["variants"]] == [0.3, 0.1, 0.2]
+    assert [(each["settings"], each["state"]) for each in swept["variants"]] == [({"lr": lr}, "ok") for lr in (3, 5, 2)]
+    assert [each["metrics"]["metrics.json:acc"] for each in swept["variants"]] == [0.3, 0.5, 0.2]
     assert sorted(line.ran()) == ["prepare", "train", "train", "train"]
     assert trees(line) == []
     assert not (line.project.root / ".git/dvlite/try/grid").exists()
