@@ -17,8 +17,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 WORKERS ?= 2
 HINTS := $(VENV)/hints.jsonl
+MODULES := web/node_modules/.package-lock.json
 
-.PHONY: help demo test test-long test-sweep hints check lint format bench dist clean
+.PHONY: help demo test test-long test-sweep hints check lint format web bench dist clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -33,7 +34,8 @@ test: $(VENV)/.installed-dev
 
 ## make test-long  the long ones: random histories and schedules, large data; more examples of each property
 test-long: $(VENV)/.installed-dev $(VENV)/.installed-outside
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m '(long or hypothesis) and not sweep' --hypothesis-profile=long $(ARGS)
+	@if command -v npm >/dev/null; then $(MAKE) $(MODULES); fi
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m '(long or hypothesis) and not sweep' --hypothesis-profile=long $(ARGS)
 
 ## make test-sweep every command by every kind of fault, every damage by every place: an hour
 test-sweep: $(VENV)/.installed-dev
@@ -61,6 +63,13 @@ format: $(VENV)/.installed-dev
 	@$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+## make web        build the program of the page of runs from web/ (needs npm); what is built is committed
+web: $(MODULES)
+	@cd web && npm run --silent build
+
+$(MODULES): web/package-lock.json
+	@cd web && npm ci --silent --no-audit --no-fund
+
 ## make bench      the table of the README, measured here (ARGS=... goes to benchmarks/run.py)
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/run.py $(ARGS)
@@ -84,7 +93,7 @@ dist: $(VENV)/.installed-release
 
 ## make clean      remove what the other targets made
 clean:
-	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	@rm -rf $(VENV) web/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

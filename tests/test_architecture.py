@@ -110,9 +110,11 @@ OPENERS = (
     "compare",  # versions that were stored or hashed before
     "repo.clone_id",  # the id of the machine
     "reports.write",
+    "reports.runs_page",  # files of the package
     "commands.doctor",  # a file of its own
     "commands.stage",  # a file of the package
     "cli.main",  # /dev/null
+    "cli.options",  # a page in the browser, by a method that is called so
 )
 READERS = (
     "workspace.sparse",  # its own file, in git's folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,12 +22,17 @@ from dvlite.cli.options import (
     Verb,
     Verbs,
     on_remote,
+    open_page,
     run,
 )
 from dvlite.errors import NotARepository, UsageError
 
 if TYPE_CHECKING:
+    from dvlite.commands.view import ViewResult
     from dvlite.repo.repository import Repo
+    from dvlite.runs.options import RunsOptions
+
+MOST_RUNS = 10_000  # on a page, unless more are asked for
 
 
 # --- runs -----------------------------------------------------------------------------------------------------------------------
@@ -83,15 +89,24 @@ def _filters(command: Command) -> Command:
 )
 @_filters
 @click.option(
-    "-n", "--limit", metavar="N", type=click.IntRange(min=1), default=20, help="Show at most N runs (default 20)."
+    "-n", "--limit", metavar="N", type=click.IntRange(min=1), help="Show at most N runs (default 20; --html: 10,000)."
 )
 @click.option("--all", "everything", is_flag=True, help="Show all runs, those that runs rm hid too.")
 @click.option("--columns", metavar="A,B", help="Show these columns: run, status, lr, acc, data/images ...")
 @click.option("--sort", metavar="COL", help="Sort by this column; -COL sorts descending.")
 @click.option("--csv", "words", flag_value="csv", help="Print CSV, with exact values.")
 @click.option("--md", "words", flag_value="markdown", help="Print a Markdown table.")
+@click.option("--html", metavar="FILE", type=PathText(), help="Write a page to look at in a browser.")
+@click.option("--open", "opens", is_flag=True, help="With --html, open the page.")
 def runs_list(
-    *, limit: int, everything: bool, columns: str | None, words: str | None, **filters: Any
+    *,
+    limit: int | None,
+    everything: bool,
+    columns: str | None,
+    words: str | None,
+    html: str | None,
+    opens: bool,
+    **filters: Any,
 ) -> int:  # filters: stage, tags, statuses, params, metrics, since, until, commit, sweep, sort
     """List runs, newest first, with the columns in which they differ."""
     from dvlite.commands.runs import runs_list as verb
@@ -100,7 +115,14 @@ def runs_list(
     chosen = tuple(word for word in (columns or "").split(",") if word)
     if columns is not None and not chosen:
         raise UsageError("--columns names no column", hint="for example --columns run,lr,acc,commit")
-    wanted = RunsOptions(limit=None if everything else limit, hidden=everything, columns=chosen, **filters)
+    if opens and html is None:
+        raise UsageError("--open is for the page of --html", hint="dvlite view   writes a page and opens it")
+    if html is not None and words is not None:
+        raise UsageError(f"--html and --{'md' if words == 'markdown' else words} cannot be given together")
+    most = None if everything else limit or (20 if html is None else MOST_RUNS)
+    wanted = RunsOptions(limit=most, hidden=everything, columns=chosen, **filters)
+    if html is not None:
+        return _page(html, wanted, opens=opens)
     return run(
         lambda s: verb(s.repo(), wanted, now_ns=time.time_ns(), progress=s.progress), text="runs", form=words or "text"
     )
@@ -213,6 +235,30 @@ def runs_rm(names: tuple[str, ...], *, failed: bool, undo: bool) -> int:
         lambda s: verb(s.repo(), names, failed=failed, undo=undo, now_ns=time.time_ns(), progress=s.progress),
         text="runs",
     )
+
+
+@click.command("view", cls=Verb, example="dvlite view\ndvlite view --stage train --since 7d", codes=(10,))
+@_filters
+@click.option("-n", "--limit", metavar="N", type=click.IntRange(min=1), help="Show at most N runs (default 10,000).")
+@click.option("--all", "everything", is_flag=True, help="Show all runs, those that runs rm hid too.")
+def view(*, limit: int | None, everything: bool, **filters: Any) -> int:  # filters: those of `runs list`
+    """Look at runs in a browser: table, curves, comparison, lineage."""
+    from dvlite.runs.options import RunsOptions
+
+    wanted = RunsOptions(limit=None if everything else limit or MOST_RUNS, hidden=everything, **filters)
+    return _page(None, wanted, opens=True)
+
+
+def _page(file: str | None, wanted: RunsOptions, *, opens: bool) -> int:
+    """Writes the page of runs, and opens it if asked."""
+    from dvlite.commands.view import view as verb
+    from dvlite.reports.runs_page import write
+
+    def work(session: Session) -> ViewResult:
+        result = verb(session.repo(), wanted, file, write=write, now_ns=time.time_ns(), progress=session.progress)
+        return replace(result, opened=open_page(result.file, session.environ)) if opens else result
+
+    return run(work, text="view")
 
 
 # --- lineage and log ------------------------------------------------------------------------------------------------------------
@@ -374,4 +420,4 @@ def export_mlflow(folder: str, **filters: Any) -> int:
     return run(lambda s: verb(s.repo(), folder, wanted, now_ns=time.time_ns(), progress=s.progress), text="export")
 
 
-VERBS = {"Lineage": (runs, lineage, log, export)}
+VERBS = {"Lineage": (runs, view, lineage, log, export)}

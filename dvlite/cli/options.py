@@ -409,6 +409,16 @@ def run(
     return int(has_findings(result))
 
 
+def open_page(file: str, environ: Mapping[str, str]) -> bool:
+    """Opens a page in the user's browser; returns False if there is none, or no display for one."""
+    import webbrowser
+    from pathlib import Path
+
+    if sys.platform.startswith("linux") and not {"BROWSER", "DISPLAY", "WAYLAND_DISPLAY"} & environ.keys():
+        return False
+    return webbrowser.open(Path(file).absolute().as_uri())
+
+
 def output_of(flags: Mapping[str, Any]) -> Terminal:
     """Returns the two streams of a run, with the settings of the common flags."""
     from dvlite.cli.terminal import Terminal, TerminalOptions

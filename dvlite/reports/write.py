@@ -1,4 +1,4 @@
-"""Writes the reports of a verification: files, the job summary of GitHub Actions, annotations in its log.
+"""Writes reports: files; those of a verification also to the job summary of GitHub Actions, annotations in its log.
 
 Reads no environment and writes to no stream: the caller passes the places, and prints the lines that are returned.
 """
@@ -113,14 +113,14 @@ def deliver(result: VerifyResult, wanted: ReportOptions) -> Iterator[str]:
     """Writes all reports, then yields the lines of annotations, which are for the log."""
     for flag, name in wanted.named():
         if name != HERE:
-            _write(name, _WRITERS[flag](result))
+            replace_file(name, _WRITERS[flag](result))
     if wanted.markdown == "" and wanted.summary:
         _append(wanted.summary, result)
     if wanted.annotations:
         yield from annotate(result)
 
 
-def _write(name: str, content: bytes) -> None:
+def replace_file(name: str, content: bytes) -> None:
     """Replaces a file, or the target of a symbolic link; writes to a pipe or a device."""
     if not _is_device(name):
         write_atomic(Path(os.path.realpath(name)), content, sync=False)

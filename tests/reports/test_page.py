@@ -7,7 +7,6 @@ import dataclasses
 import html.parser
 import http.server
 import re
-import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from dvlite.reports.page import page
+from tests.browsers import BROWSER, in_a_browser
 from tests.reports.samples import HOSTILE, hostile, many, rerun
 
 TITLE = re.compile("<title>(.*?)</title>", re.DOTALL)
@@ -123,12 +123,6 @@ def test_a_legend_says_what_the_colours_of_the_drawing_mean():
         "failed",
         "unsure",
     ]
-
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
-in_a_browser = pytest.mark.skipif(BROWSER is None, reason="no headless browser (chromium, google-chrome) is on PATH")
 
 
 QUIET = (

@@ -1,0 +1,165 @@
+"""`dvlite view` and `dvlite runs --html`: writes a page with runs, what they ran with and what came out, to look at in a browser."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from dvlite.errors import UsageError
+from dvlite.files import os_error
+from dvlite.formats import record
+from dvlite.formats.record import Run
+from dvlite.formats.series import SeriesFile, is_series
+from dvlite.oid import Digest
+from dvlite.repo.repository import open_cache
+from dvlite.runs import page as runs_page
+from dvlite.runs.history import History
+from dvlite.runs.index import open_index
+from dvlite.runs.options import RunsOptions, order_of, parsed, resolved
+from dvlite.runs.outputs import series_of
+from dvlite.runs.page import RunsOfPage
+from dvlite.runs.previews import FilePreview, Previews, TextPreview
+from dvlite.runs.records import Records, open_records
+from dvlite.runs.schema import OUTPUT, digest_of
+from dvlite.show import quote
+from dvlite.store.cache import Cache
+
+if TYPE_CHECKING:
+    from dvlite.progress import Progress
+    from dvlite.repo.repository import Repo
+
+_DETAILED = 500  # runs with command, edits and log: the first on the page
+_MOST_FILES = 8  # pictures and tables of a run
+_MOST_SERIES_BYTES = 64 << 20  # of the files with series
+_MILLION = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class RunDetail:
+    """What only the record of a run has, with the end of its log and the start of its edits."""
+
+    record: Run
+    log: TextPreview | None = None
+    diff: TextPreview | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewPage:
+    """All that the page shows. Details, files and series are by the position of the run."""
+
+    title: str
+    written: str
+    known: int  # all runs of this clone
+    runs: RunsOfPage
+    commits: Mapping[int, str]
+    details: Mapping[int, RunDetail]
+    files: Mapping[int, Sequence[FilePreview]]
+    series: Mapping[int, SeriesFile]
+    columns: Sequence[str] = ()  # asked for
+    order: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewResult:
+    """The page that was written: its place, and how many of the known runs it has."""
+
+    schema: ClassVar[str] = "dvlite.view/1"
+    file: str
+    runs: int
+    known: int
+    size_bytes: int
+    opened: bool | None = None  # null: not asked for
+    warnings: tuple[str, ...] = ()
+
+
+def view(
+    repo: Repo,
+    options: RunsOptions,
+    file: str | None,
+    *,
+    write: Callable[[ViewPage, str], int],
+    now_ns: int,
+    progress: Progress,
+) -> ViewResult:
+    """Writes the page of the runs that match, by `write`. Asks no remote.
+
+    Without a file, it is `dvlite/view/runs.html` in git's folder.
+    """
+    if file is not None and (os.path.isdir(file) or file.endswith("/")):
+        raise UsageError(f"--html: {quote(file)} is a folder", hint="give the file to write")
+    place = str(repo.common_dir / "dvlite" / "view" / "runs.html") if file is None else file
+    try:
+        os.makedirs(os.path.dirname(os.path.realpath(place)), exist_ok=True)
+    except OSError as error:
+        raise os_error(error, "write", place) from error
+    page = _page(repo, options, now_ns, progress)
+    size_bytes = write(page, place)
+    return ViewResult(file=place, runs=page.runs.listed, known=page.known, size_bytes=size_bytes)
+
+
+def _page(repo: Repo, options: RunsOptions, now_ns: int, progress: Progress) -> ViewPage:
+    records = open_records(repo, progress)
+    filters = replace(parsed(repo, options, now_ns // _MILLION), limit=options.limit)
+    with open_index(records) as index:
+        known = index.count_runs()
+        if known:
+            filters = resolved(repo, index, filters)
+        order = None if options.sort is None else order_of(options.sort, index)
+        runs = runs_page.read(index, filters, order)
+    cache = open_cache(repo)
+    previews, shown = Previews(cache), range(min(runs.listed, _DETAILED))
+    details = _details(records, runs, shown, previews)
+    history = History(repo)
+    in_git = {place: history.commit_of_run(run.oid) for place, run in enumerate(runs.runs)}
+    return ViewPage(
+        title=repo.root.name,
+        written=record.time_text(now_ns),
+        known=known,
+        runs=runs,
+        commits={**{place: commit for place, commit in in_git.items() if commit is not None}, **runs.commits},
+        files=_files(runs, shown, previews),
+        details=details,
+        series=_series(details, cache),
+        columns=tuple(options.columns),
+        order=options.sort,
+    )
+
+
+def _files(runs: RunsOfPage, shown: range, previews: Previews) -> dict[int, list[FilePreview]]:
+    """Returns the pictures and tables among the outputs of the first runs."""
+    shown_files: dict[int, list[FilePreview]] = {}
+    for item in sorted(runs.contents, key=lambda item: (item.run, item.path)):
+        if item.output == OUTPUT and item.run in shown:
+            own = shown_files.setdefault(item.run, [])
+            for preview in previews.outputs(item.path, item.oid, item.size_bytes, item.files):
+                if len(own) < _MOST_FILES:
+                    own.append(preview)
+    return {run: own for run, own in shown_files.items() if own}
+
+
+def _details(records: Records, runs: RunsOfPage, shown: range, previews: Previews) -> dict[int, RunDetail]:
+    places = {Digest(digest_of(runs.runs[place].oid)): place for place in shown}
+    read = {places[digest]: records.parsed(data) for digest, data in records.find(places.keys())}
+    details = {}
+    for place in shown:  # in this order: the first ones get texts while there is room
+        run = read.get(place)
+        if isinstance(run, Run):
+            log = None if run.log is None else previews.text(run.log, "end")
+            diff = None if run.code.diff is None else previews.text(run.code.diff, "start")
+            details[place] = RunDetail(run, log, diff)
+    return details
+
+
+def _series(details: Mapping[int, RunDetail], cache: Cache) -> dict[int, SeriesFile]:
+    """Returns what the metrics files of runs have of metrics over steps: all that the page shows of it comes from here."""
+    series, left_bytes = {}, _MOST_SERIES_BYTES
+    for place, detail in details.items():
+        sizes = [item.size_bytes for item in detail.record.outputs if item.role == "metric" and is_series(item.path)]
+        if sizes and sum(sizes) > left_bytes:
+            series[place] = SeriesFile({}, ("the series are left out, for the page has enough of them",))
+        elif sizes:
+            left_bytes -= sum(sizes)
+            series[place] = series_of(detail.record, cache)
+    return series

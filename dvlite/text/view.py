@@ -1,0 +1,19 @@
+"""The words of `view` and `runs --html`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dvlite.commands.view import ViewResult
+from dvlite.show import Show, count, printable, size_text
+
+
+def text(result: ViewResult, show: Show) -> Iterator[str]:
+    """Yields the lines of the result."""
+    if show.quiet:
+        return
+    of = f" of {count(result.known)}" if result.runs < result.known else ""
+    runs = f"{count(result.runs)}{of} runs" if of else count(result.runs, "run")
+    yield f"Wrote {printable(result.file)} ({runs}, {size_text(result.size_bytes)})"
+    if result.opened is False:
+        yield "No browser opens here: copy the file to where there is one."
