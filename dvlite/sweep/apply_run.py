@@ -9,6 +9,7 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from dvlite.errors import DvliteError, ObjectMissing, UsageError
 from dvlite.files import write_atomic
@@ -131,9 +132,9 @@ def into_workspace(
     Raises UsageError, with nothing written, where code or data is not as the run had it and its edits do not fit, and without `force` where
     an output was edited.
     """
-    place = _Place(repo, chain, progress)
+    params = _Place(repo, chain, progress).params()
+    place = _Place(repo, chain, progress, params.files)
     entries = place.entries()
-    params = place.params()
     differing = place.differing()
     patch = _fitting(repo, chain, differing, environ, progress) if differing else b""
     outs = place.outs(entries)
@@ -238,11 +239,13 @@ class _Params:
 
 
 class _Place:
-    """A work tree that a chain of runs is brought into."""
+    """A work tree that a chain of runs is brought into; `instead` of files of values, the stages are read with these bytes."""
 
-    def __init__(self, repo: Repo, chain: Chain, progress: Progress) -> None:
+    def __init__(
+        self, repo: Repo, chain: Chain, progress: Progress, instead: Mapping[str, bytes] = MappingProxyType({})
+    ) -> None:
         self._repo, self._chain = repo, chain
-        loaded = load(repo.work_tree)
+        loaded = load(repo.work_tree, instead=instead)
         self._stages = {(stage.file, stage.name): stage for stage in loaded.stages}
         self._all = loaded.stages
         self._work = Workspace(repo, open_cache(repo), progress)

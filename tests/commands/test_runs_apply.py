@@ -88,6 +88,19 @@ def test_a_run_that_reads_a_file_of_an_output_brings_the_run_that_made_it(pipeli
     assert states(pipeline) == {"split": "up to date", "train": "up to date"}
 
 
+def test_values_that_the_pipeline_file_fills_in_are_those_of_the_run(pipeline):
+    pipeline.write(
+        "dvlite.yaml",
+        'vars: [params.yaml]\nstages:\n  train: {cmd: "echo ${lr} > model.pt", params: [lr], outs: [model.pt]}\n',
+    )
+    pipeline.write("params.yaml", "lr: 1\n")
+    pipeline.commit("A pipeline")
+    runs = [variant["runs"]["train"] for variant in pipeline.json("try", "-S", "lr=2,3", "-j", "2")["variants"]]
+    pipeline.dvlite("runs", "apply", runs[1])
+    assert pipeline.read("model.pt") == b"3\n"
+    assert states(pipeline) == {"train": "up to date"}
+
+
 def test_a_run_without_outputs_is_refused(swept):
     swept.edit("train.sh", "{ cat", "exit 1; { cat")
     swept.json("try", "train", "-S", "lr=5", code=4)
