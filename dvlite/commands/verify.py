@@ -20,6 +20,7 @@ from dvlite.progress import Progress
 from dvlite.repo import attributes
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import WORK_TREE, Revision, files_to_commit
+from dvlite.repo.stage_names import is_called
 from dvlite.show import Show, one_line, printable, quote, some, word
 from dvlite.verify import commit_range as commits
 from dvlite.verify import remote_bytes as deep
@@ -335,9 +336,7 @@ class _Selection:
         if not self._paths:
             return True
         own = [stage.file, stage.lockfile, *(out.path for out in stage.outs)]
-        return self._any(
-            lambda word, path: word in (stage.address, stage.name) or any(overlap(path, file) for file in own)
-        )
+        return self._any(lambda word, path: is_called(stage.address, word) or any(overlap(path, file) for file in own))
 
     def holds(self, path: str, stage: str = "") -> bool:
         """Returns whether a tracked path is selected."""
@@ -345,9 +344,7 @@ class _Selection:
             return True
         return self._any(
             lambda word, selected: (
-                (bool(stage) and word in (stage, stage.rpartition(":")[2]))
-                or overlap(selected, path)
-                or selected == path + SUFFIX
+                (bool(stage) and is_called(stage, word)) or overlap(selected, path) or selected == path + SUFFIX
             )
         )
 
@@ -359,7 +356,9 @@ class _Selection:
                 return self.chooses(stage)
         return self._any(
             lambda word, path: (
-                word == finding.stage or path == finding.file or overlap(path, finding.path or finding.file)
+                is_called(finding.stage or "", word)
+                or path == finding.file
+                or overlap(path, finding.path or finding.file)
             )
         )
 

@@ -46,6 +46,13 @@ def stages_named(text: str, known: Collection[str], relative: Relative) -> list[
     return [] if colon else alike
 
 
+def is_called(called: str, text: str) -> bool:
+    """Returns whether a word means a stage by its address or name, that of its template, or a glob; a name without a folder, in any."""
+    folder, name = _parts(called)
+    above, colon, wanted = text.rpartition(":")
+    return (not colon or above == folder) and (wanted == template_of(name) or fnmatch.fnmatchcase(name, wanted))
+
+
 def template_of(name: str) -> str:
     """Returns the name of the template that an instance was made from; of any other stage, its own."""
     return name.partition("@")[0]

@@ -59,6 +59,8 @@ def test_instances_are_named_one_by_one_by_pattern_or_all(grid):
     ]
     for word, stages in {"score": {*ALL[3:]}, "score@h*": {"score@high"}, "prepare": {"prepare"}}.items():
         assert {run["stage"] for run in grid.json("runs", "-s", word)["runs"]} == stages
+    for word, number in {"score": 2, "train@*": 2, "score@low": 1, "prepare": 1}.items():
+        assert len(grid.json("verify", word)["stages"]) == number
     assert "did you mean score@high?" in grid.dvlite("repro", "score@hihg", code=2).stderr
 
 
