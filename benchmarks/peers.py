@@ -271,6 +271,8 @@ class Restic:
         return self.push(site)
 
     def pull(self, site: Site) -> Sample:
+        for name in ("cold-cache", site.clone.name):
+            shutil.rmtree(site.folder / name, ignore_errors=True)
         restore = ("restore", "latest", "--target", str(site.clone))
         return site.measure(site.programs[self.name], *restore, env=self._env(site, "cold-cache"))
 

@@ -251,7 +251,8 @@ def pushes(field: Field, size: int) -> Iterator[Taken]:
                 taken = field.take(f"push number {end:,}", tool.name, tool.push, site)
                 if is_measured or taken.failure:
                     yield taken
-            yield field.take(f"pull, cold, after {most:,} pushes", tool.name, tool.pull, first)
+                if number in (*ends, most):
+                    yield field.take(f"pull, cold, after {number:,} pushes", tool.name, tool.pull, first)
             if isinstance(tool, Dvlite):
                 dvlite = field.programs[tool.name]
                 for words in (("status", "--remote"), ("gc", "--remote")):
