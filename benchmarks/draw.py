@@ -20,6 +20,7 @@ PAGES = tuple(
 )
 CHARTS = PROJECT / "docs" / "explanation" / "charts"
 SCHEMA = "dvlite.measured/1"
+SUITE = "benchmarks/suite.py"
 TABLE, README = "table", "readme"  # what run.py measures; the few lines of it that the README shows
 _BLOCK = re.compile(r"(<!-- measured: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # In both light and dark; the first is dvlite's, or the smallest size.
@@ -74,8 +75,10 @@ def drawn(kept: Mapping[str, Any], pages: Mapping[Path, str]) -> dict[Path, str]
 
     def block(found: re.Match[str]) -> str:
         name = found[2]
-        if name not in scenarios:
+        if name not in scenarios and name in {TABLE, README}:
             return found[0]
+        if name not in scenarios:
+            return f"{found[1]}No figures yet: `python {SUITE} --only {name}`.\n{found[3]}"
         chart = f"![{scenarios[name]['what']}](charts/{name}.svg)\n\n" if CHARTS / f"{name}.svg" in charts else ""
         return f"{found[1]}{chart}{text_of(name, scenarios[name])}\n{found[3]}"
 
