@@ -24,9 +24,9 @@ MODULES := web/node_modules/.package-lock.json
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-## make demo       track, push, clone and pull a real data set in a temporary folder
+## make demo       track, push, clone and pull a real data set in a temporary folder; the page of its runs stays in build/
 demo: $(VENV)/.installed-demo
-	@PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
+	@DEMO_PAGE="$(CURDIR)/build/runs.html" PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
 
 ## make test       every test but the long ones, against a real S3 server (ARGS=... goes to pytest)
 test: $(VENV)/.installed-dev

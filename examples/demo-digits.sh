@@ -88,6 +88,12 @@ expect "accuracy" "better"
 tell dvlite log model.joblib
 expect "${runs[@]}" "${commits[@]}"
 
+say "the same in a browser: one page, which opens from disk"
+page=${DEMO_PAGE:-$place/runs.html}
+tell dvlite runs --html "$page"
+expect "Wrote $page"
+for run in "${runs[@]}"; do grep -q "$run" "$page" || fail "$run is not on the page"; done
+
 say "three model files on a server, renamed: what produced them?"
 mkdir "$place/server"
 names=(current.bin candidate.bin next.bin)
@@ -139,3 +145,4 @@ cd "$place/empty"
 expect_lineage --remote "$place/digits-store"
 
 printf '\nall as it should be: three models, each with its data, code, parameters and environment\n'
+if [[ -n ${DEMO_PAGE:-} ]]; then printf 'the page of the runs stays: %s\n' "$DEMO_PAGE"; fi

@@ -122,7 +122,7 @@ function mean(column: Column, rows: number[]): string {
       known++;
     }
   }
-  return known ? shown(sum / known) : "";
+  return known ? shown(+(sum / known).toPrecision(4)) : "";
 }
 
 function Group({ line, index }: { line: Extract<Line, { group: string }>; index: number }) {
