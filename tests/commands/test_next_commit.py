@@ -100,6 +100,12 @@ def renamed_in_the_pipeline(project):
     project.write("dvlite.yaml", text.replace("cat data/*", "cat moved/*").replace("[data,", "[moved,"))
 
 
+def another_run(project):
+    project.dvlite("repro", "-S", "lr=4")
+    project.git("reset", "-q", "--hard")
+    project.dvlite("checkout")
+
+
 def nothing(project):
     pass
 
@@ -119,6 +125,8 @@ CASES = [
     (renamed_in_the_pipeline, ("mv", "data", "moved")),
     (nothing, ("remote", "add", "../store", "--no-stage")),
     (nothing, ("stage", "freeze", "one", "--no-stage")),
+    (another_run, ("runs", "apply", "last")),
+    (another_run, ("runs", "apply", "last", "--no-stage")),
 ]
 TRACKED = [("rm", "more", "--no-stage"), ("mv", "more", "less", "--no-stage")]
 
@@ -149,7 +157,8 @@ def test_every_verb_that_names_a_commit_is_tried():
         for module in modules
         if re.search(r"next_commit\(|next_step\(.*_next\(", module.read_text(encoding="utf-8"))
     }
-    assert naming == {words[0] for words in [*TRACKED, *(words for _, words in CASES)]}
+    tried = [*TRACKED, *(words for _, words in CASES)]
+    assert naming == {"_".join(words[:2]) if words[0] == "runs" else words[0] for words in tried}
 
 
 @pytest.mark.parametrize("words", [("rm", "data"), ("mv", "data", "moved")])
