@@ -7,6 +7,7 @@ chunk when the download is taken up again.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ class PartialFile:
         self._digest, self._size, self._writer = digest, size_bytes, writer
         self.start_bytes = self.end_bytes = 0  # of the window in the file
         self._path, self._file, self.resumed = self._open()
+        self._writing = threading.Lock()  # writers of one file wait for each other in the kernel too, but busily
         self.begin(())
 
     def begin(self, terms: Sequence[Term]) -> None:
@@ -192,9 +194,10 @@ class PartialFile:
             return
         try:
             for turn in range(repeat):
-                written = os.pwritev(self._file, run, offset + turn * period)
-                if written != length:  # a short write: the rest piece by piece
-                    write_at(self._file, b"".join(run)[written:], offset + turn * period + written)
+                with self._writing:
+                    written = os.pwritev(self._file, run, offset + turn * period)
+                    if written != length:  # a short write: the rest piece by piece
+                        write_at(self._file, b"".join(run)[written:], offset + turn * period + written)
         except OSError as error:
             raise os_error(error, "write", self._path) from error
 
