@@ -173,13 +173,24 @@ def value_text(value: Any) -> str:
 
 
 def pair_text(old: Any, new: Any) -> tuple[str, str]:
-    """Returns two different values so that they look different: with as many digits as that takes, and text that looks like a number quoted."""
-    one, other = value_text(old), value_text(new)
-    if one == other and old != new and isinstance(old, float) and isinstance(new, float):
-        return repr(old), repr(new)
-    if type(old) is not type(new) and one == other:
-        return json.dumps(old, ensure_ascii=False), json.dumps(new, ensure_ascii=False)
+    """Returns two different values so that they look different: see `apart`."""
+    one, other = apart((old, new))
     return one, other
+
+
+def apart(values: Sequence[Any]) -> list[str]:
+    """Returns values so that different ones look different: with as many digits as that takes, and text that looks like a number quoted."""
+    texts = [value_text(value) for value in values]
+    alike: dict[str, set[str]] = {}
+    for value, text in zip(values, texts, strict=True):
+        alike.setdefault(text, set()).add(repr(value))
+    return [text if len(alike[text]) == 1 else _exact(value, text) for value, text in zip(values, texts, strict=True)]
+
+
+def _exact(value: Any, text: str) -> str:
+    if isinstance(value, str):
+        return f'"{text}"'
+    return repr(value) if isinstance(value, float) else text
 
 
 def _tidy(value: Any) -> Any:

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from dvlite.show import Show, count, duration_text, is_or_are, word
+from dvlite.show import Show, apart, count, duration_text, is_or_are, word
 from dvlite.text.style import delta_text
 from tests.text.samples import MIB
 
@@ -26,6 +26,11 @@ def test_numbers():
 def test_a_list_of_names_is_cut_unless_all_are_asked_for():
     assert Show().paths(list("abcde")) == "a, b, c and 2 more"
     assert Show(verbose=1).paths(list("abcde")) == "a, b, c, d, e"
+
+
+def test_different_values_look_different():
+    assert apart((0.12345671, 0.12345672, 1, 1.0)) == ["0.12345671", "0.12345672", "1", "1.0"]
+    assert apart(("1", 1, True, "true", 2.0, 2.0)) == ['"1"', "1", "true", '"true"', "2", "2"]
 
 
 @pytest.mark.parametrize(("names", "verb"), [(["a"], "is"), (["a", "b"], "are"), ([], "are")])

@@ -171,6 +171,15 @@ def runs_diff(old: str, new: str) -> int:
     return run(lambda s: verb(s.repo(), old, new, progress=s.progress), text="runs")
 
 
+@runs.command("compare", pages=True, example="dvlite runs compare train-5d20e1 train-9c01b2 last:train", codes=(10, 12))
+@click.argument("names", metavar="RUN...", nargs=-1, required=True, type=NameOf("run"))
+def runs_compare(names: tuple[str, ...]) -> int:
+    """Show what differs among runs, a column for each: parameters, metrics, data, code."""
+    from dvlite.commands.runs import runs_compare as verb
+
+    return run(lambda s: verb(s.repo(), names, progress=s.progress), text="runs")
+
+
 @runs.command("tag", example="dvlite runs tag last:train best candidate", codes=(10,))
 @RUN
 @click.argument("tags", metavar="TAG...", nargs=-1, required=True)

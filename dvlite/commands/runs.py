@@ -15,7 +15,7 @@ from dvlite.oid import MANIFEST, Oid
 from dvlite.pipeline import stages
 from dvlite.runs import columns
 from dvlite.runs.columns import RunColumn, RunSummary
-from dvlite.runs.compare import RunDifference, compare_runs
+from dvlite.runs.compare import RunCompareRow, RunDifference, compare_runs, side_by_side
 from dvlite.runs.filters import Condition, Filters, SortOrder
 from dvlite.runs.history import History, in_git, locked_now
 from dvlite.runs.index import RunIndex, open_index
@@ -80,7 +80,7 @@ class RunsShowResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSide:
-    """One of the compared runs."""
+    """One of some runs."""
 
     run: str
     name: str
@@ -97,6 +97,16 @@ class RunsDiffResult:
     old: RunSide
     new: RunSide
     changes: RunDifference
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunsCompareResult:
+    """Several runs, and the values in which they differ, in the order of the runs."""
+
+    schema: ClassVar[str] = "dvlite.runs-compare/1"
+    runs: tuple[RunSide, ...]
+    rows: tuple[RunCompareRow, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -240,6 +250,21 @@ def runs_diff(repo: Repo, old: str, new: str, *, progress: Progress) -> RunsDiff
             before, after = replace(before, environment={}), replace(after, environment={})
         changes = compare_runs(before, after, _code_paths(repo, index, (before, after)), _directions(repo, after))
         return RunsDiffResult(old=_side(oids[0], before), new=_side(oids[1], after), changes=changes)
+
+
+def runs_compare(repo: Repo, texts: Sequence[str], *, progress: Progress) -> RunsCompareResult:
+    """Compares two runs or more: parameters, metrics, data, code. Metrics are better or worse than those of the first run."""
+    if len(texts) < 2:
+        raise UsageError("one run is nothing to compare", hint="name two or more of those that dvlite runs lists")
+    with _open(repo, progress) as (_, index):
+        oids = [find_run(index, text, repo.relative) for text in texts]
+        runs = [_whole(index, oid) for oid in oids]
+        code_paths = _code_paths(repo, index, runs)
+        stage_runs = {(run.file, run.stage): run for run in runs}
+        better = {place: _directions(repo, run) for place, run in stage_runs.items()}
+        differences = [compare_runs(runs[0], run, code_paths, better[run.file, run.stage]) for run in runs[1:]]
+        sides = tuple(map(_side, oids, runs))
+    return RunsCompareResult(runs=sides, rows=tuple(side_by_side(differences)))
 
 
 def runs_tag(repo: Repo, text: str, tags: Sequence[str], *, now_ns: int, progress: Progress) -> RunsTagResult:

@@ -1,4 +1,4 @@
-"""Compares two run records, part by part. Pure: the caller passes which inputs are code, and the directions of metrics.
+"""Compares run records, part by part. Pure: the caller passes which inputs are code, and the directions of metrics.
 
 Code is equal if the inputs in git are equal and no other file was edited: a different commit alone does not change what a run used.
 """
@@ -6,7 +6,7 @@ Code is equal if the inputs in git are equal and no other file was edited: a dif
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -45,6 +45,44 @@ class RunDifference:
     environment: Changes
     outputs: Changes
     same: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCell:
+    """The value of one of several runs, if it `has` one; `better` than the first run's, if a direction is declared and it differs."""
+
+    value: Any = None
+    has: bool = True
+    better: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCompareRow:
+    """A value in which several runs differ, of each of them."""
+
+    part: Literal["params", "metrics", "data", "code"]
+    key: str
+    cells: tuple[RunCell, ...]
+
+
+PARTS: tuple[Literal["params", "metrics", "data", "code"], ...] = ("params", "metrics", "data", "code")
+
+
+def side_by_side(differences: Sequence[RunDifference]) -> list[RunCompareRow]:
+    """Returns what differs among runs, given the differences of each of the others from the first."""
+    rows = []
+    for part in PARTS:
+        changes = [{change.key: change for change in getattr(difference, part)} for difference in differences]
+        for key in dict.fromkeys(key for of_run in changes for key in of_run):
+            known = next(of_run[key] for of_run in changes if key in of_run)
+            first = RunCell(value=known.old, has=known.state != "added")
+            others = (_cell(of_run[key]) if key in of_run else first for of_run in changes)
+            rows.append(RunCompareRow(part=part, key=key, cells=(first, *others)))
+    return rows
+
+
+def _cell(change: RunValueChange) -> RunCell:
+    return RunCell(value=change.new, has=change.state != "removed", better=change.better)
 
 
 def compare_runs(old: Run, new: Run, code_paths: Collection[str], better: Mapping[str, str]) -> RunDifference:

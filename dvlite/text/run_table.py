@@ -39,11 +39,7 @@ def text(result: RunsListResult, show: Show) -> Iterator[str]:
     shown = result.columns if result.chosen else worth_showing(result.columns)
     rows = [[_cell(run, column, result.now) for column in shown] for run in result.runs]
     titles = [printable(column.title) for column in shown]
-    kept = (
-        range(len(shown))
-        if result.chosen
-        else fitting(shown, [titles, *rows], shutil.get_terminal_size((_WIDTH, 0)).columns)
-    )
+    kept = range(len(shown)) if result.chosen else fitting(shown, [titles, *rows], terminal_width())
     yield from _table(result, [shown[i] for i in kept], [[row[i] for i in kept] for row in [titles, *rows]], show)
     if show.quiet:
         return
@@ -117,6 +113,11 @@ def fitting(columns: Sequence[RunColumn], rows: Sequence[Sequence[str]], width: 
             room -= widths[i]
             kept.append(i)
     return sorted(kept)
+
+
+def terminal_width() -> int:
+    """Returns how many characters a line may have."""
+    return shutil.get_terminal_size((_WIDTH, 0)).columns
 
 
 def status_text(status: str, show: Show) -> str:

@@ -1,13 +1,15 @@
-"""The words of `runs show`, `diff`, `tag`, `untag` and `note`; `runs list` is in `run_table`. Records may come from strangers."""
+"""The words of `runs show`, `diff`, `compare`, `tag`, `untag` and `note`; `runs list` is in `run_table`. Records may come from strangers."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dvlite.commands.runs import (
     RunsBestResult,
+    RunsCompareResult,
     RunsDiffResult,
     RunSide,
     RunsListResult,
@@ -17,9 +19,10 @@ from dvlite.commands.runs import (
     RunsTagResult,
 )
 from dvlite.formats.record import Input, Output
-from dvlite.runs.compare import EDITS, RunValueChange
+from dvlite.runs.compare import EDITS, RunCompareRow, RunValueChange
 from dvlite.show import (
     Show,
+    apart,
     count,
     duration_text,
     pair_text,
@@ -35,7 +38,14 @@ from dvlite.text.run_table import ago_text, when_text
 from dvlite.text.style import change_text, table
 
 RunsResult = (
-    RunsListResult | RunsShowResult | RunsDiffResult | RunsTagResult | RunsNoteResult | RunsBestResult | RunsRmResult
+    RunsListResult
+    | RunsShowResult
+    | RunsDiffResult
+    | RunsCompareResult
+    | RunsTagResult
+    | RunsNoteResult
+    | RunsBestResult
+    | RunsRmResult
 )
 _LABEL = 13  # width of the words at the start of a line
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -57,6 +67,8 @@ def text(result: RunsResult, show: Show) -> Iterator[str]:
             yield from _log(result.log, show) if result.log is not None else _show(result, show)
     elif isinstance(result, RunsDiffResult):
         yield from _diff(result, show)
+    elif isinstance(result, RunsCompareResult):
+        yield from _compare(result, show)
     elif isinstance(result, RunsBestResult):
         yield from _best(result, show)
     elif isinstance(result, RunsRmResult):
@@ -251,8 +263,11 @@ def _commits(result: RunsDiffResult) -> str:
     """Returns both commits if they differ; another line says which code differs."""
     if result.old.code == result.new.code:
         return ""
-    sides = (result.old, result.new)
-    return " -> ".join(_NONE if side.code is None else side.code[:7] + "+edits" * side.edited for side in sides)
+    return f"{_commit(result.old)} -> {_commit(result.new)}"
+
+
+def _commit(side: RunSide) -> str:
+    return _NONE if side.code is None else side.code[:7] + "+edits" * side.edited
 
 
 def _side(side: RunSide) -> str:
@@ -295,6 +310,67 @@ def _verdict(change: RunValueChange, show: Show) -> str:
         return by
     word = show.style("green", "better") if change.better else show.style("red", "worse")
     return f"{by}  {word}" if by else word
+
+
+# --- compare ---
+
+_PARTS = {"params": "param", "metrics": "metric", "data": "data", "code": "code"}
+
+
+def _compare(result: RunsCompareResult, show: Show) -> Iterator[str]:
+    """Yields a table with a column for each run, in blocks below each other if the terminal is too narrow for all."""
+    runs = result.runs
+    if not result.rows and not show.quiet:
+        yield "The parameters, metrics, data and code of these runs are the same."
+    keys = Counter((row.part, _short(row.key)) for row in result.rows)
+    even = [None] * len(runs)
+    rows: list[tuple[str, str, list[str], Sequence[bool | None]]] = []
+    if len({run.status for run in runs}) > 1:
+        rows.append(("status", "", [run.status for run in runs], even))
+    for row in result.rows:
+        key = row.key if row.part in {"data", "code"} or keys[row.part, _short(row.key)] > 1 else _short(row.key)
+        named = show.path(key) if row.part == "data" else printable(key)
+        rows.append((_PARTS[row.part], named, _cells(row, show), [cell.better for cell in row.cells]))
+    if len({(run.code, run.edited) for run in runs}) > 1:
+        rows.append(("commit", "", [_commit(run) for run in runs], even))
+    if rows:
+        yield from _columns([("", "", [printable(run.name) for run in runs], even), *rows], show)
+
+
+def _columns(rows: Sequence[tuple[str, str, list[str], Sequence[bool | None]]], show: Show) -> Iterator[str]:
+    left = [max(len(row[i]) for row in rows) for i in (0, 1)]
+    widths = [max(map(len, cells)) for cells in zip(*(row[2] for row in rows), strict=True)]
+    for number, block in enumerate(_blocks(widths, run_table.terminal_width() - sum(left) - 2)):
+        yield from [""] if number else []
+        for label, key, cells, better in rows:
+            shown = [_judged(cells[i].ljust(widths[i]), show, better=better[i]) for i in block]
+            yield "  ".join([label.ljust(left[0]), key.ljust(left[1]), *shown]).rstrip()
+
+
+def _blocks(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Returns which columns stand beside each other; one at least in each block."""
+    blocks: list[list[int]] = []
+    left = -1
+    for number, width in enumerate(widths):
+        if width + 2 > left:
+            blocks.append([])
+            left = room
+        blocks[-1].append(number)
+        left -= width + 2
+    return blocks
+
+
+def _judged(cell: str, show: Show, *, better: bool | None) -> str:
+    return cell if better is None else show.style("green" if better else "red", cell)
+
+
+def _cells(row: RunCompareRow, show: Show) -> list[str]:
+    if row.part == "code" and row.key == EDITS:
+        return [_edited(cell.value, show) for cell in row.cells]
+    if row.part in {"data", "code"}:
+        return [short_oid(cell.value) if cell.has else _NONE for cell in row.cells]
+    texts = iter(apart([cell.value for cell in row.cells if cell.has]))
+    return [next(texts) if cell.has else _NONE for cell in row.cells]
 
 
 # --- said of a run ---

@@ -634,7 +634,7 @@ def test_a_run_is_named_in_many_ways(runs):
 # --- diff ---
 
 
-def test_runs_are_compared_part_by_part(runs):
+def test_runs_are_compared_part_by_part(runs, monkeypatch):
     project = runs.project
     project.write("src/train.py", "1")
     project.write("params.yaml", "lr: 1\n")
@@ -699,6 +699,34 @@ def test_runs_are_compared_part_by_part(runs):
         "better": True,
     }
     assert found["same"] == []
+
+    third = made(3, "two", first, params=values(lr=0.003), metrics={"metrics.json:acc": 0.9311111, "b:acc": 1})
+    many = (short(old), short(new), short(third))
+    done = project.dvlite("--color", "always", "runs", "compare", *many)
+    assert [" ".join(line.split()) for line in lines(done)] == [
+        " ".join(many),
+        "status ok tainted ok",
+        "param gone 1 - -",
+        "param lr 0.01 0.003 0.003",
+        "param new - x -",
+        "metric metrics.json:acc 0.912 \x1b[32m0.931 \x1b[0m \x1b[32m0.931111 \x1b[0m",
+        "metric loss 1 \x1b[31m2 \x1b[0m -",
+        "metric other 1 2 -",
+        "metric b:acc - - 1",
+        f"data data/tiles {oid('tiles one', 'manifest')[9:17]}" + f" {oid('tiles two', 'manifest')[9:17]}" * 2,
+        f"code src/train.py {oid('code one')[7:15]}" + f" {oid('code two')[7:15]}" * 2,
+        f"commit {first[:7]} {second[:7]} {first[:7]}",
+    ]
+    monkeypatch.setenv("COLUMNS", "60")
+    blocks = project.dvlite("runs", "compare", *many).stdout.split("\n\n")
+    assert [block.split("\n")[0].split() for block in blocks] == [list(many[:2]), [many[2]]]
+    assert project.json("runs", "compare", *many)["rows"][0]["cells"][1] == {
+        "value": None,
+        "has": False,
+        "better": None,
+    }
+    assert "same" in project.dvlite("runs", "compare", many[0], many[0]).stdout
+    assert "two or more" in project.dvlite("runs", "compare", many[0], code=2).stderr
 
 
 def test_parts_that_are_the_same_are_named(runs):

@@ -3,7 +3,7 @@
 import pytest
 
 from dvlite.formats.record import Code, Input, Output
-from dvlite.runs.compare import compare_runs
+from dvlite.runs.compare import RunCell, compare_runs, side_by_side
 from tests.runs.recorded import oid, run
 
 CLEAN = Code(commit="ab" * 20)
@@ -46,6 +46,20 @@ def test_a_metric_is_better_in_its_declared_direction(direction, better):
     old, new = run(1, metrics={"acc": 0.5}), run(1, metrics={"acc": 0.6})
     directions = {} if direction is None else {"acc": direction}
     assert [change.better for change in compare_runs(old, new, (), directions).metrics] == [better]
+
+
+def test_several_runs_stand_side_by_side_where_any_differs_from_the_first():
+    runs = [
+        run(1, params={"lr": lr, "same": 1, **extra}, metrics={"acc": acc})
+        for lr, acc, extra in ((1, 0.5, {}), (1, 0.6, {"new": None}), (2, 0.4, {}))
+    ]
+    rows = side_by_side([compare_runs(runs[0], other, (), {"acc": "higher"}) for other in runs[1:]])
+    none = RunCell(has=False)
+    assert {row.key: row.cells for row in rows} == {
+        "new": (none, RunCell(value=None), none),
+        "lr": (RunCell(value=1), RunCell(value=1), RunCell(value=2)),
+        "acc": (RunCell(value=0.5), RunCell(value=0.6, better=True), RunCell(value=0.4, better=False)),
+    }
 
 
 def test_inputs_in_git_are_code_and_others_data():
