@@ -26,6 +26,7 @@ class Show:
     quiet: bool = False
     verbose: int = 0
     folder: str | None = None
+    unicode: bool = True  # else letters, digits and marks of ASCII only
 
     def style(self, name: str, text: str) -> str:
         """Returns the text in a colour or weight, if the stream has them."""

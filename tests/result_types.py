@@ -30,6 +30,8 @@ def results_and_rows() -> list[type]:
     reached = list(results())
     for found in reached:
         for field in fields(found):
+            if not field.metadata.get("json", True):
+                continue
             inner = [by_name[name] for name in re.findall(r"\w+", str(field.type)) if name in by_name]
             reached += [kind for kind in inner if kind not in reached]
     return reached
@@ -41,5 +43,6 @@ def json_names(cls: type) -> list[str]:
     return [
         name
         for field in fields(cls)
+        if field.metadata.get("json", True)
         for name in (json_names(inlined[str(field.type)]) if str(field.type) in inlined else [field.name])
     ]

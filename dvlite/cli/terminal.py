@@ -89,7 +89,8 @@ class Terminal:
             (self.note if to_stderr else self.warning)(warning)
         stream = self._stderr if to_stderr else self._stdout
         folder = None if root is None else posixpath.relpath(os.path.realpath(os.curdir), root)
-        show = Show(self._colors[id(stream)], self.settings.quiet, self.settings.verbose, folder)
+        unicode = str(stream.encoding).lower().replace("-", "") in {"utf8", "none"}  # None: text in memory
+        show = Show(self._colors[id(stream)], self.settings.quiet, self.settings.verbose, folder, unicode)
         if self.settings.json:
             self._stdout.write(to_json(result) + "\n")
         else:
@@ -160,7 +161,7 @@ def wants_color(stream: TextIO, choice: str, environ: Mapping[str, str]) -> bool
 
 
 def to_json(result: Any) -> str:
-    r"""Returns a result as one line of JSON, `schema` first.
+    r"""Returns a result as one line of JSON, `schema` first; a field with the metadata `json=False` is for its text only.
 
     A byte of a name that is not UTF-8 is written as U+0000 and two hex digits, which no name can contain: the text stays valid
     for every JSON reader, and `re.sub("\0(..)", ...)` gets the name back.
@@ -177,6 +178,8 @@ def _plain(value: Any) -> Any:
         schema = getattr(value, "schema", None)
         fields: dict[str, Any] = {} if schema is None else {"schema": schema}
         for field in dataclasses.fields(value):
+            if not field.metadata.get("json", True):
+                continue
             inner = getattr(value, field.name)
             fields |= _plain(inner) if getattr(inner, "INLINE", False) else {field.name: _plain(inner)}
         return fields

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from dvlite.errors import ObjectMissing, UsageError
 from dvlite.formats import record
 from dvlite.formats.record import Note, Operation, Run
+from dvlite.formats.series import SeriesFile, is_series
 from dvlite.oid import MANIFEST, Oid
 from dvlite.pipeline import stages
+from dvlite.repo.repository import open_cache
 from dvlite.runs import columns
 from dvlite.runs.columns import RunColumn, RunSummary
 from dvlite.runs.compare import RunCompareRow, RunDifference, compare_runs, side_by_side
@@ -22,11 +24,12 @@ from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.logs import load_text
 from dvlite.runs.names import find_run, name_of, names_of, suggestion
 from dvlite.runs.options import RunsOptions, order_of, parsed, resolved
+from dvlite.runs.outputs import series_of
 from dvlite.runs.queries import RunQueries
 from dvlite.runs.records import Records, open_records
 from dvlite.runs.schema import ENV, METRIC, PARAM, RunRow
 from dvlite.runs.upstream import source_data, upstream_params
-from dvlite.show import quote, word
+from dvlite.show import quote, size_text, word
 
 if TYPE_CHECKING:
     from dvlite.progress import Progress
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 Direction = Literal["higher", "lower"]
 _MILLION = 10**6
 _MILLISECOND_NS = 10**6
+_MOST_SERIES_BYTES = 8 << 20  # drawn in the terminal: 0.7 s to read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +79,7 @@ class RunsShowResult:
     notes: tuple[RunNote, ...] = ()
     log: str | None = None
     diff: str | None = None
+    series: SeriesFile | None = field(default=None, metadata={"json": False})
     warnings: tuple[str, ...] = ()
 
 
@@ -217,7 +222,7 @@ def runs_best(
 def runs_show(
     repo: Repo, text: str, *, log: bool = False, diff: bool = False, now_ns: int, progress: Progress
 ) -> RunsShowResult:
-    """Returns everything about a run, with `log` its log, with `diff` the edits that it ran with; these are fetched if missing.
+    """Returns everything about a run and its series, or with `log` its log, with `diff` the edits that it ran with; these are fetched if missing.
 
     Raises UsageError if the run has no log or diff, ObjectMissing if neither the cache nor the default remote has it.
     """
@@ -238,6 +243,7 @@ def runs_show(
             notes=tuple(RunNote(text=note.text, time=note.time, user=note.user) for note in index.notes(oid)),
             log=_log(repo, run, name, progress) if log else None,
             diff=_edits(repo, run, name, progress) if diff else None,
+            series=None if log or diff else _series(repo, run),
         )
 
 
@@ -377,6 +383,13 @@ def _row(index: RunIndex, oid: Oid) -> RunRow:
     if row is None:
         raise ObjectMissing(f"the run {oid} is missing", hint="dvlite pull fetches a remote's copy")
     return row
+
+
+def _series(repo: Repo, run: Run) -> SeriesFile:
+    size_bytes = sum(item.size_bytes for item in run.outputs if item.role == "metric" and is_series(item.path))
+    if size_bytes > _MOST_SERIES_BYTES:
+        return SeriesFile({}, (f"{size_text(size_bytes)}, too much for a terminal: dvlite view",))
+    return series_of(run, open_cache(repo))
 
 
 _NOTHING_RAN = {

@@ -22,6 +22,7 @@ def text(result: DagResult, show: Show) -> Iterator[str]:
 
 def _tree(top: DagStage, stages: dict[str, DagStage], seen: set[str], show: Show) -> Iterator[str]:
     # Stage or finished words, the start of its line, the start of those below it.
+    last, inner, beside = ("└── ", "├── ", "│   ") if show.unicode else ("`-- ", "+-- ", ":   ")
     stack: list[tuple[DagStage | str, str, str]] = [(top, "", "")]
     while stack:
         node, first, rest = stack.pop()
@@ -40,7 +41,7 @@ def _tree(top: DagStage, stages: dict[str, DagStage], seen: set[str], show: Show
             children.append(show.style("dim", ", ".join(sources)))
         for number, child in reversed(list(enumerate(children))):
             is_last = number == len(children) - 1
-            stack.append((child, rest + ("└── " if is_last else "├── "), rest + ("    " if is_last else "│   ")))
+            stack.append((child, rest + (last if is_last else inner), rest + ("    " if is_last else beside)))
 
 
 def _words(stage: DagStage, show: Show) -> str:

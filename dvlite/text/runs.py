@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,12 +20,14 @@ from dvlite.commands.runs import (
     RunsTagResult,
 )
 from dvlite.formats.record import Input, Output
+from dvlite.formats.series import SeriesFile
 from dvlite.runs.compare import EDITS, RunCompareRow, RunValueChange
 from dvlite.show import (
     Show,
     apart,
     count,
     duration_text,
+    one_line,
     pair_text,
     printable,
     printable_text,
@@ -35,7 +38,7 @@ from dvlite.show import (
 )
 from dvlite.text import run_table
 from dvlite.text.run_table import ago_text, when_text
-from dvlite.text.style import change_text, table
+from dvlite.text.style import change_text, sparkline, table
 
 RunsResult = (
     RunsListResult
@@ -51,6 +54,7 @@ _LABEL = 13  # width of the words at the start of a line
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _EDITS = {"+": "green", "-": "red", "@": "cyan"}
 _NONE = "-"
+_MOST_SERIES = 20
 
 csv = run_table.csv_lines
 markdown = run_table.markdown
@@ -99,6 +103,7 @@ def _show(result: RunsShowResult, show: Show) -> Iterator[str]:
     yield from _facts("notes", [_noted(note.text, note.time, note.user) for note in result.notes])
     yield from _facts("params", _pairs(run.facts.params))
     yield from _facts("metrics", _pairs(run.metrics))
+    yield from _facts("series", [] if result.series is None else _series(result.series, show))
     yield from _facts("inputs", _inputs(run.inputs, show))
     yield from _facts("outputs", _outputs(run.outputs, show))
     yield from _facts("environment", _pairs(run.surroundings))
@@ -155,6 +160,21 @@ def _noted(words: str, at: str, user: str) -> str:
 
 def _pairs(values: Mapping[str, Any]) -> Iterable[str]:
     return table((printable(key), value_text(value)) for key, value in values.items())
+
+
+def _series(read: SeriesFile, show: Show) -> Iterator[str]:
+    """Yields a line for each series: its curve, the least and the greatest value, how many points."""
+    shown = list(read.series.items())[: None if show.verbose else _MOST_SERIES]
+    rows = []
+    for name, one in shown:
+        finite = [value for value in one.values if math.isfinite(value)]
+        ends = f"{value_text(min(finite))} to {value_text(max(finite))}" if finite else "no finite value"
+        curve = sparkline(one.values, unicode=show.unicode)
+        rows.append((value_text(name), curve, ends, count(len(one.values), "point")))
+    yield from table(rows)
+    if len(shown) < len(read.series):
+        yield f"and {count(len(read.series) - len(shown))} more: -v shows all"
+    yield from map(one_line, read.problems)
 
 
 def _inputs(inputs: Sequence[Input], show: Show) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,31 @@ def amount_text(files: int, size_bytes: int) -> str:
 def change_text(change: float) -> str:
     """Returns by how much a number changed, with its sign: `+0.019`."""
     return f"{change:+d}" if isinstance(change, int) else f"{change:+.{DIGITS}g}"
+
+
+def sparkline(values: Sequence[float], *, unicode: bool, width: int = 24) -> str:
+    """Returns values as a line of blocks, at most `width`, from the least to the greatest; a gap where none is finite.
+
+    A block stands for the last of its values, or for the least or the greatest of all if it has that: no peak is lost.
+    """
+    blocks = "▁▂▃▄▅▆▇█" if unicode else "_.:-=+*#"
+    finite = [value for value in values if math.isfinite(value)]
+    least, greatest = min(finite, default=0.0), max(finite, default=0.0)
+    span = greatest / 2 - least / 2  # halves: the difference of two floats may be too large for one
+    parts = min(width, len(values))
+    line = ""
+    for number in range(parts):
+        part = [
+            value
+            for value in values[number * len(values) // parts : (number + 1) * len(values) // parts]
+            if math.isfinite(value)
+        ]
+        if not part:
+            line += " "
+            continue
+        shown = greatest if greatest in part else least if least in part else part[-1]
+        line += blocks[round((shown / 2 - least / 2) / span * 7) if span else 3]
+    return line
 
 
 def changes_text(paths: Sequence[CheckedOutPath]) -> str:

@@ -21,6 +21,7 @@ import pytest
 import dvlite
 from dvlite.cli.terminal import Terminal, TerminalOptions, TerminalProgress, to_json, wants_color
 from dvlite.commands.clone import CloneResult
+from dvlite.commands.dag import DagResult, DagStage
 from dvlite.commands.ls import LsEntry, LsResult
 from dvlite.commands.status import StatusResult
 from dvlite.errors import DvliteError
@@ -48,6 +49,13 @@ class Clock:
 
 def output(stdout=None, stderr=None, environ=None, **settings):
     return Terminal(TerminalOptions(**settings), environ or {}, stdout or io.StringIO(), stderr or io.StringIO())
+
+
+@pytest.mark.parametrize(("encoding", "drawn"), [("ascii", "`-- a"), ("latin-1", "`-- a"), ("UTF-8", "└── a")])
+def test_a_tree_is_drawn_with_signs_that_the_stream_can_write(encoding, drawn):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding)
+    output(stream).result(DagResult(stages=(DagStage(stage="a"), DagStage(stage="b", after=("a",)))), "dag")
+    assert stream.buffer.getvalue().decode(encoding).splitlines() == ["b", drawn]
 
 
 def test_json_is_the_result_with_its_schema_first():

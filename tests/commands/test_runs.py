@@ -507,6 +507,34 @@ def test_a_record_is_whole_in_json(runs):
     assert found["record"].keys() == names - {"facts"}
 
 
+def test_series_are_drawn_as_lines_of_blocks_and_are_not_in_json(runs):
+    data = "".join(
+        f'{{"step": {i}, "loss": {v}, "x\\u001b]0;t": 1}}\n' for i, v in enumerate(["3", "NaN", "2", "1"])
+    ).encode()
+    many = b"step," + b",".join(b"s%d" % number for number in range(21)) + b"\n1" + b",5" * 21 + b"\n"
+    kept = {"log.jsonl": data, "many.csv": many, "cut.jsonl": data + b'{"step"'}
+    files = [
+        Output(path=path, oid=keep(runs.project, content), size_bytes=len(content), role="metric")
+        for path, content in kept.items()
+    ]
+    runs.put(1, outputs=(files[0], Output(path="gone.csv", oid=oid("gone"), size_bytes=3, role="metric")))
+    shown = runs.project.dvlite("runs", "show", "last").stdout.split("series ")[1].split("inputs ")[0].splitlines()
+    assert [" ".join(line.split()) for line in shown] == [
+        "log.jsonl:loss █ ▅▁ 1 to 3 4 points",
+        "log.jsonl:x\\x1b]0;t ▄▄▄▄ 1 to 1 4 points",
+        "'gone.csv' is not in the cache",
+    ]
+    assert "series" not in runs.project.json("runs", "show", "last")
+    runs.put(2, outputs=(files[1], files[2]))
+    assert "and 3 more: -v shows all" in runs.project.dvlite("runs", "show", "last").stdout
+    assert "many.csv:s20" in runs.project.dvlite("-v", "runs", "show", "last").stdout
+    runs.put(3, outputs=(files[0], Output(path="vast.csv", oid=oid("vast"), size_bytes=9 << 20, role="metric")))
+    assert (
+        "series       9.0 MiB, too much for a terminal: dvlite view"
+        in runs.project.dvlite("runs", "show", "last").stdout
+    )
+
+
 def test_a_failed_run_says_how_it_ended_and_a_cached_one_of_what(runs):
     failed = runs.put(1, status="failed", exit_code=7)
     assert "ended        with exit code 7" in lines(runs.project.dvlite("runs", "show", short(failed)))
