@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import io
 import os
 import posixpath
 import re
@@ -90,6 +91,8 @@ class Terminal:
         stream = self._stderr if to_stderr else self._stdout
         folder = None if root is None else posixpath.relpath(os.path.realpath(os.curdir), root)
         unicode = str(stream.encoding).lower().replace("-", "") in {"utf8", "none"}  # None: text in memory
+        if not unicode and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names may have any letter
         show = Show(self._colors[id(stream)], self.settings.quiet, self.settings.verbose, folder, unicode)
         if self.settings.json:
             self._stdout.write(to_json(result) + "\n")

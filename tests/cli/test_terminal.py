@@ -51,10 +51,10 @@ def output(stdout=None, stderr=None, environ=None, **settings):
     return Terminal(TerminalOptions(**settings), environ or {}, stdout or io.StringIO(), stderr or io.StringIO())
 
 
-@pytest.mark.parametrize(("encoding", "drawn"), [("ascii", "`-- a"), ("latin-1", "`-- a"), ("UTF-8", "└── a")])
-def test_a_tree_is_drawn_with_signs_that_the_stream_can_write(encoding, drawn):
+@pytest.mark.parametrize(("encoding", "drawn"), [("ascii", "`-- \\xe9"), ("latin-1", "`-- é"), ("UTF-8", "└── é")])
+def test_trees_and_names_are_written_with_signs_that_the_stream_has(encoding, drawn):
     stream = io.TextIOWrapper(io.BytesIO(), encoding)
-    output(stream).result(DagResult(stages=(DagStage(stage="a"), DagStage(stage="b", after=("a",)))), "dag")
+    output(stream).result(DagResult(stages=(DagStage(stage="é"), DagStage(stage="b", after=("é",)))), "dag")
     assert stream.buffer.getvalue().decode(encoding).splitlines() == ["b", drawn]
 
 
