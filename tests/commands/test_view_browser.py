@@ -50,9 +50,15 @@ class Shown:
         if not request.url.startswith((self.url, "data:")):
             self.errors.append(request.url)
 
+    def settle(self):
+        """Waits until the page has answered what was done: the event is handled, and drawn."""
+        frames = "requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done)))"
+        self.page.evaluate(f"new Promise(done => setTimeout(() => {frames}))")
+
     def view(self, name):
         self.page.goto(f"{self.url}#/{name}")
         self.page.wait_for_selector("main h2, main .runs")
+        self.settle()
 
     def column(self, title):
         heads = self.page.locator(".runs thead th").all_inner_texts()
@@ -65,6 +71,7 @@ class Shown:
 
     def filter(self, text):
         self.page.locator("#filter").fill(text)
+        self.settle()
 
     def status(self):
         return self.page.locator("#matching").inner_text()
@@ -88,6 +95,7 @@ def test_runs_are_sorted_filtered_grouped_and_their_columns_chosen(shown):
     page = shown.page
     newest_first = shown.column("lr")
     page.get_by_role("button", name="lr").click()
+    shown.settle()
     assert shown.column("lr") == [*sorted(newest_first[:-1]), "\N{EN DASH}"]
     assert page.locator("th[aria-sort=ascending]").inner_text().startswith("lr")
     shown.filter("lr>=0.3 status=ok")
@@ -99,17 +107,22 @@ def test_runs_are_sorted_filtered_grouped_and_their_columns_chosen(shown):
     assert shown.status() == "no run has nothing"
     shown.filter("")
     page.get_by_label("Group by").select_option(label="depth")
+    shown.settle()
     assert page.locator("tr.group").count() == 3
     page.locator("tr.group button").first.click()
+    shown.settle()
     assert page.locator("tr.group button").first.get_attribute("aria-expanded") == "false"
     page.get_by_label("Group by").select_option(label="nothing")
+    shown.settle()
     assert "steps" not in page.locator(".runs thead").inner_text()
     page.get_by_label("Only changed columns").uncheck()
+    shown.settle()
     assert "steps" in page.locator(".runs thead").inner_text()
     page.get_by_role("button", name="Columns").click()
     page.get_by_label("Search columns").fill("python")
     page.get_by_label("python", exact=True).check()
     page.keyboard.press("Escape")
+    shown.settle()
     assert "python" in page.locator(".runs thead").inner_text()
 
 
@@ -117,10 +130,12 @@ def test_chosen_runs_are_compared_and_their_curves_lie_over_each_other(shown):
     page = shown.page
     shown.choose(0, 1)
     page.get_by_role("link", name="Compare 2").first.click()
+    shown.settle()
     rows = page.locator(".compare tbody tr:not(.section)").all_inner_texts()
     assert any(row.split() == ["depth", "5", "2"] for row in rows)
     assert not any(row.startswith("lr") for row in rows)
     page.get_by_label("Only what differs").uncheck()
+    shown.settle()
     assert any(row.split() == ["lr", "0.3", "0.3"] for row in page.locator(".compare tbody tr").all_inner_texts())
     shown.view("curves")
     assert page.locator(".card h3").all_inner_texts() == ["loss", "val.acc"]
@@ -129,12 +144,14 @@ def test_chosen_runs_are_compared_and_their_curves_lie_over_each_other(shown):
     page.get_by_label("Smoothing").fill("0.9")
     page.get_by_label("Logarithmic").check()
     page.get_by_label("Across").select_option(label="Wall time")
+    shown.settle()
     assert page.locator("canvas").first.evaluate("canvas => canvas.toDataURL()") != before
 
 
 def test_a_run_shows_lineage_edits_log_pictures_and_notes(shown):
     page = shown.page
     page.get_by_role("link", name="train-").first.click()
+    shown.settle()
     text = page.locator("main").inner_text()
     for words in (
         "the <i>deep</i> one",
@@ -147,6 +164,7 @@ def test_a_run_shows_lineage_edits_log_pictures_and_notes(shown):
         assert words in text
     assert page.locator("img").evaluate("image => image.complete && image.naturalWidth") == 96
     page.locator("svg a").first.click()
+    shown.settle()
     assert page.locator("h2").inner_text().startswith("prepare-")
     shown.view("files")
     assert page.locator("figure img").count() == 3
@@ -157,6 +175,7 @@ def test_points_are_found_and_axes_filter(shown):
     page = shown.page
     shown.view("scatter")
     page.get_by_label("Colour").select_option(label="depth")
+    shown.settle()
     assert page.locator(".legend li").count() == 2
     shown.view("parallel")
     box = page.locator("canvas").bounding_box()
@@ -165,6 +184,7 @@ def test_points_are_found_and_axes_filter(shown):
     page.mouse.down()
     page.mouse.move(last, box["y"] + 60)
     page.mouse.up()
+    shown.settle()
     assert ">=" in page.locator("#filter").input_value()
 
 
@@ -172,10 +192,13 @@ def test_the_table_is_used_by_keyboard(shown):
     page = shown.page
     page.locator(".runs a").first.focus()
     page.keyboard.press("ArrowDown")
+    shown.settle()
     playwright.expect(page.locator("a[data-row='1']")).to_be_focused()
     page.keyboard.press(" ")
+    shown.settle()
     assert page.locator(".runs input").nth(1).is_checked()
     page.keyboard.press("Enter")
+    shown.settle()
     assert page.locator("h2").is_visible()
 
 
