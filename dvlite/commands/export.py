@@ -57,14 +57,12 @@ def export_tensorboard(
 
 def export_mlflow(repo: Repo, folder: str, options: RunsOptions, *, now_ns: int, progress: Progress) -> ExportResult:
     """Writes the runs that match as a tracking folder of MLflow, in an experiment that is called as the repository; as `export_tensorboard`."""
-    experiment: list[Path] = []
-
-    def write(exported: ExportedRun, place: Path) -> int:
-        if not experiment:
-            experiment.append(mlflow.write_experiment(place, repo.root.name))
-        return mlflow.write_run(exported, experiment[0])
-
-    return _exported(repo, "mlflow", folder, options, write, now_ns, progress)
+    experiment = mlflow.experiment_folder(Path(repo.cwd, folder), repo.root.name)
+    result = _exported(
+        repo, "mlflow", folder, options, lambda run, _: mlflow.write_run(run, experiment), now_ns, progress
+    )
+    mlflow.write_experiment(experiment, repo.root.name)
+    return result
 
 
 def _exported(

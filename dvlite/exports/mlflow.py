@@ -23,20 +23,22 @@ _UNSAFE = re.compile(r"[^\w.\- /]+")
 _LONGEST_NAME, _LONGEST_PARAM = 200, 6000
 
 
-def write_experiment(folder: Path, name: str) -> Path:
-    """Writes what describes an experiment, and returns its folder; the id is made of the name, so that a second export finds it again."""
-    number = str(int.from_bytes(digest_bytes(name.encode())[:7], "little") + 1)
-    place = folder / number
+def experiment_folder(folder: Path, name: str) -> Path:
+    """Returns where the runs of an experiment go; its id is made of the name, so that a second export finds it again."""
+    return folder / str(int.from_bytes(digest_bytes(name.encode())[:7], "little") + 1)
+
+
+def write_experiment(experiment: Path, name: str) -> None:
+    """Writes what describes an experiment into its folder."""
     meta = {
-        "artifact_location": place.absolute().as_uri(),
+        "artifact_location": experiment.absolute().as_uri(),
         "creation_time": 0,
-        "experiment_id": number,
+        "experiment_id": experiment.name,
         "last_update_time": 0,
         "lifecycle_stage": "active",
         "name": name,
     }
-    _write_meta(place, meta)
-    return place
+    _write_meta(experiment, meta)
 
 
 def write_run(exported: ExportedRun, experiment: Path) -> int:

@@ -5,6 +5,7 @@ Source: tensorflow/core/lib/io/record_writer.h, tensorflow/core/util/event.proto
 
 from __future__ import annotations
 
+import functools
 import math
 import posixpath
 import struct
@@ -141,7 +142,8 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
             raise ValueError(at)
 
 
-def _table() -> list[int]:
+@functools.cache
+def _crc_table() -> list[int]:
     rows = []
     for byte in range(256):
         row = byte
@@ -151,26 +153,23 @@ def _table() -> list[int]:
     return rows
 
 
-_CRC_TABLE = _table()
-
-
 def _masked_crc(data: bytes) -> int:
     """Returns the CRC-32C as these files store it: rotated, with a constant added."""
-    crc = 0xFFFF_FFFF
+    crc, table = 0xFFFF_FFFF, _crc_table()
     for byte in data:
-        crc = _CRC_TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
+        crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8
     crc ^= 0xFFFF_FFFF
     return ((crc >> 15 | crc << 17) + 0xA282_EAD8) & 0xFFFF_FFFF
 
 
 # --- writing
 
-FIRST_EVENT_VERSION = b"brain.Event:2"
+_VERSION = b"brain.Event:2"
 
 
 def write(events: Iterable[bytes], time: float) -> Iterator[bytes]:
     """Yields the bytes of an event file, record by record; the first event says which version it is."""
-    for body in chain([field_double(1, time) + field_bytes(3, FIRST_EVENT_VERSION)], events):
+    for body in chain([field_double(1, time) + field_bytes(3, _VERSION)], events):
         length = struct.pack("<Q", len(body))
         yield b"".join((length, struct.pack("<I", _masked_crc(length)), body, struct.pack("<I", _masked_crc(body))))
 

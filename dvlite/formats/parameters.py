@@ -115,7 +115,8 @@ def load_metrics(data: bytes, name: str, where: str | None = None) -> Tree:
         return _last_row(data, where or name, series.TABLE_SUFFIXES[suffix])
     if series.is_series(name):
         found = series.parse(data, name, where).series
-        return {key: _finite(json.dumps(one.values[-1])) for key, one in found.items()}
+        last = {key: one.values[-1] for key, one in found.items()}
+        return {key: value if math.isfinite(value) else json.dumps(value) for key, value in last.items()}
     alone = strict_yaml.scalar(data.decode("utf-8", "replace").strip(), foreign=True) if len(data) < _MAX_DIGITS else ""
     if isinstance(alone, int | float) and not isinstance(alone, bool):
         return {posixpath.splitext(posixpath.basename(name))[0]: alone}

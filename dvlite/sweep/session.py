@@ -22,7 +22,7 @@ from dvlite.pipeline.process import Processes
 from dvlite.pipeline.run_record import Author, new_id
 from dvlite.pipeline.stage_run import StageRun
 from dvlite.pipeline.together import SharedRuns
-from dvlite.progress import Progress
+from dvlite.progress import NullProgress, Progress
 from dvlite.repo.repository import Repo
 from dvlite.runs.index import open_index
 from dvlite.runs.records import open_records
@@ -249,20 +249,11 @@ def _remove(tree: Repo, path: str) -> None:
         place.unlink(missing_ok=True)
 
 
-class _Muted:
+class _Muted(NullProgress):
     """The progress of one variant: warnings, and if it is to be `aloud` the lines of its commands."""
 
     def __init__(self, progress: Progress, prefix: str, *, aloud: bool) -> None:
         self._progress, self._aloud, self._prefix = progress, aloud, prefix
-
-    def start(self, label: str, *, total_bytes: int | None = None, total_files: int | None = None) -> None:
-        return
-
-    def advance(self, *, size_bytes: int = 0, files: int = 0) -> None:
-        return
-
-    def finish(self) -> None:
-        return
 
     def warn(self, message: str) -> None:
         self._progress.warn(message)

@@ -16,7 +16,8 @@ SERIES = {"m.jsonl:val/loss": Series("val/loss", array("q", [1, 5]), array("d", 
 def exported(folder, **fields):
     """Writes one run and returns its folder."""
     made = run(7, **{"params": {"params.yaml:lr": 0.01, "params.yaml:kind": "svm"}, **fields})
-    experiment = mlflow.write_experiment(folder, "birds")
+    experiment = mlflow.experiment_folder(folder, "birds")
+    mlflow.write_experiment(experiment, "birds")
     mlflow.write_run(ExportedRun(made, "run:7", "train-000007", ("best",), SERIES), experiment)
     return experiment / made.id.replace("-", "")
 
