@@ -174,7 +174,7 @@ def runs_diff(old: str, new: str) -> int:
 @runs.command("compare", pages=True, example="dvlite runs compare train-5d20e1 train-9c01b2 last:train", codes=(10, 12))
 @click.argument("names", metavar="RUN...", nargs=-1, required=True, type=NameOf("run"))
 def runs_compare(names: tuple[str, ...]) -> int:
-    """Show what differs among runs, a column for each: parameters, metrics, data, code."""
+    """Show what differs among runs, a column for each."""
     from dvlite.commands.runs import runs_compare as verb
 
     return run(lambda s: verb(s.repo(), names, progress=s.progress), text="runs")
@@ -221,7 +221,7 @@ def runs_note(name: str, words: str) -> int:
 @NO_STAGE
 @NO_WAIT
 def runs_apply(name: str, *, branch: str | None, force: bool) -> int:
-    """Bring a run back: its parameters, edits, lockfile entries and outputs; nothing is run."""
+    """Bring a run back into the workspace; nothing is run."""
     from dvlite.commands.runs_apply import runs_apply as verb
 
     return run(
@@ -237,7 +237,7 @@ def runs_apply(name: str, *, branch: str | None, force: bool) -> int:
 @click.option("--failed", is_flag=True, help="All runs that failed or were stopped.")
 @click.option("--undo", is_flag=True, help="Show them in lists again.")
 def runs_rm(names: tuple[str, ...], *, failed: bool, undo: bool) -> int:
-    """Leave runs out of lists; their records stay, and dvlite runs --all shows them."""
+    """Leave runs out of lists; their records stay."""
     from dvlite.commands.runs import runs_rm as verb
 
     return run(
@@ -409,7 +409,7 @@ def export() -> None:
 @click.argument("folder", metavar="DIR", type=PathText())
 @_filters
 def export_tensorboard(folder: str, **filters: Any) -> int:
-    """Write runs as TensorBoard event files: series, metrics and hyperparameters."""
+    """Write runs as event files of TensorBoard."""
     from dvlite.commands.export import export_tensorboard as verb
     from dvlite.runs.options import RunsOptions
 
@@ -421,7 +421,7 @@ def export_tensorboard(folder: str, **filters: Any) -> int:
 @click.argument("folder", metavar="DIR", type=PathText())
 @_filters
 def export_mlflow(folder: str, **filters: Any) -> int:
-    """Write runs as a tracking folder of MLflow: parameters, metrics over steps, tags."""
+    """Write runs as a tracking folder of MLflow."""
     from dvlite.commands.export import export_mlflow as verb
     from dvlite.runs.options import RunsOptions
 

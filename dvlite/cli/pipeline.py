@@ -107,7 +107,7 @@ def repro(
 @click.option("--resume", metavar="[NAME]", is_flag=False, flag_value="", help="Go on with a sweep that was stopped.")
 @click.option("-n", "--dry-run", is_flag=True, help="List the variants without running them.")
 def try_out(targets: tuple[str, ...], *, settings: tuple[str, ...], **flags: Any) -> int:
-    """Run variants of the pipeline beside the workspace, which stays as it is."""
+    """Run variants of the pipeline; the workspace stays as it is."""
     import platform
 
     from dvlite.commands.try_out import TryOptions
