@@ -60,12 +60,11 @@ class FetchPlan:
     large: list[tuple[Need, LargeFile]] = field(default_factory=list)
     absent: list[Need] = field(default_factory=list)
     size_bytes: int = 0
+    damage: DvliteError | None = None  # the first that makes a file absent
 
     @property
     def files(self) -> int:
         return len(self.small) + len(self.large) + len(self.absent)
-
-    damage: DvliteError | None = None  # the first that makes a file absent
 
 
 @dataclass(slots=True)
@@ -397,8 +396,11 @@ def _bring_batch(
                 for name in partial.packs_needed():
                     by_pack.setdefault(name, []).append(partial)
             jobs = (
-                _Job(catalog.packs[item[0]], functools.partial(_fill, catalog, *item, progress))
-                for item in by_pack.items()
+                _Job(
+                    min(catalog.packs[name], sum(partial.needed_bytes(name) for partial in group)),
+                    functools.partial(_fill, catalog, name, group, progress),
+                )
+                for name, group in by_pack.items()
             )
             arrival.add(_in_flight(catalog, jobs))
             whole[:] = [partial for partial in whole if partial.is_complete()]

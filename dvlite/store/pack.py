@@ -36,10 +36,8 @@ TARGET_BYTES = 32 * 1024 * 1024
 MAX_RECORD_BYTES = 16 * 1024 * 1024  # raw length of one record
 MAX_PACK_BYTES = 80 * 1024 * 1024
 NONCE_BYTES = 16
-_NOISE_RECORDS, _TRIED_OF_NOISE = (
-    16,
-    8,
-)  # trying costs 0.45 s of CPU for each GiB of noise; what follows a run of it loses 7 records at most
+# Trying costs 0.45 s of CPU for each GiB of noise; what follows a run of it loses 7 records at most.
+_NOISE_RECORDS, _TRIED_OF_NOISE = 16, 8
 _NOISE_GAIN = 32  # what saves less than this fraction is noise
 
 _MAGIC, _RECORD_MAGIC, _END_MAGIC = b"DVLPACK1", b"DVr1", b"DVLPEND1"
