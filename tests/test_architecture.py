@@ -41,6 +41,7 @@ LAYERS = (
     ("commands",),
     ("text",),
     ("reports",),
+    ("api",),
     ("cli",),
     ("__main__",),
 )
@@ -51,7 +52,7 @@ OWNERS = {
     "blake3": ("oid",),
     "click": ("cli",),
     "botocore": ("store.s3_aws",),
-    "fsspec": ("store.fsspec_store",),
+    "fsspec": ("store.fsspec_store", "api.filesystem"),
     "importlib": ("cli.terminal",),
     "pathspec": ("repo.ignore",),
     "pyfastcdc": ("store.chunking",),
@@ -92,6 +93,7 @@ UNIX_ONLY = {
     "tty",
 }  # never at the top: the package imports anywhere, and fast
 ENVIRONMENT = (
+    "api",
     "cli",
     "repo.repository",
     "git",
@@ -111,6 +113,7 @@ OPENERS = (
     "repo.clone_id",  # the id of the machine
     "reports.write",
     "reports.runs_page",  # files of the package
+    "api.filesystem",  # files of a version, by a method that is called so
     "commands.doctor",  # a file of its own
     "commands.stage",  # a file of the package
     "cli.main",  # /dev/null

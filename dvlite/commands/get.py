@@ -335,7 +335,7 @@ def _fetch(opened: Opened, parts: Sequence[FetchRequest], jobs: int | None, prog
             hint="dvlite remote add URL, in that repository, and dvlite push",
         )
     if opened.far:
-        refuse_relative_folder(repo)
+        refuse_relative_folder(repo.config, repo.root)
     _, remote = open_remote(repo, opened.cache, opened.remote, jobs)
     with remote:
         catalog = Catalog(remote, progress, to_read=True).look()

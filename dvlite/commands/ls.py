@@ -177,7 +177,7 @@ def _listed_there(found: Opened, item: Tracked, work: Callable[[], list[LsEntry]
         return work()
     except ObjectMissing:
         if found.far:
-            refuse_relative_folder(found.repo)
+            refuse_relative_folder(found.repo.config, found.repo.root)
     return with_listings(found.repo, found.cache, item.path, [item.pointer], work, progress)
 
 

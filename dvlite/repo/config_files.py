@@ -20,8 +20,13 @@ _FILES = {COMMITTED: COMMITTED_FILE, LOCAL: LOCAL_FILE}
 LIMIT_BYTES = (1 << 20) + 1  # one more than the format allows, so that it can say so
 
 
-def load(root: Path | None, environ: Mapping[str, str], git: Git | None = None) -> Config:
-    """Reads every layer there is; without `root`, those of no repository. Raises FormatError naming a file and a line."""
+def load(
+    root: Path | None, environ: Mapping[str, str], git: Git | None = None, *, committed: bytes | None = None
+) -> Config:
+    """Reads every layer there is; without `root`, those of no repository. Raises FormatError naming a file and a line.
+
+    `committed` is the committed file of a repository that is not on this disk.
+    """
     layers: list[Mapping[str, Setting]] = []
     for layer in (SYSTEM, USER) if root is None else (SYSTEM, USER, COMMITTED, LOCAL):
         path = path_of(layer, root, environ)
@@ -36,6 +41,8 @@ def load(root: Path | None, environ: Mapping[str, str], git: Git | None = None) 
                 f"refused '{LOCAL_FILE}': git tracks it, and it may hold secrets", hint=f"git rm --cached {LOCAL_FILE}"
             )
         layers.append(config.parse(data, _FILES.get(layer) or str(path), layer))
+    if committed is not None:
+        layers.append(config.parse(committed, COMMITTED_FILE, COMMITTED))
     if not environ.keys().isdisjoint(config.ENVIRONMENT_KEYS):
         layers.append(config.from_environment(environ))
     return config.merge(layers)

@@ -18,6 +18,7 @@ from dvlite import files
 from dvlite.errors import DvliteError, NotARepository, UsageError
 from dvlite.files import write_atomic
 from dvlite.formats import pointer
+from dvlite.formats.config import Config
 from dvlite.formats.manifest import EXECUTABLE, FILE, SYMLINK
 from dvlite.git.discover import GitPlaces
 from dvlite.git.output import TreeEntry, is_lockfile, is_pointer
@@ -140,7 +141,7 @@ def _far(url: str, path: str, revision: str | None, target: Path, environ: Mappi
     place = word(url) if revision is None else f"{word(url)} --rev {word(revision)}"
     return Opened(
         repo,
-        _own_cache(repo, environ, target),
+        own_cache(repo.config, environ) or plain_cache(target / "cache"),
         repo.at(commit).tracked(),
         repo.relative(path or "."),
         commit,
@@ -191,14 +192,14 @@ def _resolved(git: Git, name: str) -> str | None:
     return None
 
 
-def _own_cache(repo: Repo, environ: Mapping[str, str], temporary: Path) -> Cache:
-    """Returns the user's cache for what belongs to no clone: `cache.dir` if it is set, else in this platform's place for caches."""
-    chosen = repo.config.cache_dir
-    if chosen is not None:
-        if repo.config.settings["cache.dir"].source != "DVLITE_CACHE_DIR":
-            return open_cache(repo)
-        return plain_cache(Path(os.path.abspath(os.path.expanduser(chosen))))
-    return plain_cache(config_files.own_cache_folder(environ) or temporary / "cache")
+def own_cache(config: Config, environ: Mapping[str, str]) -> Cache | None:
+    """Returns the user's cache for what belongs to no clone: `cache.dir` if it is set, else in this platform's place for caches; None without one."""
+    chosen = config.cache_dir
+    if chosen is None:
+        folder = config_files.own_cache_folder(environ)
+        return None if folder is None else plain_cache(folder)
+    folder = Path(os.path.abspath(os.path.expanduser(chosen)))
+    return Cache(folder, pack_below_bytes=config.pack_below_bytes, group=config.cache_is_shared)
 
 
 def _is_bare(folder: Path) -> bool:
@@ -216,13 +217,13 @@ def _is_wanted(name: str, path: str) -> bool:
     return name == path or not is_own
 
 
-def refuse_relative_folder(repo: Repo) -> None:
-    """Raises DvliteError for one: a folder relative to the work tree is nowhere, seen from a clone that is about to vanish."""
-    remote = repo.config.remote(repo.config.default_remote or "")
+def refuse_relative_folder(config: Config, root: Path, name: str | None = None) -> None:
+    """Raises DvliteError for a remote (the default one without a name) in a folder relative to the work tree: of a clone that vanishes, it is nowhere."""
+    remote = config.remote(name or config.default_remote or "")
     if remote is None:
         return
     text = str(remote.url.value)
-    if parse_url(text, repo.root).scheme == FOLDER and "://" not in text and not text.startswith(("/", "~")):
+    if parse_url(text, root).scheme == FOLDER and "://" not in text and not text.startswith(("/", "~")):
         raise DvliteError(
             f"the remote {quote(remote.name)} is {quote(text)}, relative to a clone: it cannot be reached by the repository's URL",
             hint="clone the repository beside that folder: dvlite clone URL",

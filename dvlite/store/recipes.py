@@ -98,6 +98,11 @@ class Recipes:
         for _, terms in self._parts(file.recipe, file.recipe.parts):
             yield terms
 
+    def part(self, file: LargeFile, number: int) -> tuple[Term, ...]:
+        """Returns the terms of one part; raises as `terms` does."""
+        ((_, terms),) = self._parts(file.recipe, [file.recipe.parts[number]])
+        return terms
+
     def _first_reliable(self, digest: Digest, candidates: Sequence[tuple[RecordLocation, bytes]]) -> LargeFile | None:
         """Returns the first that can be relied on: rather one that needs no condemned pack, then one whose packs have their full length.
 

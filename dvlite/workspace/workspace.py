@@ -28,7 +28,7 @@ from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace import dirfd, sparse, statindex
 from dvlite.workspace.checkout_plan import selected
 from dvlite.workspace.scan import IgnoreRule, Scan, scan
-from dvlite.workspace.statindex import StatRows
+from dvlite.workspace.statindex import StatIndex, StatRows
 
 _NOTE = ".path"  # beside the stat index: the versions that were here, a line each, then the path
 _VERSIONS = 4
@@ -120,6 +120,10 @@ class Workspace:
         if wanted.kind == "file":
             return scan.paths == [b""] and bool(scan.flags[0] & EXECUTABLE) == wanted.executable
         return scan.paths != [b""]
+
+    def stat_index(self, path: str) -> StatIndex | None:
+        """Returns the head of a path's stat index."""
+        return statindex.open_index(self._index_path(path))
 
     def stat_rows(self, path: str) -> StatRows | None:
         """Returns the rows of a path's stat index: what was known of its files at the last look."""

@@ -1,0 +1,237 @@
+"""Opens one version of a repository to be read: what it tracks and which files git has, and then the stores that have the bytes.
+
+What a version is, is read once and is plain values, so that it can be sent to other processes; a far repository is cloned as briefly as
+its server allows, and the clone is gone before the first byte of data is read. Stores are opened when they are needed, by each process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dvlite.errors import DvliteError, ObjectMissing
+from dvlite.formats.pointer import Pointer
+from dvlite.formats.snapshot import Version
+from dvlite.git.output import TreeEntry
+from dvlite.lineage.context import open_place
+from dvlite.oid import MANIFEST, digest_bytes
+from dvlite.progress import NullProgress
+from dvlite.repo import config_files, remotes
+from dvlite.repo.open_stores import open_remote, plain_cache
+from dvlite.repo.remotes import configured
+from dvlite.repo.repository import Repo, open_cache, open_repo
+from dvlite.repo.tracked_paths import Tracked
+from dvlite.share.any_repository import Opened, git_files, open_any, own_cache, refuse_relative_folder
+from dvlite.show import quote
+from dvlite.store import snapshots
+from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog
+from dvlite.store.listing_reader import ListingReader
+from dvlite.store.ranged_reader import RangedReader
+from dvlite.store.remote import Remote, open_store
+from dvlite.store.retry import RetryBudget
+
+_NOWHERE = Path(os.devnull) / "clone"  # in place of the root of a clone that is gone: nothing is inside of it
+_GIT_LIMIT_BYTES = 1 << 30
+_SMALL_BYTES = 1 << 25  # of all small files of a far commit, that are kept once one of them was read
+_PROGRESS = NullProgress()
+
+
+@dataclass(frozen=True, slots=True)
+class VersionSource:
+    """One version of a repository, as it was when it was opened. `place`: its folder, or its URL if it `is_far`; '' for a remote alone."""
+
+    place: str
+    revision: str | None
+    remote: str | None  # a name, or a place
+    commit: str  # '' for the pointers on disk, and for a run; of a remote alone, a snapshot
+    tracked: tuple[Tracked, ...]
+    time: float  # when the commit was made, in unix seconds; of the pointers on disk, the commit that they are based on
+    is_far: bool = False
+    has_git: bool = True  # False for a remote alone, and for the outputs of a run
+    config: bytes = b""  # the committed one of a far repository
+    files: tuple[TreeEntry, ...] = ()  # that git has, of a far repository
+    sizes: tuple[tuple[str, int], ...] = ()  # of the blobs of these, as far as they are known
+    several: tuple[str, ...] = ()  # paths of which a snapshot has several versions
+
+    @property
+    def identity(self) -> str:
+        """What tells it from other versions, in every process."""
+        tracked = "" if self.commit else repr(self.tracked)
+        words = (self.place, self.commit, self.remote, self.has_git, tracked)
+        return digest_bytes(repr(words).encode("utf-8", "surrogateescape")).hex()
+
+
+def open_source(
+    repo: str | None, revision: str | None, remote: str | None, environ: Mapping[str, str]
+) -> VersionSource:
+    """Reads what a version is: of a repository (a folder, a git URL; None: here), or of a remote alone, a snapshot.
+
+    Raises NotARepository, UsageError for a revision or remote that is not there, and what git says of a URL.
+    """
+    if repo is None and remote is not None and is_place(remote):
+        return _of_snapshot(remote, revision, environ)
+    place = "." if repo is None else os.path.expanduser(repo)
+    with open_any(place, ".", revision, environ, _PROGRESS, reads=False) as opened:
+        assert opened.repo is not None
+        if remote is not None and not is_place(remote):
+            configured(opened.repo.config, remote)
+        has_git = not opened.of_run
+        if not opened.far:
+            root = str(opened.repo.root)
+            return VersionSource(
+                root, revision, remote, opened.commit, tuple(opened.tracked), _time(opened), has_git=has_git
+            )
+        files = git_files(_at_root(opened))
+        sizes = opened.repo.git.blob_sizes(entry.blob for entry in files)
+        config = opened.repo.work_tree.read(config_files.COMMITTED_FILE)
+        return VersionSource(
+            place,
+            revision,
+            remote,
+            opened.commit,
+            tuple(opened.tracked),
+            _time(opened),
+            is_far=True,
+            config=config or b"",
+            files=tuple(files),
+            sizes=tuple(sizes.items()),
+        )
+
+
+def is_place(remote: str) -> bool:
+    """Returns whether a text is the place of a remote rather than its name."""
+    return any(mark in remote for mark in "/:.~")
+
+
+def _at_root(opened: Opened) -> Opened:
+    return Opened(opened.repo, opened.cache, opened.tracked, "", opened.commit, of_run=opened.of_run)
+
+
+def _time(opened: Opened) -> float:
+    assert opened.repo is not None
+    git = opened.repo.git
+    commit = opened.commit or git.head()
+    return float(git.commit_times([commit]).get(commit, 0)) if commit else 0.0
+
+
+def _of_snapshot(url: str, digits: str | None, environ: Mapping[str, str]) -> VersionSource:
+    """Opens a snapshot on a remote, or (without digits) no more than the objects there."""
+    if digits is None:
+        return VersionSource("", None, url, "", (), 0.0, has_git=False)
+    with open_place(url, environ) as remote:
+        remote.cache.create()
+        catalog = Catalog(remote, _PROGRESS, to_read=True).look()
+        if catalog.is_empty:
+            raise catalog.empty_error()
+        digest = snapshots.chosen(remote, digits)
+        versions = list(snapshots.versions(catalog, digest))
+        times = [entry.modified for entry, name in snapshots.listed(remote) if name.snapshot == digest]
+    counted = Counter(version.path for version in versions)
+    tracked = tuple(Tracked(version.path, _pointer_of(version)) for version in versions if counted[version.path] == 1)
+    several = tuple(path for path, count in counted.items() if count > 1)
+    time = max(times, default=0.0)
+    return VersionSource("", digits, url, digest.hex(), tracked, time, has_git=False, several=several)
+
+
+def _pointer_of(version: Version) -> Pointer:
+    kind = "directory" if version.kind == MANIFEST else "file"
+    return Pointer(kind, version.digest, version.size_bytes, executable=version.executable)
+
+
+class Stores:
+    """What one process has open for a source: its cache, its remote (from the first need on), its work tree."""
+
+    def __init__(self, source: VersionSource, environ: Mapping[str, str]) -> None:
+        self._source, self._environ = source, environ
+        self._open = contextlib.ExitStack()
+        self._blobs: dict[str, bytes] = {}
+        self.repo: Repo | None = None
+        if source.place and not source.is_far:
+            self.repo = open_repo(Path(source.place), environ)
+            cache = open_cache(self.repo)
+        else:
+            config = config_files.load(None, environ, committed=source.config or None)
+            own = own_cache(config, environ)
+            cache = own or plain_cache(Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="dvlite-"))))
+        self.reader = RangedReader(cache, self._look)
+        self.listings = ListingReader(self.reader.read_nodes)
+
+    def close(self) -> None:
+        """Closes the remote."""
+        self._open.close()
+
+    @property
+    def cache(self) -> Cache:
+        return self.reader.cache
+
+    def git_files(self) -> list[TreeEntry]:
+        """Returns the files that git has, but for pointers and its own."""
+        source = self._source
+        if self.repo is None:
+            return list(source.files)
+        return git_files(Opened(self.repo, self.cache, source.tracked, "", source.commit, of_run=not source.has_git))
+
+    def git_sizes(self, files: list[TreeEntry]) -> dict[str, int]:
+        """Returns the sizes of blobs, as far as they are known."""
+        if self.repo is None:
+            return dict(self._source.sizes)
+        return self.repo.git.blob_sizes(entry.blob for entry in files if entry.blob)
+
+    def read_git(self, entry: TreeEntry) -> bytes:
+        """Returns a file that git has. Of a far repository, the first read clones again, and keeps the small files of the commit."""
+        if self.repo is not None:
+            return self.repo.git.read_blobs([entry.blob], limit_bytes=_GIT_LIMIT_BYTES)[entry.blob]
+        if entry.blob not in self._blobs:
+            self._clone_again(entry)
+        return self._blobs[entry.blob]
+
+    def _clone_again(self, entry: TreeEntry) -> None:
+        source = self._source
+        wanted = source.revision
+        for revision in dict.fromkeys((wanted, source.commit)):  # a branch may have moved on
+            with open_any(source.place, entry.path, revision, self._environ, _PROGRESS) as opened:
+                if opened.commit != source.commit or opened.repo is None:
+                    continue
+                limits, left = {entry.blob: _GIT_LIMIT_BYTES}, _SMALL_BYTES
+                for blob, size in source.sizes:
+                    left -= size
+                    if left > 0:
+                        limits.setdefault(blob, size)
+                self._blobs |= dict(opened.repo.git.each_blob(limits))
+                return
+        raise DvliteError(f"the commit {source.commit[:8]} is gone from {quote(source.place)}", hint="open it again")
+
+    def _look(self) -> Catalog:
+        """Opens the remote and looks at what it holds. Raises Untrusted, RemoteError, and ObjectMissing where there is none."""
+        remote = self._open.enter_context(self._remote())
+        return Catalog(remote, _PROGRESS, to_read=True).look()
+
+    def _remote(self) -> contextlib.AbstractContextManager[Remote]:
+        name = self._source.remote
+        if name is not None and is_place(name):
+            return open_place(name, self._environ)
+        if self.repo is not None:
+            _require_remote(self.repo.config.remote_names)
+            return open_remote(self.repo, self.cache, name, None)[1]
+        config = config_files.load(None, self._environ, committed=self._source.config)
+        _require_remote(config.remote_names)
+        refuse_relative_folder(config, _NOWHERE, name)
+        settings = remotes.settings(config, name, _NOWHERE)
+        store = open_store(
+            settings.location, settings.options, budget=RetryBudget(config.retry_seconds), connections=config.jobs
+        )
+        return Remote(store, self.cache, settings.key, jobs=config.jobs)
+
+
+def _require_remote(names: object) -> None:
+    if not names:
+        raise ObjectMissing(
+            "it is not in the cache, and no remote is configured there",
+            hint="dvlite remote add URL, in that repository, and dvlite push",
+        )
