@@ -36,7 +36,7 @@ LAYERS = (
     ("compare", "exports", "lineage", "merge", "pipeline", "share"),
     ("hooks",),
     ("health", "verify"),
-    ("rerun",),
+    ("plots", "rerun"),
     ("sweep",),
     ("commands",),
     ("text",),
@@ -58,13 +58,15 @@ OWNERS = {
     "pyfastcdc": ("store.chunking",),
     "rich": ("cli.terminal",),
     "sqlite3": ("runs.index",),
-    "subprocess": ("git", "pipeline.process", "cli.pager"),
+    "subprocess": ("git", "pipeline.process", "cli.pager", "plots.draw"),
+    "vl_convert": ("plots.draw",),
     "xxhash": ("oid",),
     "yaml": ("formats",),
     "zstandard": ("store.pack", "store.batch"),
 }
 DISTRIBUTIONS = {
     "pyyaml": "yaml",
+    "vl-convert-python": "vl_convert",
     "s3fs": "botocore",  # which comes with it; s3fs is fsspec's way to S3, not ours
 }  # where the name to install is not the name to import
 LATE_IMPORTS = (
@@ -660,7 +662,8 @@ def test_the_package_keeps_the_rule(rule):
 
 def test_every_dependency_has_an_owner_and_every_owner_is_needed():
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    names = {re.split(r"[<>=~! ]", line, maxsplit=1)[0].lower() for line in project["dependencies"]}
+    lines = [*project["dependencies"], *project["optional-dependencies"]["plots"]]
+    names = {re.split(r"[<>=~! ]", line, maxsplit=1)[0].lower() for line in lines}
     imported = {DISTRIBUTIONS.get(name, name) for name in names}
     assert imported == {name for name in OWNERS if name not in sys.stdlib_module_names}
 

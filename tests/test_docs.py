@@ -40,6 +40,7 @@ NO_FORMATS = (
     "comparator",
     "event_file",
     "manifest_parts",
+    "plots",
     "strict_fields",
     "strict_json",
     "shell_text",

@@ -64,7 +64,6 @@ _OTHERS = {  # words of other programs, by what they mean here; of several, the 
     "runs": "exp experiments",
     "lineage": "provenance",
     "log": "history",
-    "metrics": "plots",
     "stage freeze": "freeze",
     "stage thaw|thaw": "unfreeze",
     "cache prune": "prune",

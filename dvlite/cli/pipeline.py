@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,12 +18,17 @@ from dvlite.cli.options import (
     DefaultVerbs,
     FreeText,
     PathText,
+    Session,
     Verb,
     key_value,
+    open_page,
     revisions_and_paths,
     run,
 )
 from dvlite.errors import UsageError
+
+if TYPE_CHECKING:
+    from dvlite.commands.plots import PlotsOptions, PlotsResult
 
 MOST_JOBS = 256
 
@@ -366,4 +373,72 @@ def metrics_diff(words: tuple[str, ...], *, rtol: float, atol: float, md: bool, 
     )
 
 
-VERBS = {"Pipeline": (stage, repro, try_out, commit, dag, params, metrics)}
+@click.group(cls=DefaultVerbs, default="show", takes_word=False)
+def plots() -> None:
+    """Draw metrics over steps, and what dvlite.yaml declares."""
+
+
+_HTML = click.option(
+    "--html", metavar="FILE", type=PathText(), help="Write a page with charts to look at in a browser."
+)
+_OPEN = click.option("--open", "opens", is_flag=True, help="Open the page.")
+_TERMINAL = click.option("--terminal", is_flag=True, help="Draw in the terminal.")
+
+
+@plots.command(
+    "show",
+    pages=True,
+    example="dvlite plots show --html plots.html --open\ndvlite plots show logs/train.jsonl --terminal",
+    codes=(3, 10),
+)
+@click.argument("targets", nargs=-1, metavar="[TARGET]...", type=PathText())
+@click.option("--rev", "revision", metavar="R", type=NameOf("revision"), help="Of this commit, tag, branch or run.")
+@_HTML
+@_OPEN
+@_TERMINAL
+def plots_show(targets: tuple[str, ...], *, revision: str | None, **flags: Any) -> int:
+    """Show the plots of the workspace, a revision or a run. TARGET is a path or a title."""
+    from dvlite.commands.plots import plots_show as verb
+
+    return _plots(
+        lambda s, options: verb(s.repo(), targets, revision=revision, options=options, progress=s.progress), **flags
+    )
+
+
+@plots.command(
+    "diff",
+    cls=ComparingVerb,
+    pages=True,
+    example="dvlite plots diff main --html plots.html --open\ndvlite plots diff v1.0 v1.1 last:train -- logs/train.jsonl",
+    codes=(3, 10),
+)
+@click.argument("words", nargs=-1, metavar="[REV]... [-- TARGET...]", type=PathText())
+@_HTML
+@_OPEN
+@_TERMINAL
+def plots_diff(words: tuple[str, ...], **flags: Any) -> int:
+    """Show the plots of several revisions or runs over each other."""
+    from dvlite.commands.plots import plots_diff as verb
+
+    revisions, targets = revisions_and_paths(words)
+    return _plots(lambda s, options: verb(s.repo(), revisions, targets, options=options, progress=s.progress), **flags)
+
+
+def _plots(
+    verb: Callable[[Session, PlotsOptions], PlotsResult], *, html: str | None, opens: bool, terminal: bool
+) -> int:
+    from dvlite.commands.plots import PlotsOptions
+    from dvlite.reports.plots_page import write
+
+    if terminal and (html is not None or opens):
+        raise UsageError(f"--terminal and {'--open' if html is None else '--html'} cannot be given together")
+    options = PlotsOptions("" if html is None and opens else html, write)
+
+    def work(session: Session) -> PlotsResult:
+        result = verb(session, options)
+        return replace(result, opened=open_page(result.file, session.environ)) if opens and result.file else result
+
+    return run(work, text="plots", form="terminal" if terminal else "text")
+
+
+VERBS = {"Pipeline": (stage, repro, try_out, commit, dag, params, metrics, plots)}

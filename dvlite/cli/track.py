@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,6 +28,9 @@ from dvlite.cli.options import (
     run,
 )
 from dvlite.errors import NotARepository, UsageError
+
+if TYPE_CHECKING:
+    from dvlite.commands.diff import DiffResult
 
 
 @click.command(
@@ -136,10 +140,15 @@ def status(paths: tuple[str, ...], *, remote: str | None, exit_code: bool) -> in
 )
 @click.argument("words", nargs=-1, metavar="[A | A B | A..B | A...B] [-- PATH...]", type=PathText())
 @click.option("--stat", is_flag=True, help="Print one line for each tracked path.")
-@click.option("--md", "markdown", is_flag=True, help="Print Markdown for a comment on a pull request.")
+@click.option(
+    "--md", "markdown", is_flag=True, help="Print Markdown for a comment on a pull request, with metrics and plots."
+)
+@click.option("--charts", metavar="DIR", type=PathText(), help="With --md, draw plots that differ into this folder.")
 @EXIT_CODE
 @click.option("--driver", is_flag=True, hidden=True, help="Run as git's external diff program.")
-def diff(words: tuple[str, ...], *, stat: bool, markdown: bool, exit_code: bool, driver: bool) -> int:
+def diff(
+    words: tuple[str, ...], *, stat: bool, markdown: bool, charts: str | None, exit_code: bool, driver: bool
+) -> int:
     """Show which files differ between revisions, or from the workspace."""
     from dvlite.commands.diff import diff as verb
     from dvlite.commands.diff import driver as verb_of_git
@@ -149,18 +158,28 @@ def diff(words: tuple[str, ...], *, stat: bool, markdown: bool, exit_code: bool,
         sides = (*words, *(after_dashes() or ()))
         return run(lambda s: verb_of_git(s.repo(), sides, progress=s.progress), text="diff")
 
-    def work(session: Session) -> Any:
+    def work(session: Session) -> DiffResult:
         revisions, paths = revisions_and_paths(words)
         if len(revisions) > 2:
             raise UsageError(f"at most two revisions can be compared, not {len(revisions)}", hint="dvlite diff --help")
-        return verb(session.repo(), revisions, paths, progress=session.progress)
+        repo = session.repo()
+        result = verb(repo, revisions, paths, progress=session.progress)
+        if not markdown or not revisions or paths:
+            return result
+        from dvlite.plots.review import review
 
-    return run(
-        work,
-        text="diff",
-        has_findings=lambda result: exit_code and bool(result.paths),
-        form="markdown" if markdown else "stat" if stat else "text",
-    )
+        beside = review(repo, result.old, result.new, charts, session.progress)
+        return replace(result, review=beside, warnings=(*result.warnings, *beside.warnings))
+
+    if charts is not None and not markdown:
+        raise UsageError("--charts is for the comment of --md", hint="dvlite plots diff --html FILE   draws a page")
+
+    def has_findings(result: DiffResult) -> bool:
+        return exit_code and bool(result.paths)
+
+    if markdown:
+        return run(work, text="diff_markdown", has_findings=has_findings)
+    return run(work, text="diff", has_findings=has_findings, form="stat" if stat else "text")
 
 
 @click.command(cls=Verb, example="dvlite checkout data/images/val\ndvlite checkout --relink", codes=(3, 10, 11, 12, 13))

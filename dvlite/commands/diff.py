@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from dvlite.errors import DvliteError, ObjectMissing, StrangeFile, UsageError
 from dvlite.files import read_regular
@@ -26,6 +26,9 @@ from dvlite.workspace.fetch import with_listings
 from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.path_args import select, usable, warning_of
 from dvlite.workspace.workspace import Workspace, entries_of
+
+if TYPE_CHECKING:
+    from dvlite.plots.review import Review
 
 _NOTHING = "/dev/null"  # how git writes a side that does not exist
 _NO_COUNTS = Counts()
@@ -54,6 +57,7 @@ class DiffResult:
     old: str
     new: str
     paths: tuple[PathDiff, ...] = ()
+    review: Review | None = field(default=None, metadata={"json": False})  # for Markdown
     warnings: tuple[str, ...] = ()
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from dvlite.errors import UsageError
-from dvlite.files import os_error
 from dvlite.formats import record
 from dvlite.formats.record import Run
 from dvlite.formats.series import SeriesFile, is_series
 from dvlite.oid import Digest
-from dvlite.repo.repository import open_cache
+from dvlite.repo.repository import open_cache, place_of_page
 from dvlite.runs import page as runs_page
 from dvlite.runs.history import History
 from dvlite.runs.index import open_index
@@ -23,7 +20,6 @@ from dvlite.runs.page import RunsOfPage
 from dvlite.runs.previews import FilePreview, Previews, TextPreview
 from dvlite.runs.records import Records, open_records
 from dvlite.runs.schema import OUTPUT, digest_of
-from dvlite.show import quote
 from dvlite.store.cache import Cache
 
 if TYPE_CHECKING:
@@ -87,13 +83,7 @@ def view(
 
     Without a file, it is `dvlite/view/runs.html` in git's folder.
     """
-    if file is not None and (os.path.isdir(file) or file.endswith("/")):
-        raise UsageError(f"--html: {quote(file)} is a folder", hint="give the file to write")
-    place = str(repo.common_dir / "dvlite" / "view" / "runs.html") if file is None else file
-    try:
-        os.makedirs(os.path.dirname(os.path.realpath(place)), exist_ok=True)
-    except OSError as error:
-        raise os_error(error, "write", place) from error
+    place = place_of_page(repo, file, "runs.html")
     page = _page(repo, options, now_ns, progress)
     size_bytes = write(page, place)
     return ViewResult(file=place, runs=page.runs.listed, known=page.known, size_bytes=size_bytes)

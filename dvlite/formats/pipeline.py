@@ -18,6 +18,7 @@ from dvlite.formats import comparator, strict_yaml
 from dvlite.formats.comparator import Comparator
 from dvlite.formats.config import duration_seconds, size_bytes
 from dvlite.formats.parameters import PLAIN_SUFFIXES
+from dvlite.formats.plots import MOST_PLOTS, PlotReader, PlotSpec
 from dvlite.formats.series import SERIES_SUFFIXES, is_series
 from dvlite.formats.shell_text import scalar_text
 from dvlite.formats.strict_yaml import Path, Tree
@@ -42,7 +43,7 @@ STAGE_KEYS = (
 RESOURCE_KEYS = ("cpu", "memory", "gpu")
 OUT_KEYS = ("path", "cache", "persist", "push", "compare")
 METRIC_KEYS = (*OUT_KEYS, "better")
-FILE_KEYS = ("vars", "stages", "metrics", "params")
+FILE_KEYS = ("vars", "stages", "metrics", "params", "plots")
 LOOSE_METRIC_KEYS = ("path", "better")
 CAPTURE_KEYS = ("env", "cmd")
 DIRECTIONS = ("higher", "lower")
@@ -147,6 +148,7 @@ class StageSpec:
     frozen: bool = False
     limits: RunLimits = field(default_factory=RunLimits)
     template: str = ""
+    plots: tuple[PlotSpec, ...] = ()
 
 
 _NO_LIMITS = RunLimits()
@@ -154,7 +156,7 @@ _NO_LIMITS = RunLimits()
 
 @dataclass(frozen=True, slots=True)
 class PipelineFile:
-    """The stages of one file, in its order; `metrics` and `params` belong to none: a stage of no name, which never runs, has them.
+    """The stages of one file, in its order; `metrics`, `params` and `plots` belong to none: a stage of no name, which never runs, has them.
 
     `values`: the files that values were looked for in, relative to its folder.
     """
@@ -191,7 +193,7 @@ class _PipelineReader:
         patterns = sum(_GLOB.search(dep.path) is not None for stage in specs for dep in stage.deps)
         if patterns > MAX_PATTERNS:
             raise self._wrong(("stages",), f"it has {patterns} dependencies with wildcards, more than {MAX_PATTERNS}")
-        loose = {key: templates.filled(tree.get(key), (key,)) for key in ("metrics", "params")}
+        loose = {key: templates.filled(tree.get(key), (key,)) for key in ("metrics", "params", "plots")}
         return PipelineFile(specs, self._loose(loose), tuple(templates.files))
 
     def _check_name(self, name: str) -> None:
@@ -202,10 +204,18 @@ class _PipelineReader:
     def _loose(self, tree: dict[str, Tree]) -> StageSpec | None:
         metrics = [self._out(item, place, LOOSE_METRIC_KEYS) for place, item in self._list(tree, (), "metrics")]
         params = [found for place, item in self._list(tree, (), "params") for found in self._params(item, place)]
-        if not metrics and not params:
+        plots = tuple(self._plots(tree)) if tree["plots"] else ()
+        if not metrics and not params and not plots:
             return None
         outs = tuple(replace(out, cache=False) for out in metrics)
-        return StageSpec(name="", line=1, cmd="", cmd_line=1, outs=outs, params=tuple(params))
+        return StageSpec(name="", line=1, cmd="", cmd_line=1, outs=outs, params=tuple(params), plots=plots)
+
+    def _plots(self, tree: dict[str, Tree]) -> Iterator[PlotSpec]:
+        reader = PlotReader(self._line, self._pattern, self._wrong)
+        for number, (place, item) in enumerate(self._list(tree, (), "plots")):
+            if number == MOST_PLOTS:
+                raise self._wrong(("plots",), f"it has more than {MOST_PLOTS} plots")
+            yield reader.plot(item, place)
 
     def _stage(self, instance: Instance) -> StageSpec:
         name, at, value = instance.name, instance.at, instance.value

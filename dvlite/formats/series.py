@@ -13,7 +13,7 @@ import math
 import posixpath
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dvlite.errors import FormatError
@@ -22,6 +22,7 @@ from dvlite.formats import event_file
 from dvlite.formats.strict_yaml import MAX_DEPTH
 
 LIMIT_BYTES = 256 << 20
+LIST_LIMIT_BYTES = 32 << 20  # of a JSON document, which is in memory as a whole
 TABLE_SUFFIXES = {".csv": ",", ".tsv": "\t"}
 LINES_SUFFIXES = (".jsonl", ".ndjson")
 SERIES_SUFFIXES = (*TABLE_SUFFIXES, *LINES_SUFFIXES)
@@ -55,7 +56,7 @@ def is_series(name: str) -> bool:
 
 
 def parse(data: bytes, name: str, where: str | None = None) -> SeriesFile:
-    """Reads a file whose name `is_series` knows; a step that comes again or goes back replaces all from there on: a run was resumed.
+    """Reads a file whose name `is_series` knows, or a JSON list; a step that comes again or goes back replaces all from there on: a run was resumed.
 
     `where` names the file in errors, if not its name. Raises FormatError for one that is too large, or nothing of which can be read.
     """
@@ -63,30 +64,63 @@ def parse(data: bytes, name: str, where: str | None = None) -> SeriesFile:
     if len(data) > LIMIT_BYTES:
         raise _wrong(where, f"it has {len(data)} bytes, more than {LIMIT_BYTES}")
     columns = _Points()
-    suffix = posixpath.splitext(name)[1].lower()
     if event_file.is_event_file(name):
         _read_events(data, columns)
-    elif suffix in LINES_SUFFIXES:
-        _read_lines(data, columns)
     else:
-        _read_table(data, TABLE_SUFFIXES[suffix], columns)
-    if columns.problems and not columns.series:
-        raise _wrong(where, "; ".join(columns.sentences()))
-    return SeriesFile(columns.series, tuple(columns.sentences()))
+        step_name: str | None = None
+        for number, row in rows(data, name, columns.notes, where):
+            step_name = step_name or next((key for key in STEP_NAMES if key in row), None)
+            _add_row(columns, {key: cell for key, cell in row.items() if isinstance(cell, float)}, step_name, number)
+    problems = tuple(columns.notes.sentences())
+    if problems and not columns.series:
+        raise _wrong(where, "; ".join(problems))
+    return SeriesFile(columns.series, problems)
+
+
+Cell = float | str
+
+
+def rows(data: bytes, name: str, notes: Notes, where: str | None = None) -> Iterator[tuple[int, dict[str, Cell]]]:
+    """Yields the rows of a table, of JSON lines, or of the first list of mappings in a JSON file, each with its number from 1.
+
+    Columns, or dotted keys, have numbers or text; all else, and empty cells, are left out. What cannot be read goes into `notes`.
+    Raises FormatError for JSON that is none, or has no such list.
+    """
+    suffix = posixpath.splitext(name)[1].lower()
+    if suffix in TABLE_SUFFIXES:
+        return _table_rows(data, TABLE_SUFFIXES[suffix], notes)
+    lines = _listed(data, where or name) if suffix == ".json" else _json_lines(data, notes)
+    return _json_rows(lines, notes)
+
+
+class Notes:
+    """What could not be read: how often, and where first."""
+
+    def __init__(self) -> None:
+        self._problems: dict[str, tuple[int, str]] = {}
+
+    def note(self, problem: str, place: str = "") -> None:
+        number, first = self._problems.get(problem, (0, place))
+        self._problems[problem] = number + 1, first
+
+    def sentences(self) -> Iterator[str]:
+        for problem, (number, first) in self._problems.items():
+            often = "" if number == 1 else f", {number} times"
+            yield f"{first + ': ' if first else ''}{problem}{often}"
 
 
 class _Points:
-    """Series that grow point by point, and what could not be read: how often, and where first."""
+    """Series that grow point by point."""
 
     def __init__(self) -> None:
         self.series: dict[str, Series] = {}
-        self.problems: dict[str, tuple[int, str]] = {}
+        self.notes = Notes()
 
     def add(self, name: str, step: int, value: float, time: float | None) -> None:
         series = self.series.get(name)
         if series is None:
             if len(self.series) == _MOST_SERIES or len(name) > _LONGEST_NAME:
-                self.note(f"more than {_MOST_SERIES} series, or a name of more than {_LONGEST_NAME} characters", "")
+                self.notes.note(f"more than {_MOST_SERIES} series, or a name of more than {_LONGEST_NAME} characters")
                 return
             series = self.series[name] = Series(name, array("q"), array("d"), array("d"))
         steps, values, times = series.steps, series.values, series.times
@@ -100,42 +134,52 @@ class _Points:
         steps.append(step)
         values.append(value)
 
-    def note(self, problem: str, place: str) -> None:
-        number, first = self.problems.get(problem, (0, place))
-        self.problems[problem] = number + 1, first
-
-    def sentences(self) -> Iterator[str]:
-        for problem, (number, first) in self.problems.items():
-            often = "" if number == 1 else f", {number} times"
-            yield f"{first + ': ' if first else ''}{problem}{often}"
-
 
 # --- JSON lines and tables
 
 
-def _read_lines(data: bytes, columns: _Points) -> None:
-    chosen: str | None = None
+def _json_lines(data: bytes, notes: Notes) -> Iterator[object]:
+    """Yields what stands on each line, None where that is nothing."""
     for number, line in enumerate(io.BytesIO(data), 1):
-        if line.isspace():
-            continue
         try:
-            row = json.loads(line.decode("utf-8-sig"))
+            yield None if line.isspace() else json.loads(line.decode("utf-8-sig"))
         except (ValueError, RecursionError):
+            yield None
             if line.endswith(b"\n"):  # else the file is still written
-                columns.note("it is not JSON", f"line {number}")
-            continue
-        if not isinstance(row, dict):
-            columns.note("it is not a JSON object", f"line {number}")
-            continue
-        numbers = dict(_numbers(row, "", 0))
-        chosen = chosen or next((name for name in STEP_NAMES if name in numbers), None)
-        _add_row(columns, numbers, chosen, number)
+                notes.note("it is not JSON", f"line {number}")
 
 
-def _numbers(row: Mapping[str, object], above: str, depth: int) -> Iterator[tuple[str, float]]:
+def _listed(data: bytes, where: str) -> Sequence[object]:
+    """Returns the first list of mappings in a JSON document, which may be the document."""
+    if len(data) > LIST_LIMIT_BYTES:
+        raise _wrong(
+            where, f"it has {len(data)} bytes, more than {LIST_LIMIT_BYTES}: JSON lines (.jsonl) may have more"
+        )
+    try:
+        inside = [json.loads(data.decode("utf-8-sig"))]
+    except (ValueError, RecursionError):
+        raise _wrong(where, "it is not JSON") from None
+    for value in inside:
+        if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            return value
+        inside += value.values() if isinstance(value, dict) else ()
+    raise _wrong(where, "it has no list of mappings, which could be rows")
+
+
+def _json_rows(values: Iterable[object], notes: Notes) -> Iterator[tuple[int, dict[str, Cell]]]:
+    for number, value in enumerate(values, 1):
+        if isinstance(value, dict):
+            yield number, dict(_leaves(value, "", 0))
+        elif value is not None:
+            notes.note("it is not a JSON object", f"line {number}")
+
+
+def _leaves(row: Mapping[str, object], above: str, depth: int) -> Iterator[tuple[str, Cell]]:
     for key, value in row.items():
         if isinstance(value, dict) and depth < MAX_DEPTH:
-            yield from _numbers(value, f"{above}{key}.", depth + 1)
+            yield from _leaves(value, f"{above}{key}.", depth + 1)
+        elif isinstance(value, str):
+            yield f"{above}{key}", value
         elif isinstance(value, int | float) and not isinstance(value, bool):
             try:
                 yield f"{above}{key}", float(value)
@@ -143,29 +187,27 @@ def _numbers(row: Mapping[str, object], above: str, depth: int) -> Iterator[tupl
                 yield f"{above}{key}", math.inf if value > 0 else -math.inf
 
 
-def _read_table(data: bytes, delimiter: str, columns: _Points) -> None:
+def _table_rows(data: bytes, delimiter: str, notes: Notes) -> Iterator[tuple[int, dict[str, Cell]]]:
     text = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="", errors="replace")
-    rows = csv.reader(text, delimiter=delimiter)
+    lines = csv.reader(text, delimiter=delimiter)
     heads: list[str] = []
-    chosen: str | None = None
     try:
-        for row in rows:
+        for row in lines:
             if not heads:
                 heads = [head.strip() for head in row]
-                chosen = next((name for name in STEP_NAMES if name in heads), None)
             elif row:
-                _add_row(columns, dict(_cells(heads, row)), chosen, rows.line_num - 1)
+                yield lines.line_num - 1, dict(_cells(heads, row))
     except csv.Error as error:
-        columns.note(f"it is not a table: {error}", f"line {rows.line_num}")
+        notes.note(f"it is not a table: {error}", f"line {lines.line_num}")
 
 
-def _cells(heads: Sequence[str], row: Sequence[str]) -> Iterator[tuple[str, float]]:
+def _cells(heads: Sequence[str], row: Sequence[str]) -> Iterator[tuple[str, Cell]]:
     for head, cell in zip(heads, row, strict=False):
-        try:
-            if head and cell:
+        if head and cell:
+            try:
                 yield head, float(cell)
-        except ValueError:  # words
-            continue
+            except ValueError:  # words
+                yield head, cell
 
 
 def _add_row(columns: _Points, numbers: dict[str, float], step_name: str | None, number: int) -> None:
@@ -173,11 +215,11 @@ def _add_row(columns: _Points, numbers: dict[str, float], step_name: str | None,
     step = float(number - 1)
     if step_name is not None:
         if step_name not in numbers:
-            columns.note(f"it has no {step_name}", f"line {number}")
+            columns.notes.note(f"it has no {step_name}", f"line {number}")
             return
         step = numbers.pop(step_name)
     if not (step.is_integer() and abs(step) < 2**53):
-        columns.note(f"its {step_name} is no whole number", f"line {number}")
+        columns.notes.note(f"its {step_name} is no whole number", f"line {number}")
         return
     time = next((numbers.pop(name) for name in TIME_NAMES if name in numbers), None)
     for name, value in numbers.items():
@@ -192,7 +234,7 @@ def _read_events(data: bytes, columns: _Points) -> None:
         for event in event_file.scalars(data):
             columns.add(event.tag, event.step, event.value, event.time)
     except FormatError as error:
-        columns.note(error.message, "")
+        columns.notes.note(error.message)
 
 
 def _wrong(where: str, reason: str) -> FormatError:

@@ -18,6 +18,7 @@ from dvlite.formats import lockfile, pipeline
 from dvlite.formats.config import is_secret
 from dvlite.formats.lockfile import Facts, Locked, LockedStage
 from dvlite.formats.pipeline import Capture, Out, Param, StageSpec
+from dvlite.formats.plots import TEMPLATES, PlotSpec
 from dvlite.repo.revisions import Revision
 from dvlite.repo.tracked_paths import Unusable, why_untrackable
 from dvlite.show import quote
@@ -70,6 +71,7 @@ class Stage:
     outs: tuple[StageOut, ...]
     params: tuple[StageParams, ...]
     values: tuple[str, ...] = ()
+    plots: tuple[PlotSpec, ...] = ()  # their paths relative to the repository
 
     @property
     def name(self) -> str:
@@ -122,7 +124,7 @@ def wrong(file: str, line: int, reason: str, *, hint: str | None = None) -> Form
 class Loaded:
     """All stages that could be read, in the order of their files, and the errors (of `load`: Unusable) of files that could not.
 
-    `loose`: for each file that has metrics and parameters of no stage, a stage without a name that has them, and never runs.
+    `loose`: for each file that has metrics, parameters or plots of no stage, a stage without a name that has them, and never runs.
     """
 
     stages: tuple[Stage, ...]
@@ -206,8 +208,9 @@ class _Binder:
         outs = tuple(self._out(out, wdir) for out in spec.outs)
         deps = tuple(StagePath(self._path(dep.path, dep.line, within=wdir), dep.line) for dep in spec.deps)
         params = tuple(self._param(param, wdir) for param in spec.params)
+        plots = tuple(self._plot(plot, wdir) for plot in spec.plots)
         address = f"{self._folder}:{spec.name}" if self._folder else spec.name
-        return Stage(address, self._file, spec, deps, outs, params, self._values)
+        return Stage(address, self._file, spec, deps, outs, params, self._values, plots)
 
     def _out(self, out: Out, wdir: str) -> StageOut:
         path = self._path(out.path, out.line, within=wdir)
@@ -219,6 +222,12 @@ class _Binder:
     def _param(self, param: Param, wdir: str) -> StageParams:
         path = self._path(param.file, param.line, within=wdir)
         return StageParams(path, param.line, param, posixpath.relpath(path, self._folder or "."))
+
+    def _plot(self, plot: PlotSpec, wdir: str) -> PlotSpec:
+        columns = {self._path(path, plot.line, within=wdir): names for path, names in plot.columns.items()}
+        is_file = plot.template not in TEMPLATES
+        template = self._path(plot.template, plot.line, within=wdir) if is_file else plot.template
+        return replace(plot, columns=columns, template=template)
 
     def _path(self, text: str, line: int, *, within: str, whole: bool = False) -> str:
         """Returns a path relative to the repository; raises FormatError if it is outside. `whole`: it may be all of it."""

@@ -355,3 +355,15 @@ def _folder_of_user(places: discover.GitPlaces, environ: Mapping[str, str]) -> P
         )
     cwd = Path(os.path.realpath(places.root / environ.get("GIT_PREFIX", "")))
     return cwd if cwd.is_dir() and cwd.is_relative_to(places.root) else places.root
+
+
+def place_of_page(repo: Repo, file: str | None, name: str) -> str:
+    """Returns where a page for a browser is written, `file` or a place in git's folder, and makes the folder. Raises UsageError for a folder."""
+    if file is not None and (os.path.isdir(file) or file.endswith("/")):
+        raise UsageError(f"--html: {quote(file)} is a folder", hint="give the file to write")
+    place = str(repo.common_dir / "dvlite" / "view" / name) if file is None else file
+    try:
+        os.makedirs(os.path.dirname(os.path.realpath(place)), exist_ok=True)
+    except OSError as error:
+        raise files.os_error(error, "write", place) from error
+    return place

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dvlite.commands.metrics import MetricDifference, MetricsDiffResult, MetricsFile, MetricsShowResult
-from dvlite.show import Show, count, pair_text, printable, value_text
+from dvlite.commands.metrics import MetricsDiffResult, MetricsShowResult
+from dvlite.formats.series import is_series
+from dvlite.pipeline.metric_files import MetricDifference, MetricsFile
+from dvlite.show import Show, count, pair_text, printable, value_text, word
 from dvlite.text.markdown import plain
 from dvlite.text.markdown import table as markdown_table
 from dvlite.text.style import change_text, table
@@ -24,8 +26,13 @@ def text(result: MetricsShowResult | MetricsDiffResult, show: Show) -> Iterator[
 def markdown(result: MetricsDiffResult, _show: Show) -> Iterator[str]:
     """Yields a table for a pull request."""
     heads = ("file", "metric", result.old, result.new, "change", "")
-    rows = ((row.file, row.key, *_sides(row), _change(row), _verdict(row)) for row in _different(result))
+    rows = map(metric_cells, _different(result))
     yield from markdown_table(heads, (tuple(map(plain, row)) for row in rows), right=(2, 3, 4))
+
+
+def metric_cells(row: MetricDifference) -> tuple[str, ...]:
+    """Returns a metric that differs: file, key, both values, the change, and whether that is better."""
+    return (row.file, row.key, *_sides(row), _change(row), _verdict(row))
 
 
 def _show(result: MetricsShowResult, show: Show) -> Iterator[str]:
@@ -62,6 +69,8 @@ def _diff(result: MetricsDiffResult, show: Show) -> Iterator[str]:
         sides = f"between {printable(result.old)} and {printable(result.new)}"
         there = f"{count(len(result.metrics), 'metric')} the same" if result.metrics else "there are none"
         yield f"No metric differs {sides}: {there}."
+    if any(is_series(row.file) for row in different):
+        yield from show.next_step(f"dvlite plots diff {word(result.old)} {word(result.new)}")
 
 
 def _different(result: MetricsDiffResult) -> Sequence[MetricDifference]:

@@ -169,7 +169,7 @@ def _series(read: SeriesFile, show: Show) -> Iterator[str]:
     for name, one in shown:
         finite = [value for value in one.values if math.isfinite(value)]
         ends = f"{value_text(min(finite))} to {value_text(max(finite))}" if finite else "no finite value"
-        curve = sparkline(one.values, unicode=show.unicode)
+        (curve,) = sparkline(one.values, unicode=show.unicode)
         rows.append((value_text(name), curve, ends, count(len(one.values), "point")))
     yield from table(rows)
     if len(shown) < len(read.series):

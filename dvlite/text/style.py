@@ -41,8 +41,8 @@ def change_text(change: float) -> str:
     return f"{change:+d}" if isinstance(change, int) else f"{change:+.{DIGITS}g}"
 
 
-def sparkline(values: Sequence[float], *, unicode: bool, width: int = 24) -> str:
-    """Returns values as a line of blocks, at most `width`, from the least to the greatest; a gap where none is finite.
+def sparkline(values: Sequence[float], *, unicode: bool, width: int = 24, height: int = 1) -> list[str]:
+    """Returns values as lines of blocks, at most `width`, from the least to the greatest; a gap where none is finite.
 
     A block stands for the last of its values, or for the least or the greatest of all if it has that: no peak is lost.
     """
@@ -50,20 +50,21 @@ def sparkline(values: Sequence[float], *, unicode: bool, width: int = 24) -> str
     finite = [value for value in values if math.isfinite(value)]
     least, greatest = min(finite, default=0.0), max(finite, default=0.0)
     span = greatest / 2 - least / 2  # halves: the difference of two floats may be too large for one
-    parts = min(width, len(values))
-    line = ""
+    parts, most = min(width, len(values)), 8 * height - 1
+    levels = []  # eighths of a line
     for number in range(parts):
         part = [
             value
             for value in values[number * len(values) // parts : (number + 1) * len(values) // parts]
             if math.isfinite(value)
         ]
-        if not part:
-            line += " "
-            continue
-        shown = greatest if greatest in part else least if least in part else part[-1]
-        line += blocks[round((shown / 2 - least / 2) / span * 7) if span else 3]
-    return line
+        shown = greatest if greatest in part else least if least in part else part[-1] if part else least
+        level = round((shown / 2 - least / 2) / span * most) if span else most // 2
+        levels.append(level + 1 if part else 0)
+    return [
+        "".join(" " if level <= below else blocks[min(level - below, 8) - 1] for level in levels)
+        for below in range(8 * height - 8, -1, -8)
+    ]
 
 
 def changes_text(paths: Sequence[CheckedOutPath]) -> str:

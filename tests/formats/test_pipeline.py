@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dvlite.errors import FormatError
-from dvlite.formats import comparator, parameters, pipeline, templates
+from dvlite.formats import comparator, parameters, pipeline, plots, templates
 from dvlite.formats.comparator import Comparator
 from dvlite.formats.pipeline import Capture, Dep, Out, Param, RunLimits, StageSpec, parse
 from dvlite.formats.series import SERIES_SUFFIXES
@@ -274,6 +274,8 @@ def test_the_schema_knows_the_keys_that_the_parser_knows():
     assert tuple(parts["out"]["properties"]) == pipeline.OUT_KEYS
     assert tuple(parts["metric"]["properties"]) == pipeline.METRIC_KEYS
     assert tuple(parts["capture"]["properties"]) == pipeline.CAPTURE_KEYS
+    assert tuple(parts["plot"]["properties"]) == plots.PLOT_KEYS
+    assert parts["plot"]["properties"]["template"]["oneOf"][0]["enum"] == [*plots.TEMPLATES]
     comparators = parts["comparator"]["oneOf"]
     assert tuple(comparators[0]["enum"]) == comparator.WORDS
     said = {part["properties"]["type"]["enum"][0]: tuple(part["properties"])[1:] for part in comparators[1:]}
@@ -360,6 +362,13 @@ def test_the_schema_accepts_what_the_parser_accepts():
     outs += [{"path": "c", "compare": {"*.json": "json", "*.npy": {"type": "npy"}}}, {"path": "d", "compare": None}]
     assert allows(SCHEMA, {"stages": {"a": {"cmd": "x", "outs": outs}}})
     assert allows(SCHEMA, load(test_templates.OF_DVC.encode(), "x").value)
+    drawn = [
+        "a.csv",
+        {"path": ["a.csv", "b/"], "y": ["l"], "template": "roc", "x": "f"},
+        {"y": {"a.csv": "l", "b.csv": ["l"]}, "template": "t.json"},
+    ]
+    assert allows(SCHEMA, {"plots": drawn})
+    assert not allows(SCHEMA, {"plots": [{"path": "a.csv", "template": "pie"}]})
     filled = {"cmd": "${c}", "deps": "${d}", "frozen": "${f}", "retries": "${r}", "timeout": "${t}m", "mutex": "${m}"}
     filled |= {"matrix": {"a": "${l}"}, "resources": {"gpu": "${g}", "memory": "${g}GB"}, "metrics": ["${m}"]}
     assert allows(SCHEMA, {"vars": ["a.yaml:b,c", {"x": 1}], "stages": {"a": filled}})

@@ -7,14 +7,14 @@ import pytest
 from dvlite.commands.verify import VerifyResult
 from dvlite.reports.verify_markdown import markdown
 from dvlite.show import Show
-from dvlite.text import diff
+from dvlite.text import diff_markdown as words
 from dvlite.text.markdown import COMMENT, SUMMARY, code, plain
 from dvlite.verify.findings import StageCheck
 from tests.reports.samples import HOSTILE, changes, hostile, many, rerun
 
 
 def diff_markdown(result, **limits):
-    return "\n".join(diff.markdown(result, Show(), **limits)) + "\n"
+    return "\n".join(words.text(result, Show(), **limits)) + "\n"
 
 
 def cells(line):

@@ -7,12 +7,13 @@ import pytest
 
 from dvlite.cli import main
 from dvlite.commands.diff import DiffResult, PathDiff
-from dvlite.commands.metrics import MetricDifference, MetricsDiffResult
+from dvlite.commands.metrics import MetricsDiffResult
 from dvlite.commands.runs import RunsListResult
+from dvlite.pipeline.metric_files import MetricDifference
 from dvlite.reports.verify_markdown import markdown as verify_markdown
 from dvlite.runs.columns import RunColumn, RunSummary
 from dvlite.show import Show
-from dvlite.text import diff, metrics, runs
+from dvlite.text import diff_markdown, metrics, runs
 from dvlite.workspace.changes import Counts, FileChange
 from tests.reports.samples import HOSTILE, hostile
 
@@ -23,7 +24,7 @@ OURS |= {"<details>", "<summary>", "</summary>", "</details>"}
 def hostile_diff(name):
     change = FileChange(change="renamed", path=f"{name}/{name}", old_path=f"{name}/old{name}", size_bytes=1)
     path = PathDiff(path=name, kind="directory", counts=Counts(renamed=1), files=(change,), incomplete=name)
-    return diff.markdown(DiffResult(old=name, new=name, paths=(path,)), Show())
+    return diff_markdown.text(DiffResult(old=name, new=name, paths=(path,)), Show())
 
 
 def hostile_metrics(name):

@@ -1,0 +1,124 @@
+"""The words of `plots show` and `plots diff`: a line for each curve, or, drawn in the terminal, some."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from dvlite.commands.plots import PlotsResult
+from dvlite.plots.collect import Plot, PlotCurve
+from dvlite.show import Show, count, printable, size_text, value_text
+from dvlite.text.style import sparkline, table
+
+_WIDTH, _HEIGHT = 64, 8  # of a chart in the terminal
+_MOST_CLASSES = 16  # of a confusion matrix there
+_INDENT = "  "
+
+
+def text(result: PlotsResult, show: Show) -> Iterator[str]:
+    """Yields the lines of the result: with a page where it is, else a line for each curve and image."""
+    if result.file is not None:
+        yield from _written(result, show)
+        return
+    yield from _nothing(result, show)
+    for plot in result.plots:
+        yield show.bold(printable(plot.title))
+        rows = [(*_of(result, curve, plot), *summary(curve, plot, show)) for curve in plot.curves]
+        filled = [number for number, column in enumerate(zip(*rows, strict=True)) if any(column)]
+        yield from table(([row[number] for number in filled] for row in rows), indent=_INDENT) if rows else ()
+        yield from _images(plot, show)
+
+
+def terminal(result: PlotsResult, show: Show) -> Iterator[str]:
+    """Yields each plot drawn in blocks."""
+    yield from _nothing(result, show)
+    for plot in result.plots:
+        yield show.bold(printable(plot.title))
+        for curve in plot.curves:
+            name = "  ".join(filter(None, _of(result, curve, plot))).strip()
+            yield from [_INDENT + name] if name else ()
+            yield from _matrix(curve, plot) if plot.template == "confusion" else _chart(curve, plot, show)
+        yield from _images(plot, show)
+        yield ""
+
+
+def _written(result: PlotsResult, show: Show) -> Iterator[str]:
+    if show.quiet:
+        return
+    sides = count(len(result.revisions), "revision")
+    yield f"Wrote {printable(result.file or '')} ({count(len(result.plots), 'plot')}, {sides}, {size_text(result.size_bytes or 0)})"
+    if result.opened is False:
+        yield "No browser opens here: copy the file to where there is one."
+
+
+def _nothing(result: PlotsResult, show: Show) -> Iterator[str]:
+    if not result.plots and not result.warnings and not show.quiet:
+        yield "There are no plots: declare some in dvlite.yaml, or write metrics over steps (.jsonl, .csv)."
+
+
+def _of(result: PlotsResult, curve: PlotCurve, plot: Plot) -> tuple[str, ...]:
+    """Returns what sets a curve apart from others: its side, file and column, as far as there are several."""
+    side = printable(curve.revision) if len(result.revisions) > 1 else ""
+    files, columns = ({getattr(one, key) for one in plot.curves} for key in ("file", "column"))
+    parts = [curve.file] * (len(files) > 1) + [curve.column] * (len(columns) > 1)
+    return side, printable(": ".join(parts))
+
+
+def _numbers(curve: PlotCurve) -> list[float]:
+    return [math.nan if not isinstance(y, float) else y for y in curve.y]
+
+
+def summary(curve: PlotCurve, plot: Plot, show: Show) -> tuple[str, ...]:
+    """Returns the course of a curve in blocks, its range, and how many points it has; of a confusion matrix how many are right."""
+    if plot.template == "confusion":
+        right = sum(number for x, y, number in zip(curve.x, curve.y, curve.counts, strict=True) if x == y)
+        return (
+            "",
+            f"{count(right)} of {count(curve.points)} equal",
+            count(len(set(curve.x) | set(curve.y)), "class", "classes"),
+        )
+    (line,) = sparkline(_numbers(curve), unicode=show.unicode)
+    ends = _range(curve.x if plot.template == "histogram" else curve.y)
+    return line, f"{ends[0]} to {ends[1]}" if ends else "no finite value", count(curve.points, "point")
+
+
+def _range(values: Sequence[object]) -> tuple[str, str] | None:
+    finite = [value for value in values if isinstance(value, int | float) and math.isfinite(value)]
+    return (value_text(min(finite)), value_text(max(finite))) if finite else None
+
+
+def _chart(curve: PlotCurve, plot: Plot, show: Show) -> Iterator[str]:
+    """Yields a curve in blocks, with the least and the greatest value of both axes."""
+    low, high = _range(curve.y) or ("", "no finite value")
+    room = max(len(low), len(high))
+    rows = sparkline(_numbers(curve), unicode=show.unicode, width=_WIDTH, height=_HEIGHT)
+    for number, row in enumerate(rows):
+        at = high if number == 0 else low if number == len(rows) - 1 else ""
+        yield f"{_INDENT}{at.rjust(room)} {row}".rstrip()
+    first, last = (value_text(curve.x[end]) if curve.x else "" for end in (0, -1))
+    gap = " " * max(len(rows[0]) - len(first) - len(last), 1)
+    yield f"{_INDENT}{' ' * room} {first}{gap}{last}  {printable(plot.x)}"
+
+
+def _matrix(curve: PlotCurve, plot: Plot) -> Iterator[str]:
+    classes = sorted({str(cell) for cell in (*curve.x, *curve.y)})
+    if len(classes) > _MOST_CLASSES:
+        yield f"{_INDENT}{len(classes)} classes: too many for a terminal"
+        return
+    counts = {
+        pair: number
+        for *pair_of, number in zip(curve.x, curve.y, curve.counts, strict=True)
+        for pair in [tuple(pair_of)]
+    }
+    rows = [[printable(y), *(str(counts.get((x, y), 0)) for x in classes)] for y in classes]
+    yield from table([[printable(f"{plot.y} / {plot.x}"), *map(printable, classes)], *rows], indent=_INDENT)
+
+
+def _images(plot: Plot, show: Show) -> Iterator[str]:
+    yield from table(
+        (
+            (printable(image.revision), show.path(image.file), image.type, size_text(image.size_bytes))
+            for image in plot.images
+        ),
+        indent=_INDENT,
+    )
