@@ -18,6 +18,7 @@ from dvlite.git.output import is_lockfile
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked, Unusable
+from dvlite.results import Result
 from dvlite.show import Show, quote, some, word
 from dvlite.store.cache_writer import Writer
 from dvlite.workspace import sparse
@@ -39,8 +40,8 @@ from dvlite.workspace.workspace import Workspace
 _MANY_FILES = 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AddResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class AddResult(Result):
     """What `add` cached and which files it wrote."""
 
     schema: ClassVar[str] = "dvlite.add/1"

@@ -16,6 +16,7 @@ from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.remotes import configured, located
 from dvlite.repo.repository import Repo, open_cache
+from dvlite.results import Result
 from dvlite.share.judgement import UNNAMED, Judgement
 from dvlite.share.needs import LOCAL, OF_RUNS, RUN, SAVED_COPY, UNCOMMITTED, GcPart, gather, projects_sharing, said_of
 from dvlite.show import word
@@ -28,8 +29,8 @@ _LISTINGS = "listings"  # stay, so that ls, status and diff work
 _OTHERS = "of other clones that share the cache"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CachePruneResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class CachePruneResult(Result):
     """What was removed from the cache because a remote provably has it."""
 
     schema: ClassVar[str] = "dvlite.cache-prune/1"

@@ -16,12 +16,13 @@ from dvlite.git.program import clone_into
 from dvlite.hooks.scripts import install_if_possible, installed_hooks
 from dvlite.progress import Progress
 from dvlite.repo.repository import open_repo
+from dvlite.results import Result
 from dvlite.share.fetch_plan import PullResult
 from dvlite.show import Show, quote
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloneResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class CloneResult(Result):
     """Where a repository was cloned to; the pull that follows has its own result in `pull`."""
 
     schema: ClassVar[str] = "dvlite.clone/1"

@@ -12,11 +12,12 @@ from dvlite.pipeline.invocation import Invocation, Outcome, ReproOptions
 from dvlite.pipeline.run_record import author
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
+from dvlite.results import Result
 from dvlite.workspace import running_outputs
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommitResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class CommitResult(Result):
     """What became of the stages: `asserted`, `up to date`, `frozen`, or `not run` if an output is not there."""
 
     schema: ClassVar[str] = "dvlite.commit/1"

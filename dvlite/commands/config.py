@@ -12,6 +12,7 @@ from dvlite.progress import Progress
 from dvlite.repo import config_files
 from dvlite.repo.remotes import configured
 from dvlite.repo.repository import Repo
+from dvlite.results import Result
 from dvlite.show import quote, word
 from dvlite.store.url import check_option, parse_url
 
@@ -27,8 +28,8 @@ class ConfigValue:
     source: str  # a config file, an environment variable, or "default"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ConfigResult(Result):
     """The requested settings, or the one that was changed."""
 
     schema: ClassVar[str] = "dvlite.config/1"

@@ -12,6 +12,7 @@ from dvlite.pipeline.stages import load
 from dvlite.pipeline.targets import choose
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
+from dvlite.results import Result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +27,8 @@ class DagStage:
     frozen: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DagResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class DagResult(Result):
     """The stages, each after those that it needs."""
 
     schema: ClassVar[str] = "dvlite.dag/1"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from dvlite.errors import DvliteError, ObjectMissing, StrangeFile, UsageError
 from dvlite.files import read_regular
@@ -17,6 +17,7 @@ from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
+from dvlite.results import TableResult, even, plain, record_of
 from dvlite.runs.outputs import at_word
 from dvlite.show import quote, word
 from dvlite.store.cache import Cache
@@ -45,20 +46,30 @@ class PathDiff:
     oid: str | None = None
     old_size_bytes: int | None = None
     size_bytes: int | None = None
-    files: tuple[FileChange, ...] = ()
+    files: tuple[FileChange, ...] = field(default=(), repr=False)
     incomplete: str | None = None  # why the files could not be listed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiffResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class DiffResult(TableResult):
     """Tracked paths that differ between two sides (`workspace` or a revision as given)."""
 
     schema: ClassVar[str] = "dvlite.diff/1"
+    ROWS = ("paths", FileChange)
     old: str
     new: str
     paths: tuple[PathDiff, ...] = ()
     review: Review | None = field(default=None, metadata={"json": False})  # for Markdown
     warnings: tuple[str, ...] = ()
+
+    def records(self) -> list[dict[str, Any]]:
+        """Returns a row for each file that differs, and one for each tracked path whose files could not be listed."""
+        return even(
+            {"tracked": plain(item.path), **record_of(each)}
+            for item in self.paths
+            for each in item.files
+            or (FileChange(change="modified", path=item.path, old_oid=item.old_oid, oid=item.oid),)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from dvlite.progress import Progress
 from dvlite.repo import attributes, ignore
 from dvlite.repo.config_files import LOCAL_FILE
 from dvlite.repo.repository import Repo, open_cache
+from dvlite.results import Result
 from dvlite.share.needs import stale_refs
 from dvlite.show import Show, count, duration_text, printable, quote, size_text, word
 from dvlite.store import check_round
@@ -64,8 +65,8 @@ class DoctorLine:
     fix: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DoctorResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class DoctorResult(Result):
     """The state of this installation and, inside one, of this repository."""
 
     schema: ClassVar[str] = "dvlite.doctor/1"

@@ -16,6 +16,7 @@ from dvlite.progress import Progress
 from dvlite.repo import committed_versions
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import Scope
+from dvlite.results import Result
 from dvlite.store.cache import Cache
 from dvlite.workspace import sparse
 from dvlite.workspace.path_args import Parts, cached_listing, select, usable
@@ -35,8 +36,8 @@ class DuPath:
     unlisted: int = 0  # versions not counted, for their lists of files are not here
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DuResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class DuResult(Result):
     """What takes space, the largest first; totals count content once."""
 
     schema: ClassVar[str] = "dvlite.du/1"

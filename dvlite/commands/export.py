@@ -13,6 +13,7 @@ from dvlite.exports.exported_run import ExportedRun
 from dvlite.files import os_error
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
+from dvlite.results import Result
 from dvlite.runs.index import open_index
 from dvlite.runs.names import names_of
 from dvlite.runs.options import RunsOptions, parsed, resolved
@@ -23,8 +24,8 @@ from dvlite.show import Show, count, quote
 _MILLION = 10**6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ExportResult(Result):
     """The runs that were written for another program; `problems`: by run, what of its series could not be read."""
 
     schema: ClassVar[str] = "dvlite.export/1"

@@ -27,6 +27,7 @@ from dvlite.health.remote import RemoteLook
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo, open_cache
+from dvlite.results import Result
 from dvlite.show import Show, count, word
 from dvlite.store import repair as store_repair
 from dvlite.store.check_round import Reading
@@ -35,8 +36,8 @@ _ROUNDS = 3
 L = TypeVar("L", LocalCheck, RemoteLook)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FsckResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class FsckResult(Result):
     """What a check found, and what became of it. `completed` is when everything was last read, RFC 3339."""
 
     schema: ClassVar[str] = "dvlite.fsck/1"

@@ -14,6 +14,7 @@ from dvlite.errors import DvliteError, ObjectCorrupt, PartlyDone, UsageError
 from dvlite.progress import Progress
 from dvlite.repo.remotes import note_keys
 from dvlite.repo.repository import Repo, open_cache
+from dvlite.results import Result
 from dvlite.share.judgement import Judgement
 from dvlite.share.needs import GcPart, Needs, Unnamed, gather, projects_sharing, said_of, stale_refs, worktrees
 from dvlite.show import Show, count, word
@@ -26,8 +27,8 @@ from dvlite.workspace.backups import SAVED
 GRACE_SECONDS = 86400
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GcResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class GcResult(Result):
     """What a garbage collection removed, or would; and what stays, by which rule."""
 
     schema: ClassVar[str] = "dvlite.gc/1"

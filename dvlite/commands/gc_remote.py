@@ -7,12 +7,13 @@ from typing import ClassVar
 
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
+from dvlite.results import Result
 from dvlite.share.collect_remote import CloneClaims, CollectOptions, clones, collect_remote
 from dvlite.share.needs import GcPart
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GcRemoteResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class GcRemoteResult(Result):
     """What a garbage collection on a remote removed, or would; and what stays. Sizes in bytes."""
 
     schema: ClassVar[str] = "dvlite.gc-remote/1"
@@ -34,8 +35,8 @@ class GcRemoteResult:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GcClonesResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class GcClonesResult(Result):
     """Who claims something on a remote, the clone that was seen last first."""
 
     schema: ClassVar[str] = "dvlite.gc-clones/1"

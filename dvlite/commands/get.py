@@ -28,6 +28,7 @@ from dvlite.repo.open_stores import open_remote
 from dvlite.repo.remotes import configured
 from dvlite.repo.repository import Repo, open_cache, open_repo
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.results import Result
 from dvlite.share.any_repository import FLAGS, LINK, Opened, git_files, is_address, open_any, refuse_relative_folder
 from dvlite.share.fetch_plan import unfetched
 from dvlite.share.needs import dropped_by
@@ -48,8 +49,8 @@ _MOST_LINKS = 40  # followed from a symlink to a file, as the kernel does
 _GLOB = re.compile(r"([*?\[])")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GetResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class GetResult(Result):
     """Data copied out of a repository without a checkout."""
 
     schema: ClassVar[str] = "dvlite.get/1"

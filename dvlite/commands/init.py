@@ -15,6 +15,7 @@ from dvlite.hooks.scripts import install_if_possible, installed_hooks
 from dvlite.progress import Progress
 from dvlite.repo import attributes, config_files, ignore
 from dvlite.repo.repository import CLONE_SETTINGS, Repo, open_repo
+from dvlite.results import Result
 
 _CONFIG_HEAD = (
     b"# dvlite's settings for everyone who works on this project. Your own: dvlite config --user, or --local\n"
@@ -28,8 +29,8 @@ _FILES = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InitResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class InitResult(Result):
     """What `init` set up; `created` are the files it wrote or completed."""
 
     schema: ClassVar[str] = "dvlite.init/1"

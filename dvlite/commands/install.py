@@ -8,12 +8,13 @@ from typing import ClassVar, Literal
 from dvlite.hooks.scripts import hooks_place, install_hooks, uninstall_hooks
 from dvlite.progress import Progress
 from dvlite.repo.repository import CLONE_SETTINGS, Repo
+from dvlite.results import Result
 
 _CALLS = "dvlite merge-driver"  # in the command that dvlite sets, whatever its path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstallResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class InstallResult(Result):
     """Which git hooks call dvlite now, or did until now."""
 
     schema: ClassVar[str] = "dvlite.install/1"

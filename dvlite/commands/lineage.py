@@ -19,6 +19,7 @@ from dvlite.lineage.walk import makers_of, run_io, users_of, walk
 from dvlite.oid import MANIFEST, Oid, format_oid, parse_oid
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
+from dvlite.results import Result, TableResult
 from dvlite.runs.history import LineageCommit, describe_commits
 from dvlite.runs.index import RunIndex
 from dvlite.runs.names import find_stage, name_of
@@ -44,8 +45,8 @@ class LineageSubject:
     sha256: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineageResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LineageResult(Result):
     """What made the subject (`up`) and what was made from it (`down`); null if not asked for."""
 
     schema: ClassVar[str] = "dvlite.lineage/1"
@@ -76,11 +77,12 @@ class LineageOutput:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineageFindResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LineageFindResult(TableResult):
     """Outputs of the matching runs, newest first; `more`: older runs match too."""
 
     schema: ClassVar[str] = "dvlite.lineage-find/1"
+    ROWS = ("found", LineageOutput)
     asked: tuple[str, ...]
     found: tuple[LineageOutput, ...] = ()
     more: bool = False
@@ -101,8 +103,8 @@ class LineageSide:
     commit: LineageCommit | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineageDiffResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LineageDiffResult(Result):
     """Two artefacts or runs and the changes upstream between them."""
 
     schema: ClassVar[str] = "dvlite.lineage-diff/1"

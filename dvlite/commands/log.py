@@ -21,6 +21,7 @@ from dvlite.paths import ancestors
 from dvlite.repo import committed_versions
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import limit_of
+from dvlite.results import TableResult
 from dvlite.runs.history import LineageCommit, describe_commits
 from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.names import name_of
@@ -54,11 +55,12 @@ class LogVersion:
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LogResult(TableResult):
     """The versions of a path, newest first; `more`: there are older ones."""
 
     schema: ClassVar[str] = "dvlite.log/1"
+    ROWS = ("versions", LogVersion)
     path: str
     kind: Literal["file", "directory"]
     versions: tuple[LogVersion, ...] = ()

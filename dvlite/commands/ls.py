@@ -22,6 +22,7 @@ from dvlite.oid import MANIFEST, Digest, format_oid
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.results import TableResult
 from dvlite.runs.outputs import at_start, at_word
 from dvlite.share.any_repository import FLAGS, Opened, git_files, open_any, refuse_relative_folder
 from dvlite.show import quote, word
@@ -53,11 +54,12 @@ class LsEntry:
     kept_by: Literal["dvlite", "git", "both"] = "dvlite"  # both: a folder with files of each
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LsResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LsResult(TableResult):
     """What is tracked at a revision (None: the pointers on disk). `source`: the other repository that was asked for."""
 
     schema: ClassVar[str] = "dvlite.ls/1"
+    ROWS = ("entries", LsEntry)
     source: str | None = None
     revision: str | None = None
     target: str = ""
@@ -77,11 +79,12 @@ class SnapshotEntry:
     count: int  # versions of tracked paths
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotsResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class SnapshotsResult(TableResult):
     """The snapshots on a remote, the newest first."""
 
     schema: ClassVar[str] = "dvlite.snapshots/1"
+    ROWS = ("snapshots", SnapshotEntry)
     remote: str
     snapshots: tuple[SnapshotEntry, ...] = ()
 

@@ -29,13 +29,14 @@ from dvlite.merge.files import (
 from dvlite.merge.markers import marked
 from dvlite.progress import Progress
 from dvlite.repo.repository import open_repo
+from dvlite.results import Result
 from dvlite.show import Show, quote
 
 _MOST_MARKS = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MergeDriverResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class MergeDriverResult(Result):
     """The merge of one file: merged, or with conflict markers and why. Git calls the driver, not a user."""
 
     schema: ClassVar[str] = "dvlite.merge-driver/1"

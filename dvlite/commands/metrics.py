@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dvlite.errors import DvliteError, PartlyDone
 from dvlite.pipeline.metric_files import MetricDifference, MetricsFile, MetricsRead, differences, read_metrics
@@ -12,6 +13,7 @@ from dvlite.pipeline.revision_files import chosen, compared, named
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import WORK_TREE
+from dvlite.results import TableResult, even, plain
 from dvlite.show import Show, count
 
 
@@ -24,14 +26,32 @@ class MetricsOfRevision:
     files: tuple[MetricsFile, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricsShowResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class MetricsShowResult(TableResult):
     """The metrics of stages, for each side asked for."""
 
     schema: ClassVar[str] = "dvlite.metrics-show/1"
+    ROWS = ("revisions", MetricsOfRevision)
     revisions: tuple[MetricsOfRevision, ...] = ()
     unread: int = 0  # files that could not be read
     warnings: tuple[str, ...] = ()
+
+    def records(self) -> list[dict[str, Any]]:
+        """Returns a row for each revision, with a column for each metric: its key, or `file:key` where several files have it."""
+        places = {(file.path, key) for side in self.revisions for file in side.files for key in file.values}
+        often = Counter(key for _, key in places)
+        return even(
+            {
+                "revision": plain(side.revision),
+                "commit": side.commit,
+                **{
+                    key if often[key] == 1 else f"{file.path}:{key}": plain(value)
+                    for file in side.files
+                    for key, value in file.values.items()
+                },
+            }
+            for side in self.revisions
+        )
 
     def failure(self, _show: Show) -> DvliteError | None:
         """Returns how many files could not be read."""
@@ -39,11 +59,12 @@ class MetricsShowResult:
         return PartlyDone(message, hint="see the warnings above") if self.unread else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricsDiffResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class MetricsDiffResult(TableResult):
     """The metrics of stages, on two sides (`workspace` or a revision as given)."""
 
     schema: ClassVar[str] = "dvlite.metrics-diff/1"
+    ROWS = ("metrics", MetricDifference)
     old: str
     new: str
     metrics: tuple[MetricDifference, ...] = ()

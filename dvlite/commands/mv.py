@@ -17,6 +17,7 @@ from dvlite.oid import Oid
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked, why_untrackable
+from dvlite.results import Result
 from dvlite.show import quote, word
 from dvlite.workspace.add_checks import refuse_ignored
 from dvlite.workspace.dirfd import remove_empty_folders
@@ -26,8 +27,8 @@ from dvlite.workspace.path_args import refuse_outputs, select, usable
 from dvlite.workspace.workspace import NO_VERSION, Workspace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MvResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class MvResult(Result):
     """A tracked path under its new name."""
 
     schema: ClassVar[str] = "dvlite.mv/1"

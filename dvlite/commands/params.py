@@ -10,6 +10,7 @@ from dvlite.errors import DvliteError, PartlyDone
 from dvlite.formats.parameters import ABSENT, find, flatten
 from dvlite.pipeline.revision_files import chosen, compared, values
 from dvlite.pipeline.stages import Stage, load
+from dvlite.results import TableResult
 from dvlite.show import Show, count
 
 if TYPE_CHECKING:
@@ -32,11 +33,12 @@ class ParamDifference:
     new: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParamsDiffResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ParamsDiffResult(TableResult):
     """The parameters that stages declare, on two sides (`workspace` or a revision as given)."""
 
     schema: ClassVar[str] = "dvlite.params-diff/1"
+    ROWS = ("params", ParamDifference)
     old: str
     new: str
     params: tuple[ParamDifference, ...] = ()

@@ -16,6 +16,7 @@ from dvlite.plots.side import open_side
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, place_of_page
 from dvlite.repo.revisions import WORK_TREE
+from dvlite.results import Result
 from dvlite.show import Show, count, quote
 
 _HEAD = "HEAD"
@@ -29,8 +30,8 @@ class PlotRevision:
     commit: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlotsResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PlotsResult(Result):
     """The plots of one side or several, with their points; `file` is the page, if one was asked for."""
 
     schema: ClassVar[str] = "dvlite.plots/1"

@@ -21,6 +21,7 @@ from dvlite.paths import is_inside
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo, open_cache
+from dvlite.results import Result
 from dvlite.share.collect_remote import Collection, CollectOptions, collect_remote
 from dvlite.share.needs import every_version, refuse_shallow
 from dvlite.show import Show, count, quote, word
@@ -73,8 +74,8 @@ class PurgedStore:
     problem: str | None = None  # why nothing could be done there
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PurgeResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PurgeResult(Result):
     """What was purged, or would be, where, and what stays."""
 
     schema: ClassVar[str] = "dvlite.purge/1"
@@ -113,8 +114,8 @@ class Purge:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PurgeListResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PurgeListResult(Result):
     """What was purged, the newest first."""
 
     schema: ClassVar[str] = "dvlite.purge-list/1"

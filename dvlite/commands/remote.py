@@ -45,6 +45,7 @@ from dvlite.repo.remotes import (
     untrusted_place,
 )
 from dvlite.repo.repository import Repo, open_repo
+from dvlite.results import Result
 from dvlite.show import Show, printable, quote, word
 from dvlite.store.object_store import ObjectAbsent, ObjectStore
 from dvlite.store.remote import open_store
@@ -67,8 +68,8 @@ class RemoteRow:
     options: dict[str, str] = field(default_factory=dict)  # never secrets
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteAddResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RemoteAddResult(Result):
     """A new remote and its state."""
 
     schema: ClassVar[str] = "dvlite.remote-add/1"
@@ -84,16 +85,16 @@ class RemoteAddResult:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteListResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RemoteListResult(Result):
     """Every configured remote."""
 
     schema: ClassVar[str] = "dvlite.remote-list/1"
     remotes: tuple[RemoteRow, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteChangeResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RemoteChangeResult(Result):
     """A remote that was removed, was renamed or became the default."""
 
     schema: ClassVar[str] = "dvlite.remote-change/1"
@@ -108,8 +109,8 @@ class RemoteChangeResult:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteTrustResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RemoteTrustResult(Result):
     """A place that this user approved, and the user config that says so."""
 
     schema: ClassVar[str] = "dvlite.remote-trust/1"
@@ -128,8 +129,8 @@ class RemoteCheck:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteTestResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RemoteTestResult(Result):
     """What a remote can do, and how fast."""
 
     schema: ClassVar[str] = "dvlite.remote-test/1"

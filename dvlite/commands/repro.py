@@ -16,12 +16,13 @@ from dvlite.pipeline.run_record import author
 from dvlite.pipeline.stage_run import StageRun
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
+from dvlite.results import Result
 from dvlite.show import NAMED, Show, printable, printable_text, quote, word
 from dvlite.workspace import running_outputs
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReproResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ReproResult(Result):
     """What `repro` did; with `dry_run`, what it would do."""
 
     schema: ClassVar[str] = "dvlite.repro/1"

@@ -31,6 +31,7 @@ from dvlite.merge.listings import Choice
 from dvlite.merge.markers import marker_line
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
+from dvlite.results import Result
 from dvlite.show import Show, count, quote, word
 from dvlite.workspace.workspace import Workspace
 
@@ -61,8 +62,8 @@ class ResolvedPath:
     can_union: bool = False  # both sides can be kept
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResolveResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ResolveResult(Result):
     """Pointers and lockfiles that git could not merge, and what each side is."""
 
     schema: ClassVar[str] = "dvlite.resolve/1"

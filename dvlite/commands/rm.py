@@ -15,6 +15,7 @@ from dvlite.formats.pointer import SUFFIX
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.results import Result
 from dvlite.show import quote, some, word
 from dvlite.workspace.backups import keep_uncommitted
 from dvlite.workspace.dirfd import remove_empty_folders
@@ -24,8 +25,8 @@ from dvlite.workspace.restore import remove_tree
 from dvlite.workspace.workspace import Workspace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RmResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RmResult(Result):
     """Paths that are no longer tracked; `kept` says that their data stays in the workspace (`--cached`)."""
 
     schema: ClassVar[str] = "dvlite.rm/1"

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from dvlite.errors import ObjectMissing, UsageError
 from dvlite.formats import record
@@ -15,6 +15,7 @@ from dvlite.formats.series import SeriesFile, is_series
 from dvlite.oid import MANIFEST, Oid
 from dvlite.pipeline import stages
 from dvlite.repo.repository import open_cache
+from dvlite.results import Result, TableResult, even, moment, plain
 from dvlite.runs import columns
 from dvlite.runs.columns import RunColumn, RunSummary
 from dvlite.runs.compare import RunCompareRow, RunDifference, compare_runs, side_by_side
@@ -41,11 +42,12 @@ _MILLISECOND_NS = 10**6
 _MOST_SERIES_BYTES = 8 << 20  # drawn in the terminal: 0.7 s to read
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunsListResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RunsListResult(TableResult):
     """Runs and the columns of a listing; `more`: other runs match too."""
 
     schema: ClassVar[str] = "dvlite.runs-list/1"
+    ROWS = ("runs", RunSummary)
     now: str  # the reference of `2m ago`
     runs: tuple[RunSummary, ...] = ()
     columns: tuple[RunColumn, ...] = ()
@@ -54,6 +56,26 @@ class RunsListResult:
     known: int = 0  # all runs of this clone
     named: int = 0  # if this clone has none: those that lockfiles name
     warnings: tuple[str, ...] = ()
+
+    def records(self) -> list[dict[str, Any]]:
+        """Returns a row for each run, with the columns that were requested, else with all: fields, parameters, metrics, inputs."""
+        if self.chosen:
+            return self._rows(self.columns)
+        fields = [name for name in columns.FIELDS if name != "when"]
+        return self._rows(columns.requested((*fields, columns.ALL), self.runs))
+
+    def _view(self) -> list[dict[str, Any]]:
+        return self._rows([column for column in self.columns if column.differs or self.chosen])
+
+    def _rows(self, shown: Sequence[RunColumn]) -> list[dict[str, Any]]:
+        names: dict[str, RunColumn] = {}
+        for column in shown:
+            title = column.key if column.space == "run" else column.title
+            names[title if title not in ("name", *names) else f"{column.space}.{column.key}"] = column
+        return even(
+            {"name": plain(run.name)} | {name: _cell(run, column) for name, column in names.items()}
+            for run in self.runs
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +87,8 @@ class RunNote:
     user: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunsShowResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RunsShowResult(Result):
     """Everything about a run; `log` is the text of its log, `diff` that of its edits, if requested."""
 
     schema: ClassVar[str] = "dvlite.runs-show/1"
@@ -94,8 +116,8 @@ class RunSide:
     edited: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunsDiffResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RunsDiffResult(Result):
     """Two runs and the changes between them."""
 
     schema: ClassVar[str] = "dvlite.runs-diff/1"
@@ -105,18 +127,28 @@ class RunsDiffResult:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunsCompareResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RunsCompareResult(TableResult):
     """Several runs, and the values in which they differ, in the order of the runs."""
 
     schema: ClassVar[str] = "dvlite.runs-compare/1"
+    ROWS = ("rows", RunCompareRow)
     runs: tuple[RunSide, ...]
     rows: tuple[RunCompareRow, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    def records(self) -> list[dict[str, Any]]:
+        """Returns a row for each value that differs, with a column for each run."""
+        names = [run.name for run in self.runs]
+        return even(
+            {"part": row.part, "key": plain(row.key)}
+            | {name: plain(cell.value) for name, cell in zip(names, row.cells, strict=True)}
+            for row in self.rows
+        )
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunsTagResult:
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RunsTagResult(Result):
     """The tags of a run after it was tagged or untagged; `changed` are those added or removed."""
 
     schema: ClassVar[str] = "dvlite.runs-tag/1"
@@ -128,8 +160,8 @@ class RunsTagResult:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunsNoteResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RunsNoteResult(Result):
     """The note that was added to a run."""
 
     schema: ClassVar[str] = "dvlite.runs-note/1"
@@ -139,8 +171,8 @@ class RunsNoteResult:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunsBestResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RunsBestResult(Result):
     """The run with the best value of a metric; of several, the newest."""
 
     schema: ClassVar[str] = "dvlite.runs-best/1"
@@ -152,8 +184,8 @@ class RunsBestResult:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunsRmResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RunsRmResult(Result):
     """The runs that lists leave out now or, with `undo`, show again; those that they did already are not among them."""
 
     schema: ClassVar[str] = "dvlite.runs-rm/1"
@@ -322,6 +354,11 @@ def runs_note(repo: Repo, text: str, words: str, *, now_ns: int, progress: Progr
 
 
 # --- listing ---
+
+
+def _cell(run: RunSummary, column: RunColumn) -> Any:
+    value = columns.value_in(run, column)
+    return moment(value) if column.space == "run" and column.key in ("when", "start") else plain(value)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import ClassVar
 from dvlite.pipeline.invocation import ParamSet
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
+from dvlite.results import Result
 from dvlite.runs.index import open_index
 from dvlite.runs.names import find_run
 from dvlite.runs.records import open_records
@@ -17,8 +18,8 @@ from dvlite.sweep.apply_run import chain_of, into_workspace, onto_branch
 from dvlite.workspace import running_outputs
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunsApplyResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class RunsApplyResult(Result):
     """What a run brought. With `branch` its `commit`, and the workspace is as it was; else `staged` and `unstaged` are the files for git."""
 
     schema: ClassVar[str] = "dvlite.runs-apply/1"

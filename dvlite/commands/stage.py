@@ -24,6 +24,7 @@ from dvlite.progress import Progress
 from dvlite.repo import config_files
 from dvlite.repo.repository import Repo
 from dvlite.repo.stage_names import address, stages_named
+from dvlite.results import Result
 from dvlite.show import Show, closest, count, quote, word
 from dvlite.workspace.add_checks import refuse_ignored
 from dvlite.workspace.sparse import is_glob
@@ -32,8 +33,8 @@ Action = Literal["remove", "rename", "freeze", "thaw"]
 SCHEMA_FILE = f"{config_files.FOLDER}/schema.json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageAddResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class StageAddResult(Result):
     """A stage that was written into a pipeline file."""
 
     schema: ClassVar[str] = "dvlite.stage-add/1"
@@ -62,8 +63,8 @@ class StageRow:
     frozen: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageListResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class StageListResult(Result):
     """The stages of all pipeline files that could be read."""
 
     schema: ClassVar[str] = "dvlite.stage-list/1"
@@ -79,8 +80,8 @@ class StageListResult:
         return PartlyDone(message, hint="correct what the warnings above name")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageEditResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class StageEditResult(Result):
     """Stages that were removed, renamed, frozen or thawed in their pipeline files; `unchanged`: they were frozen, or not, already."""
 
     schema: ClassVar[str] = "dvlite.stage-edit/1"

@@ -12,6 +12,7 @@ from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import is_pipeline_file, is_pointer
 from dvlite.paths import PathSet
 from dvlite.repo.repository import Repo, open_cache
+from dvlite.results import Result
 from dvlite.workspace import sparse, unpushed
 from dvlite.workspace.path_args import cached_listing, select, usable, warning_of
 from dvlite.workspace.path_status import AbsentPath, ChangedPath, PathStatus
@@ -33,8 +34,8 @@ class UncommittedPointer:
     state: Literal["untracked", "modified", "staged", "deleted"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatusResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class StatusResult(Result):
     """What differs between workspace, git, cache and (if asked) a remote; an empty part is settled."""
 
     schema: ClassVar[str] = "dvlite.status/1"

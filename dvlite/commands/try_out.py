@@ -15,6 +15,7 @@ from dvlite.pipeline import stages
 from dvlite.pipeline.run_record import author
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
+from dvlite.results import Result
 from dvlite.runs.names import name_of
 from dvlite.show import Show, count, word
 from dvlite.sweep import side_tree, state, variants
@@ -39,8 +40,8 @@ class TryOptions:
     aloud: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TryResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class TryResult(Result):
     """The variants of a sweep, in order. `metric` is the first one of which the pipeline file says what is better, else the first."""
 
     schema: ClassVar[str] = "dvlite.try/1"

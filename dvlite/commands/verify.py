@@ -21,6 +21,7 @@ from dvlite.repo import attributes
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import WORK_TREE, Revision, files_to_commit
 from dvlite.repo.stage_names import is_called
+from dvlite.results import Result
 from dvlite.show import Show, one_line, printable, quote, some, word
 from dvlite.verify import commit_range as commits
 from dvlite.verify import remote_bytes as deep
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from dvlite.rerun.session import RerunOptions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class VerifyResult(Result):
     """What was verified: the work tree or a revision, with data (`rerun`) or without. A pass is no finding and nothing unchecked."""
 
     schema: ClassVar[str] = "dvlite.verify/1"

@@ -11,6 +11,7 @@ from dvlite.formats.record import Run
 from dvlite.formats.series import SeriesFile, is_series
 from dvlite.oid import Digest
 from dvlite.repo.repository import open_cache, place_of_page
+from dvlite.results import Result
 from dvlite.runs import page as runs_page
 from dvlite.runs.history import History
 from dvlite.runs.index import open_index
@@ -57,8 +58,8 @@ class ViewPage:
     order: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ViewResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ViewResult(Result):
     """The page that was written: its place, and how many of the known runs it has."""
 
     schema: ClassVar[str] = "dvlite.view/1"

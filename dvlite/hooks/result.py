@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from dvlite.results import Result
+
 if TYPE_CHECKING:
     from dvlite.share.publish import PushResult
     from dvlite.workspace.path_status import ChangedPath
@@ -19,8 +21,8 @@ class Blocked:
     fixes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HookResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class HookResult(Result):
     """What a hook has to say to git's user: why it stops git, notes, and what it did."""
 
     schema: ClassVar[str] = "dvlite.hook/1"

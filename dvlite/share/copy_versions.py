@@ -18,6 +18,7 @@ from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.results import Result
 from dvlite.runs import share
 from dvlite.share.needs import dropped_by
 from dvlite.share.publish import PushedBefore, commit_of, refuse_emptied, signature
@@ -34,8 +35,8 @@ from dvlite.workspace.workspace import entries_of
 LostState = Literal["lost", "missing", "failed"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class SyncResult(Result):
     """What was copied from one remote to another."""
 
     schema: ClassVar[str] = "dvlite.sync/1"

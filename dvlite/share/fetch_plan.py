@@ -16,6 +16,7 @@ from dvlite.repo import committed_versions
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Scope
+from dvlite.results import Result
 from dvlite.runs import share
 from dvlite.share.needs import dropped_by
 from dvlite.show import Show, is_or_are, printable, quote, some
@@ -44,8 +45,8 @@ class FetchProblem:
 _KINDS: Mapping[int, type[DvliteError]] = {13: ObjectCorrupt, 12: ObjectMissing}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FetchResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class FetchResult(Result):
     """What was added to the cache."""
 
     schema: ClassVar[str] = "dvlite.fetch/1"
@@ -73,8 +74,8 @@ class FetchResult:
         return not_moved(self.paths, where, "fetch", "ask who added it to run: dvlite push", show)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PullResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PullResult(Result):
     """A fetch and the checkout after it (None in a dry run, or where only revisions were fetched)."""
 
     schema: ClassVar[str] = "dvlite.pull/1"

@@ -22,6 +22,7 @@ from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import Scope
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.results import Result
 from dvlite.runs import share
 from dvlite.share.needs import dropped_by
 from dvlite.show import Show, is_or_are, printable, quote, size_text, some, word
@@ -44,8 +45,8 @@ _EARLIER = 3  # versions of a path whose content the remote may have
 Key = tuple[str, Digest]  # of a version: its path and digest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PushResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class PushResult(Result):
     """What was added to a remote."""
 
     schema: ClassVar[str] = "dvlite.push/1"

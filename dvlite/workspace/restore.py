@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ from dvlite.oid import DIGEST_BYTES, MANIFEST, Digest, format_oid
 from dvlite.paths import PathSet, refuse_files_used_as_folders
 from dvlite.repo import committed_versions
 from dvlite.repo.repository import Repo
+from dvlite.results import Result
 from dvlite.show import NAMED, Show, count, quote, some, word
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
@@ -64,8 +66,8 @@ def of_stages(repo: Repo, done: Sequence[CheckedOutPath]) -> tuple[CheckedOutPat
     return tuple(replace(path, stage=stages.get(path.path, "")) if path.conflicts else path for path in done)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckoutResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class CheckoutResult(Result):
     """What `checkout` changed in the workspace."""
 
     schema: ClassVar[str] = "dvlite.checkout/1"
@@ -213,9 +215,12 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
 
 @contextlib.contextmanager
 def writer_process_for(work: Workspace, versions: Iterable[tuple[str, Pointer]]) -> Iterator[WriterProcess | None]:
-    """Forks a second process if a large directory is to be written that is not on disk. Call it before any thread starts."""
+    """Forks a second process if a large directory is to be written that is not on disk. Call it before any thread starts.
+
+    In a program that has threads, nothing is forked: what another thread holds stays locked in the new process.
+    """
     large = [path for path, wanted in versions if wanted.kind == "directory" and wanted.files >= SHARE_FROM]
-    if not any(not os.path.lexists(work.location(path)) for path in large):
+    if threading.active_count() > 1 or all(os.path.lexists(work.location(path)) for path in large):
         yield None
         return
     with WriterProcess(checkout_apply.write_part) as helper:
