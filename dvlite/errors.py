@@ -6,21 +6,35 @@ end without a full stop.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 class DvliteError(Exception):
-    """An operation failed; `hint` says what the user can do about it."""
+    """An operation failed; `hint` says what the user can do about it.
+
+    `result` is what a verb that was called from Python did before it failed, None if that is nothing.
+    """
 
     exit_code = 1
+    result: Any = None
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Lets errors come out of another process, whatever their `__init__` takes."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[DvliteError], args: tuple[object, ...], state: dict[str, Any]) -> DvliteError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 def reason_of(error: DvliteError | OSError) -> str:

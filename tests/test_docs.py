@@ -4,8 +4,14 @@ A block marked `console` in the pages of EXECUTED is run: lines that start with 
 them what they print, on either stream. Blocks of one page run in order in one shell, in an empty folder. If any output is shown, all of
 it is, with `...` for what varies: inside a line for any text, alone on a line for any lines. `[exit 1]` at the end of the output is the
 exit code, where it is not 0. A command without output shown may print anything. Runs of spaces compare as one.
+
+Blocks marked `python` that have `>>> ` run between them as doctests, in one Python in the folder that the shell is in then; `...` in what
+is shown stands for any text.
 """
 
+import contextlib
+import doctest
+import inspect
 import os
 import re
 import shlex
@@ -29,6 +35,7 @@ EXECUTED = [
     *sorted(DOCS.glob("tutorial*.md")),
     *sorted((DOCS / "how-to").glob("*.md")),
     DOCS / "reference" / "json.md",
+    DOCS / "reference" / "python.md",
     PROJECT / "README.md",
 ]
 TEXT_SUFFIXES = {".md", ".py", ".sh", ".toml", ".yaml", ".yml", ".txt", ".json", ""}
@@ -233,6 +240,27 @@ def test_every_field_of_every_result_is_in_the_reference_and_no_other():
         assert documented == json_names(cls), heading
 
 
+def test_every_method_of_the_python_api_is_in_the_reference_as_it_is():
+    import dvlite
+
+    def shown(name: str, function: object) -> str:
+        signature = inspect.signature(function)
+        arguments = [
+            each.replace(annotation=each.empty) for each in signature.parameters.values() if each.name != "self"
+        ]
+        return f"{name}{signature.replace(parameters=arguments, return_annotation=signature.empty)}"
+
+    methods = {name: method for name, method in vars(dvlite.Repo).items() if not name.startswith("_")}
+    wanted = {f"repo.{name}": shown(f"repo.{name}", method) for name, method in methods.items()}
+    functions = {name: getattr(dvlite, name) for name in dvlite.__all__ if name[0].islower()}
+    wanted |= {f"dvlite.{name}": shown(f"dvlite.{name}", function) for name, function in functions.items()}
+    wanted["dvlite.Repo"] = shown("dvlite.Repo", dvlite.Repo)
+    found = sections(DOCS / "reference" / "python.md")
+    documented = {name: re.search(r"```python\n(.*?)\n```", found.get(name, ""), flags=re.DOTALL) for name in wanted}
+    assert {name: block and " ".join(block[1].split()) for name, block in documented.items()} == wanted
+    assert not [name for name, text in found.items() if name in wanted and ">>> " not in text], "without an example"
+
+
 def test_every_setting_and_variable_is_in_the_reference():
     text = (DOCS / "reference" / "config.md").read_text(encoding="utf-8")
     keys = {cell.strip("`") for cell in table_rows(sections(DOCS / "reference" / "config.md")["Keys"]) if "`" in cell}
@@ -352,12 +380,37 @@ def execute(text: str, folder: Path) -> list[str]:
     return findings
 
 
+def execute_both(text: str, folder: Path) -> list[str]:
+    """Runs a page with commands and Python; returns where what happened is not what is shown."""
+    findings: list[str] = []
+    names: dict[str, object] = {}
+    lines: list[str] = []
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    noted = folder / "shell-is-in"
+    where = folder / "page"
+    where.mkdir()
+    for block in re.finditer(r"^```(console|python)\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
+        if block[1] == "console":
+            findings += execute(f"```console\n{block[2]}$ pwd -P > {noted}\n```", where)
+            where = Path(noted.read_text().strip())
+        elif ">>> " in block[2]:
+            examples = doctest.DocTestParser().get_doctest(
+                block[2], {}, f"line {text[: block.start()].count(chr(10))}", None, 0
+            )
+            examples.globs = names  # shared by all blocks
+            with contextlib.chdir(where):
+                runner.run(examples, out=lines.append, clear_globs=False)
+    return [*findings, *lines]
+
+
 @pytest.mark.parametrize("page", EXECUTED, ids=named)
 def test_what_the_page_shows_is_what_happens(page, tmp_path, on_path):
     text = page.read_text(encoding="utf-8")
     if not steps(text):
         pytest.skip("no console blocks in this page")
-    findings = execute(text, tmp_path)
+    findings = (
+        execute_both(text, tmp_path) if re.search(r"^>>> ", text, flags=re.MULTILINE) else execute(text, tmp_path)
+    )
     assert not findings, "\n".join(findings)
 
 

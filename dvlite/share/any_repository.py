@@ -37,6 +37,7 @@ from dvlite.store.url import FOLDER, parse_url
 LINK = "120000"
 FLAGS = {"100644": FILE, "100755": FILE | EXECUTABLE, LINK: SYMLINK}  # by the modes of git; the rest is no file
 _CONFIG_LIMIT_BYTES = pointer.LIMIT_BYTES
+_SMALL = f"--filter=blob:limit={pointer.LIMIT_BYTES + 1}"  # files that can be pointers
 _SSH = re.compile(r"[^/:]+@[^/:]+:.*")  # as git writes an address: git@example.com:acme/birds
 
 
@@ -62,7 +63,7 @@ class Opened:
 def is_address(text: str) -> bool:
     """Returns whether a word is the address of a git repository: a URL, `git@HOST:PATH`, or a folder that is one."""
     folder = Path(text)
-    is_folder = files.is_there(folder / ".git") or _is_bare(folder)
+    is_folder = files.is_there(folder / ".git") or is_bare(folder)
     return is_folder or "://" in text or _SSH.fullmatch(text) is not None
 
 
@@ -90,7 +91,7 @@ def open_any(
 
     Files of git at the path can be read if `reads`, else only listed. Raises NotARepository for one that does not use dvlite.
     """
-    if os.path.isdir(source) and not _is_bare(Path(source)):
+    if os.path.isdir(source) and not is_bare(Path(source)):
         yield _near(Path(source), path, revision, environ, progress)
         return
     rev, colon, inner = path.partition(":")
@@ -128,16 +129,9 @@ def _near(folder: Path, path: str, revision: str | None, environ: Mapping[str, s
 
 
 def _far(url: str, path: str, revision: str | None, target: Path, environ: Mapping[str, str], *, reads: bool) -> Opened:
-    """Reads config and pointers of a commit, nothing else; its config is that of a stranger, as in any clone."""
+    """Reads config and pointers of a commit, nothing else."""
     git, commit = _clone_briefly(url, target, environ, revision, os.path.normpath(path or ".") if reads else None)
-    config = git.read_file(commit, config_files.COMMITTED_FILE, limit_bytes=_CONFIG_LIMIT_BYTES)
-    if config is None:
-        raise NotARepository(
-            f"{quote(url)} does not use dvlite at {commit[:8]}", hint="choose a revision that does: --rev R"
-        )
-    (target / config_files.FOLDER).mkdir()
-    write_atomic(target / config_files.COMMITTED_FILE, config, sync=False)
-    repo = open_repo(target, environ)
+    repo = _with_config(git, url, commit, target, environ)
     place = word(url) if revision is None else f"{word(url)} --rev {word(revision)}"
     return Opened(
         repo,
@@ -150,6 +144,38 @@ def _far(url: str, path: str, revision: str | None, target: Path, environ: Mappi
     )
 
 
+def open_history(url: str, revision: str | None, target: Path, environ: Mapping[str, str]) -> Repo:
+    """Clones a far repository with its branches, tags and history, but for large files, and opens it; nothing is checked out.
+
+    HEAD is its default branch. Raises UsageError for a revision that is not there.
+    """
+    clone_silently(url, target, environ, [] if os.path.isdir(url) else [_SMALL])
+    git = Git(GitPlaces(target, target / ".git", target / ".git"), environ)
+    branches = ("refs/remotes/origin/*:refs/heads/*", "^refs/remotes/origin/HEAD")
+    git.run("fetch", "--quiet", "--update-head-ok", ".", *branches)
+    commit = git.resolve(revision or "HEAD")
+    _forget_origin(git)
+    return _with_config(git, url, commit, target, environ)
+
+
+def _with_config(git: Git, url: str, commit: str, target: Path, environ: Mapping[str, str]) -> Repo:
+    """Opens a clone without a work tree by the config of a commit, which is that of a stranger, as in any clone."""
+    config = git.read_file(commit, config_files.COMMITTED_FILE, limit_bytes=_CONFIG_LIMIT_BYTES)
+    if config is None:
+        raise NotARepository(
+            f"{quote(url)} does not use dvlite at {commit[:8]}", hint="choose a revision that does: --rev R"
+        )
+    (target / config_files.FOLDER).mkdir()
+    write_atomic(target / config_files.COMMITTED_FILE, config, sync=False)
+    return open_repo(target, environ)
+
+
+def _forget_origin(git: Git) -> None:
+    """Keeps git from fetching, one by one, what a partial clone lacks."""
+    for key in ("remote.origin.promisor", "remote.origin.partialclonefilter", "extensions.partialClone"):
+        git.run("config", "--local", "--unset-all", key, check=False)
+
+
 def _clone_briefly(
     url: str, target: Path, environ: Mapping[str, str], revision: str | None, path: str | None
 ) -> tuple[Git, str]:
@@ -159,7 +185,7 @@ def _clone_briefly(
     fetches these as soon as their size is queried.
     """
     near = os.path.isdir(url)  # git ignores such options for a folder, and says so
-    small = [] if near else [f"--filter=blob:limit={pointer.LIMIT_BYTES + 1}"]
+    small = [] if near else [_SMALL]
     one = small if near else [*small, "--depth=1"]
     names = ["HEAD"]
     try:
@@ -176,8 +202,7 @@ def _clone_briefly(
         large = [blob for name, blob in git.pointer_blobs(commit).items() if is_lockfile(name)]
         large += [entry.blob for entry in _listed(git, commit, path.removeprefix("."))] if path is not None else []
         git.run("cat-file", "--batch-check", stdin="".join(f"{blob}\n" for blob in large).encode(), check=False)
-    for key in ("remote.origin.promisor", "remote.origin.partialclonefilter", "extensions.partialClone"):
-        git.run("config", "--local", "--unset-all", key, check=False)
+    _forget_origin(git)
     if commit is not None:
         return git, commit
     which = "" if revision is None else f" {quote(revision)}"
@@ -202,7 +227,8 @@ def own_cache(config: Config, environ: Mapping[str, str]) -> Cache | None:
     return Cache(folder, pack_below_bytes=config.pack_below_bytes, group=config.cache_is_shared)
 
 
-def _is_bare(folder: Path) -> bool:
+def is_bare(folder: Path) -> bool:
+    """Returns whether a folder is a repository without a work tree: read as a far one."""
     return not (folder / ".git").exists() and (folder / "HEAD").is_file() and (folder / "objects").is_dir()
 
 

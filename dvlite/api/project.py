@@ -1,0 +1,551 @@
+"""`Repo`, whose methods are the verbs of the command line: a method is called as its verb, an argument as its flag.
+
+What a flag chooses only for the screen has no argument. `place` knows how a verb runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+
+from dvlite import __version__
+from dvlite.api.place import Place, RemoteChoice, ReportsTo
+from dvlite.errors import UsageError
+from dvlite.progress import Progress
+from dvlite.repo import repository
+from dvlite.repo.revisions import Scope
+
+if TYPE_CHECKING:
+    from dvlite.commands.add import AddResult
+    from dvlite.commands.diff import DiffResult
+    from dvlite.commands.get import GetResult
+    from dvlite.commands.lineage import LineageDiffResult, LineageFindResult, LineageResult
+    from dvlite.commands.log import LogResult
+    from dvlite.commands.ls import LsResult, SnapshotsResult
+    from dvlite.commands.metrics import MetricsDiffResult, MetricsShowResult
+    from dvlite.commands.params import ParamsDiffResult
+    from dvlite.commands.repro import ReproResult
+    from dvlite.commands.runs import RunsBestResult, RunsCompareResult, RunsDiffResult, RunsListResult, RunsShowResult
+    from dvlite.commands.status import StatusResult
+    from dvlite.commands.verify import VerifyResult
+    from dvlite.runs.options import RunsOptions
+    from dvlite.share.fetch_plan import FetchResult, PullResult
+    from dvlite.share.publish import PushResult
+    from dvlite.workspace.restore import CheckoutResult
+
+Name = str | os.PathLike[str]
+Words = str | Sequence[str]
+
+
+class Repo:
+    """A repository to work in or to read from: the verbs of the command line as methods, with the flags as arguments.
+
+    `where` is a folder inside it (the current one if it is left out), the URL of one far away, or nothing where `remote` is a URL: then
+    there are only the snapshots at that place. `rev` is what is read wherever a verb is given no other: without it what is on disk, and of
+    a far repository its default branch. `remote` is the name of the remote to use. Verbs that write need a folder; paths start there.
+
+    `progress` is a function that is called with each ProgressEvent, "bar", or None. With `wait=False`, Busy is raised where another dvlite
+    command works. A verb that fails raises a DvliteError; what it did before is the error's `result`. A Repo can be shared by threads, and
+    goes to other processes.
+    """
+
+    def __init__(
+        self,
+        where: Name | None = None,
+        rev: str | None = None,
+        remote: str | None = None,
+        *,
+        progress: ReportsTo = None,
+        wait: bool = True,
+    ) -> None:
+        self._place = Place(None if where is None else os.fspath(where), rev, remote, progress, wait=wait)
+
+    def __repr__(self) -> str:
+        at = self._place
+        shown = [f"{name}={value!r}" for name, value in (("rev", at.rev), ("remote", at.remote)) if value is not None]
+        return f"Repo({', '.join([repr(at.where), *shown] if at.where is not None else shown)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Lets it go to another process, which opens the same place."""
+        at = self._place
+        return partial(Repo, progress=at.progress, wait=at.wait), (at.where, at.rev, at.remote)
+
+    # -- work
+
+    def add(
+        self,
+        *paths: Name | BinaryIO,
+        update: bool = False,
+        force: bool = False,
+        output: Name | None = None,
+        allow_purged: bool = False,
+        stage: bool = True,
+    ) -> AddResult:
+        """Track files and folders, or update tracked ones.
+
+        With `output`, the one path given (a file or folder from elsewhere, or a file that is open for reading) is added as that.
+        """
+        from dvlite.commands.add import add as verb
+
+        flags: dict[str, Any] = {"force": force, "allow_purged": allow_purged, "stage": stage}
+        if output is not None:
+            if len(paths) != 1 or update or force:
+                raise UsageError(
+                    "output takes one source, without update and force", hint='add("/mnt/raw", output="data/raw")'
+                )
+            source: Any = paths[0]
+            flags |= {"source": Path(source).resolve() if isinstance(source, str | os.PathLike) else source}
+            return self._place.write(
+                lambda repo, progress: verb(repo, (os.fspath(output),), **flags, progress=progress)
+            )
+        if not paths and not update:
+            raise UsageError("no path is given", hint="add(PATH, ...), or add(update=True) for what changed")
+        return self._place.write(
+            lambda repo, progress: verb(repo, _paths(paths), update=update, **flags, progress=progress)
+        )
+
+    def status(self, *paths: Name, remote: RemoteChoice = False) -> StatusResult:
+        """Show what is not added, committed, cached or pushed.
+
+        With `remote` (True: the default one), also what that one has.
+        """
+        from dvlite.commands.status import status as verb
+
+        name, asks = self._place.asked(remote)
+        return self._place.write(
+            lambda repo, progress: verb(repo, _paths(paths), remote=name, check_remote=asks, progress=progress)
+        )
+
+    def diff(self, *revisions: str, paths: Words = ()) -> DiffResult:
+        """Show which files differ between revisions, or from the workspace.
+
+        In a Repo with `rev`, that stands where the workspace would.
+        """
+        from dvlite.commands.diff import diff as verb
+
+        return self._place.read(
+            lambda repo, progress: verb(repo, self._place.sides(revisions), _words(paths), progress=progress)
+        )
+
+    def checkout(
+        self,
+        *paths: Name,
+        rev: str | None = None,
+        force: bool = False,
+        allow_missing: bool = False,
+        relink: bool = False,
+    ) -> CheckoutResult:
+        """Update the workspace to match the pointers."""
+        from dvlite.commands.checkout import checkout as verb
+
+        flags: dict[str, Any] = {"force": force, "allow_missing": allow_missing, "relink": relink}
+        return self._place.write(
+            lambda repo, progress: verb(repo, _paths(paths), revision=rev, **flags, progress=progress)
+        )
+
+    # -- read
+
+    def ls(
+        self, path: Name | None = None, *, rev: str | None = None, long: bool = False, recursive: bool = False
+    ) -> LsResult | SnapshotsResult:
+        """List what is tracked; of another repository, files of git too.
+
+        Of a place without a repository, its snapshots, or what is in the one that `rev` names.
+        """
+        from dvlite.commands.ls import ls as verb
+        from dvlite.commands.ls import ls_remote, ls_repository
+
+        target, rev = None if path is None else os.fspath(path), rev or self._place.rev
+        flags: dict[str, Any] = {"long": long, "recursive": recursive}
+        if self._place.where is None:
+            if rev is not None and target is not None:
+                raise UsageError("a snapshot is listed as a whole", hint="ls(), or open a file of it")
+            return self._place.anywhere(partial(ls_remote, str(self._place.remote), rev or target))
+        if not self._place.is_near:
+            return self._place.anywhere(partial(ls_repository, self._place.where, target, revision=rev, **flags))
+        return self._place.read(lambda repo, progress: verb(repo, target, revision=rev, **flags, progress=progress))
+
+    def get(
+        self,
+        path: Name,
+        output: Name | BinaryIO | None = None,
+        *,
+        rev: str | None = None,
+        jobs: int | None = None,
+    ) -> GetResult:
+        """Copy data, or files of git, out of any repository, without a clone.
+
+        Writes to `output`, a path from the current folder of the process on, or a file that is open for writing.
+        """
+        from dvlite.commands.get import get as verb
+
+        at, rev = self._place, rev or self._place.rev
+        where: Any = os.fspath(output) if isinstance(output, os.PathLike) else output
+        to = partial(verb, output=where, jobs=jobs, remote=at.remote)
+        if at.where is None:
+            return at.anywhere(partial(to, f"{rev or ''}:{os.fspath(path)}"))
+        return at.anywhere(partial(to, at.where, os.fspath(path), revision=rev))
+
+    def log(self, path: Name, *, rev: str | None = None, number: int | None = None) -> LogResult:
+        """Show the versions of a path, with commit, run and metrics."""
+        from dvlite.commands.log import log as verb
+
+        rev = rev or self._place.rev
+        return self._place.read(
+            lambda repo, progress: verb(repo, os.fspath(path), revision=rev, limit=number, progress=progress)
+        )
+
+    # -- share
+
+    def push(
+        self,
+        *paths: Name,
+        rev: str | None = None,
+        all_branches: bool = False,
+        all_tags: bool = False,
+        all_commits: bool = False,
+        jobs: int | None = None,
+        dry_run: bool = False,
+        remote: str | None = None,
+        allow_missing: bool = False,
+    ) -> PushResult:
+        """Upload data to a remote."""
+        from dvlite.commands.push import push as verb
+
+        scope = _scope(rev, all_branches=all_branches, all_tags=all_tags, all_commits=all_commits)
+        flags: dict[str, Any] = {"jobs": jobs, "dry_run": dry_run, "allow_missing": allow_missing}
+        flags |= {"remote": remote or self._place.remote, "scope": scope}
+        return self._place.write(lambda repo, progress: verb(repo, _paths(paths), **flags, progress=progress))
+
+    def pull(
+        self,
+        *paths: Name,
+        rev: str | None = None,
+        all_branches: bool = False,
+        all_tags: bool = False,
+        all_commits: bool = False,
+        jobs: int | None = None,
+        dry_run: bool = False,
+        remote: str | None = None,
+        force: bool = False,
+        exclude: Words = (),
+        allow_missing: bool = False,
+    ) -> PullResult:
+        """Download data and check it out."""
+        from dvlite.commands.pull import pull as verb
+
+        scope = _scope(rev, all_branches=all_branches, all_tags=all_tags, all_commits=all_commits)
+        flags: dict[str, Any] = {"jobs": jobs, "dry_run": dry_run, "allow_missing": allow_missing, "force": force}
+        flags |= {"remote": remote or self._place.remote, "scope": scope, "exclude": _words(exclude)}
+        return self._place.write(lambda repo, progress: verb(repo, _paths(paths), **flags, progress=progress))
+
+    def fetch(
+        self,
+        *paths: Name,
+        rev: str | None = None,
+        all_branches: bool = False,
+        all_tags: bool = False,
+        all_commits: bool = False,
+        jobs: int | None = None,
+        dry_run: bool = False,
+        remote: str | None = None,
+        exclude: Words = (),
+        allow_missing: bool = False,
+    ) -> FetchResult:
+        """Download data into the cache only."""
+        from dvlite.commands.fetch import fetch as verb
+
+        scope = _scope(rev, all_branches=all_branches, all_tags=all_tags, all_commits=all_commits)
+        flags: dict[str, Any] = {"jobs": jobs, "dry_run": dry_run, "allow_missing": allow_missing}
+        flags |= {"remote": remote or self._place.remote, "scope": scope, "exclude": _words(exclude)}
+        return self._place.write(lambda repo, progress: verb(repo, _paths(paths), **flags, progress=progress))
+
+    # -- pipeline
+
+    def repro(
+        self,
+        *targets: Name,
+        jobs: int = 1,
+        dry_run: bool = False,
+        explain: bool = False,
+        force: bool = False,
+        single: bool = False,
+        downstream: bool = False,
+        keep_going: bool = False,
+        pull: bool = False,
+        add: bool = True,
+        run_cache: bool = True,
+        set: Mapping[str, Any] | None = None,  # noqa: A002  # as the flag
+        stage: bool = True,
+    ) -> ReproResult:
+        """Run the stages that are out of date.
+
+        `set` are values of parameters: `{"lr": 0.003, "conf/net.yaml:depth": 18}`.
+        """
+        import json
+        import platform
+
+        from dvlite.commands.repro import repro as verb
+        from dvlite.pipeline.invocation import ReproOptions
+
+        options = ReproOptions(
+            jobs, dry_run, explain, force, single, downstream, keep_going, pull, run_cache=run_cache, add=add
+        )
+        flags: dict[str, Any] = {"settings": [(name, json.dumps(value)) for name, value in (set or {}).items()]}
+        flags |= {"environ": os.environ, "host": platform.node(), "version": __version__, "stage": stage}
+        return self._place.write(
+            lambda repo, progress: verb(repo, _paths(targets), options, **flags, progress=progress)
+        )
+
+    def params(self, *revisions: str, paths: Words = ()) -> ParamsDiffResult:
+        """Show which parameters differ between revisions, or from the workspace."""
+        from dvlite.commands.params import params_diff as verb
+
+        return self._place.read(
+            lambda repo, progress: verb(repo, self._place.sides(revisions), _words(paths), progress=progress)
+        )
+
+    def metrics(self, *revisions: str, paths: Words = ()) -> MetricsShowResult:
+        """Show the metrics of the workspace or of revisions, side by side."""
+        from dvlite.commands.metrics import metrics_show as verb
+
+        def work(repo: repository.Repo, progress: Progress) -> MetricsShowResult:
+            sides = revisions or ((self._place.revision,) if self._place.revision else ())
+            return verb(repo, sides, _words(paths), progress=progress)
+
+        return self._place.read(work)
+
+    def metrics_diff(
+        self, *revisions: str, paths: Words = (), rtol: float = 0.0, atol: float = 0.0
+    ) -> MetricsDiffResult:
+        """Show which metrics differ between revisions, or from the workspace."""
+        from dvlite.commands.metrics import metrics_diff as verb
+
+        return self._place.read(
+            lambda repo, progress: verb(
+                repo, self._place.sides(revisions), _words(paths), rtol=rtol, atol=atol, progress=progress
+            )
+        )
+
+    # -- runs and lineage
+
+    def runs(
+        self,
+        *,
+        stage: str | None = None,
+        tag: Words = (),
+        status: Words = (),
+        param: Words = (),
+        metric: Words = (),
+        since: str | None = None,
+        until: str | None = None,
+        commit: str | None = None,
+        sweep: str | None = None,
+        limit: int | None = None,
+        all: bool = False,  # noqa: A002  # as the flag
+        columns: Words = (),
+        sort: str | None = None,
+    ) -> RunsListResult:
+        """List runs, newest first, with the columns in which they differ.
+
+        Conditions are texts as on the command line: `metric="acc>0.9"`. Without a `limit`, there is none; `all`: with those that were hidden.
+        """
+        from dvlite.commands.runs import runs_list as verb
+
+        wanted = _wanted(
+            stage, tag, status, param, metric, since, until, commit, sweep,
+            limit=limit, hidden=all, columns=_words(columns), sort=sort,
+        )  # fmt: skip
+        return self._place.of_runs(lambda repo, progress: verb(repo, wanted, now_ns=time.time_ns(), progress=progress))
+
+    def runs_best(
+        self,
+        key: str,
+        /,
+        *,
+        better: Literal["higher", "lower"] | None = None,
+        stage: str | None = None,
+        tag: Words = (),
+        status: Words = (),
+        param: Words = (),
+        metric: Words = (),
+        since: str | None = None,
+        until: str | None = None,
+        commit: str | None = None,
+        sweep: str | None = None,
+    ) -> RunsBestResult:
+        """Show the run with the best value of a metric.
+
+        `better` is as the pipeline file declares it, unless it is given. `metric` are conditions, as for `runs`.
+        """
+        from dvlite.commands.runs import runs_best as verb
+
+        wanted = _wanted(stage, tag, status, param, metric, since, until, commit, sweep)
+        now_ns = time.time_ns()
+        return self._place.of_runs(
+            lambda repo, progress: verb(repo, key, wanted, better=better, now_ns=now_ns, progress=progress)
+        )
+
+    def runs_show(self, run: str, *, log: bool = False, diff: bool = False) -> RunsShowResult:
+        """Show everything recorded about a run: train-7f3a9c, digits of it, last, last:STAGE."""
+        from dvlite.commands.runs import runs_show as verb
+
+        flags: dict[str, Any] = {"log": log, "diff": diff, "now_ns": time.time_ns()}
+        return self._place.of_runs(lambda repo, progress: verb(repo, run, **flags, progress=progress))
+
+    def runs_diff(self, old: str, new: str) -> RunsDiffResult:
+        """Show what differs between two runs: parameters, metrics, data, code, environment."""
+        from dvlite.commands.runs import runs_diff as verb
+
+        return self._place.of_runs(lambda repo, progress: verb(repo, old, new, progress=progress))
+
+    def runs_compare(self, *runs: str) -> RunsCompareResult:
+        """Show what differs among runs, a column for each."""
+        from dvlite.commands.runs import runs_compare as verb
+
+        return self._place.of_runs(lambda repo, progress: verb(repo, runs, progress=progress))
+
+    def lineage(
+        self,
+        subject: Name,
+        *,
+        way: Literal["up", "down", "both"] = "up",
+        depth: int | None = None,
+        remote: RemoteChoice | None = None,
+    ) -> LineageResult:
+        """Show how something was made, or what was made from it.
+
+        The `subject` is a path, REV:PATH, an object id, a sha256, or a run. With `remote` (True: the default one) its runs are searched.
+        """
+        from dvlite.commands.lineage import lineage as verb
+
+        text = os.fspath(subject)
+        flags: dict[str, Any] = {
+            "upwards": way != "down",
+            "downwards": way != "up",
+            "depth": depth,
+            "environ": os.environ,
+        }
+
+        def work(repo: repository.Repo | None, place: str | None, progress: Progress) -> LineageResult:
+            if repo is not None and self._place.revision and ":" not in text:
+                with contextlib.suppress(UsageError):  # no path at that revision
+                    return verb(repo, f"{self._place.revision}:{text}", **flags, remote=place, progress=progress)
+            return verb(repo, text, **flags, remote=place, progress=progress)
+
+        return self._place.of_lineage(remote, work)
+
+    def lineage_find(
+        self, *conditions: str, number: int | None = None, remote: RemoteChoice | None = None
+    ) -> LineageFindResult:
+        """List outputs of runs by parameter, metric, tag, stage, status, commit or path."""
+        from dvlite.commands.lineage import lineage_find as verb
+
+        return self._place.of_lineage(
+            remote,
+            lambda repo, place, progress: verb(
+                repo, conditions, limit=number, remote=place, environ=os.environ, progress=progress
+            ),
+        )
+
+    def lineage_diff(self, old: Name, new: Name, *, remote: RemoteChoice | None = None) -> LineageDiffResult:
+        """Show what differs upstream of two things: data, code, parameters, environment."""
+        from dvlite.commands.lineage import lineage_diff as verb
+
+        sides = os.fspath(old), os.fspath(new)
+        return self._place.of_lineage(
+            remote,
+            lambda repo, place, progress: verb(repo, *sides, remote=place, environ=os.environ, progress=progress),
+        )
+
+    # -- check
+
+    def verify(
+        self,
+        *paths: Name,
+        rev: str | None = None,
+        range: str | None = None,  # noqa: A002  # as the flag
+        remote: RemoteChoice = False,
+        deep: bool = False,
+        offline: bool = False,
+        rerun: bool = False,
+        stage_inputs: bool = False,
+        twice: bool = False,
+        keep: bool = False,
+    ) -> VerifyResult:
+        """Check that lockfiles, pointers and code agree; needs no data.
+
+        Findings are in the result: `passed` is true without any. With `remote` (True: the default one), also that it has all data; `rerun`
+        runs the stages again in a clean clone.
+        """
+        from dvlite.commands.verify import VerifyOptions, verify_again
+        from dvlite.commands.verify import verify as verb
+        from dvlite.rerun.session import RerunOptions
+
+        name, asks = self._place.asked(remote)
+        how = RerunOptions(stage_inputs, twice, keep, name, offline)
+
+        def work(repo: repository.Repo, progress: Progress) -> VerifyResult:
+            revision = None if range is not None else rev or self._place.revision
+            options = VerifyOptions(
+                paths=_paths(paths),
+                revision=revision,
+                commits=range,
+                check_remote=asks,
+                remote=name,
+                deep=deep,
+                offline=offline,
+            )
+            if rerun:
+                return verify_again(repo, options, how, environ=os.environ, progress=progress)
+            return verb(repo, options, progress=progress)
+
+        return self._place.write(work) if rerun else self._place.read(work)
+
+
+def _paths(paths: Sequence[Any]) -> tuple[str, ...]:
+    return tuple(map(os.fspath, paths))
+
+
+def _words(words: Words) -> tuple[str, ...]:
+    return (words,) if isinstance(words, str) else tuple(words)
+
+
+def _scope(revision: str | None, **every: bool) -> Scope:
+    """Returns the revisions that are meant; raises UsageError for more than one choice."""
+    if sum((revision is not None, *every.values())) > 1:
+        raise UsageError("rev, all_branches, all_tags and all_commits exclude each other", hint="give one of them")
+    return Scope(revision=revision, **every)
+
+
+def _wanted(
+    stage: str | None,
+    tags: Words,
+    statuses: Words,
+    params: Words,
+    metrics: Words,
+    since: str | None,
+    until: str | None,
+    commit: str | None,
+    sweep: str | None,
+    **others: Any,
+) -> RunsOptions:
+    from dvlite.runs.options import RunsOptions
+
+    return RunsOptions(
+        stage=stage,
+        tags=_words(tags),
+        statuses=_words(statuses),
+        params=_words(params),
+        metrics=_words(metrics),
+        since=since,
+        until=until,
+        commit=commit,
+        sweep=sweep,
+        **others,
+    )

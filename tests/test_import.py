@@ -1,0 +1,41 @@
+"""`import dvlite`: cheap, and what it shows is what it promises."""
+
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+import dvlite
+from dvlite import errors
+from tests.test_docs import error_classes
+
+PUBLIC = [
+    "Busy", "DvliteError", "FormatError", "NotARepository", "ObjectCorrupt", "ObjectMissing", "PartlyDone",
+    "ProgressEvent", "RemoteError", "Repo", "StageFailed", "TrainingLog", "Untrusted", "UsageError", "__version__",
+    "log",
+]  # fmt: skip
+
+
+def test_public_names_stay():
+    assert sorted(dvlite.__all__) == PUBLIC
+    assert set(PUBLIC) <= set(dir(dvlite))
+    assert all(getattr(dvlite, name) is not None for name in PUBLIC)
+    with pytest.raises(AttributeError):
+        dvlite.nothing  # noqa: B018
+
+
+def test_import_loads_nothing_else():
+    code = "import sys; before = set(sys.modules); import dvlite; print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["dvlite"]
+
+
+@pytest.mark.parametrize("name", error_classes())
+def test_errors_come_out_of_other_processes(name):
+    kind = getattr(errors, name)
+    error = kind.__new__(kind, "it failed")
+    error.__dict__.update(message="it failed", hint="try again", place="x")
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), copy.hint, copy.exit_code) == (kind, "it failed", "try again", kind.exit_code)
+    assert copy.__dict__ == error.__dict__
