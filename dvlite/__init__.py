@@ -1,6 +1,6 @@
 """dvlite versions data and models next to code.
 
-From Python: `dvlite.Repo` has the verbs of the command line, `dvlite.log` writes metrics
+From Python: `dvlite.Repo` has the verbs of the command line, `dvlite.open` reads a file of any version, `dvlite.log` writes metrics
 (docs/reference/python.md). What has a name in `__all__` stays; everything else in the package may change with any release.
 """
 
@@ -8,6 +8,7 @@ TYPE_CHECKING = (
     False  # what type checkers take for true; `typing` itself would cost half of the time of `import dvlite`
 )
 if TYPE_CHECKING:
+    from dvlite.api.open_file import open as open  # noqa: A004  # dvlite.open
     from dvlite.api.progress import ProgressEvent as ProgressEvent
     from dvlite.api.project import Repo as Repo
     from dvlite.api.training_log import TrainingLog as TrainingLog
@@ -42,12 +43,14 @@ __all__ = [
     "UsageError",
     "__version__",
     "log",
+    "open",
 ]
 _PLACES = {
     "ProgressEvent": "api.progress",
     "Repo": "api.project",
     "TrainingLog": "api.training_log",
     "log": "api.training_log",
+    "open": "api.open_file",
 }  # of the others: errors
 
 

@@ -119,7 +119,8 @@ OPENERS = (
     "repo.clone_id",  # the id of the machine
     "reports.write",
     "reports.runs_page",  # files of the package
-    "api.filesystem",  # files of a version, by a method that is called so
+    "api.filesystem",  # files of a version, by a method that is called so, as the next
+    "api.open_file",
     "commands.doctor",  # a file of its own
     "commands.stage",  # a file of the package
     "cli.main",  # /dev/null

@@ -14,6 +14,7 @@ PUBLIC = [
     "Busy", "DvliteError", "FormatError", "NotARepository", "ObjectCorrupt", "ObjectMissing", "PartlyDone",
     "ProgressEvent", "RemoteError", "Repo", "StageFailed", "TrainingLog", "Untrusted", "UsageError", "__version__",
     "log",
+    "open",
 ]  # fmt: skip
 
 

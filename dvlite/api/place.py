@@ -13,7 +13,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from dvlite.api.progress import ProgressCallback, reporting
 from dvlite.errors import DvliteError, UsageError
@@ -24,10 +24,14 @@ from dvlite.results import Result
 from dvlite.share.any_repository import is_address, is_bare, open_history
 from dvlite.show import Show, quote
 
+if TYPE_CHECKING:
+    from dvlite.api.filesystem import DvliteFileSystem
+
 R = TypeVar("R", bound=Result)
 ReportsTo = ProgressCallback | Literal["bar"] | None
 RemoteChoice = str | bool  # its name; True: the default one, False: none
 _HERE = "."
+_OIDS = ("blake3:", "manifest:")
 
 
 class Place:
@@ -41,6 +45,7 @@ class Place:
         self.where: str | None = None
         self.is_near = False
         self._far: repository.Repo | None = None
+        self._file_systems: dict[str | None, DvliteFileSystem] = {}
         if alone:
             return
         where = os.path.expanduser(where or _HERE)
@@ -109,6 +114,21 @@ class Place:
         place = remote if isinstance(remote, str) else self.remote or ("" if far else None)
         return self.read(lambda repo, progress: work(repo, place, progress))
 
+    def file_system(self, rev: str | None) -> DvliteFileSystem:
+        """Returns the file system of a version; of a far repository, the same one each time."""
+        from dvlite.api import filesystem  # loads fsspec
+
+        if self.is_near or rev not in self._file_systems:
+            made: Any = filesystem.DvliteFileSystem  # its metaclass takes what names a version
+            self._file_systems[rev] = made(self.where, rev or self.rev, self.remote)
+        return self._file_systems[rev]
+
+    def inside(self, path: str) -> str:
+        """Returns a path that starts at the folder, as one from the root; an oid as it is."""
+        if not self.is_near or path.startswith(_OIDS):
+            return path
+        return repository.open_repo(Path(str(self.where)), os.environ).relative(path)
+
     def run(self, work: Callable[[Progress], R]) -> R:
         """Runs a verb, and raises the error that its result ends with."""
         with raised(), reporting(self.progress) as progress:
@@ -136,13 +156,22 @@ class Place:
 @contextlib.contextmanager
 def raised() -> Iterator[None]:
     """Makes every error one of dvlite's, and lets a traceback show its hint."""
-    try:
+    with hinted():
         try:
             yield
+        except DvliteError:
+            raise
         except OSError as error:
             if error.filename is None:
                 raise DvliteError(f"cannot continue: {error.strerror or error}") from error
             raise os_error(error, "use", os.fsdecode(error.filename)) from error
+
+
+@contextlib.contextmanager
+def hinted() -> Iterator[None]:
+    """Lets the traceback of an error show its hint."""
+    try:
+        yield
     except DvliteError as error:
         for line in (error.hint or "").splitlines():
             error.add_note(f"hint: {line}")

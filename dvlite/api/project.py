@@ -11,16 +11,18 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO, overload
 
 from dvlite import __version__
-from dvlite.api.place import Place, RemoteChoice, ReportsTo
+from dvlite.api.open_file import opened
+from dvlite.api.place import Place, RemoteChoice, ReportsTo, hinted
 from dvlite.errors import UsageError
 from dvlite.progress import Progress
 from dvlite.repo import repository
 from dvlite.repo.revisions import Scope
 
 if TYPE_CHECKING:
+    from dvlite.api.filesystem import DvliteFileSystem
     from dvlite.commands.add import AddResult
     from dvlite.commands.diff import DiffResult
     from dvlite.commands.get import GetResult
@@ -190,6 +192,23 @@ class Repo:
         if at.where is None:
             return at.anywhere(partial(to, f"{rev or ''}:{os.fspath(path)}"))
         return at.anywhere(partial(to, at.where, os.fspath(path), revision=rev))
+
+    @overload
+    def open(self, path: Name, mode: Literal["rb"] = "rb", *, rev: str | None = None) -> BinaryIO: ...
+    @overload
+    def open(
+        self, path: Name, mode: Literal["r", "rt"], *, rev: str | None = None, encoding: str | None = None
+    ) -> TextIO: ...
+    def open(
+        self, path: Name, mode: str = "rb", *, rev: str | None = None, encoding: str | None = None
+    ) -> BinaryIO | TextIO:
+        """Open a file of a version to read from it: only the parts that are read are fetched. Text is UTF-8 unless `encoding` says else."""
+        return opened(self._place, os.fspath(path), mode, rev, encoding)
+
+    def fs(self, *, rev: str | None = None) -> DvliteFileSystem:
+        """Return the file system of fsspec for a version: `dvlite://`, for libraries that take one. Paths start at the root."""
+        with hinted():
+            return self._place.file_system(rev)
 
     def log(self, path: Name, *, rev: str | None = None, number: int | None = None) -> LogResult:
         """Show the versions of a path, with commit, run and metrics."""

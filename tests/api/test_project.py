@@ -18,6 +18,7 @@ from tests.commands.conftest import prepared, shared, start_project  # noqa: F40
 # --- the same as the command line
 
 VERBS = {name: value for name, value in vars(dvlite.Repo).items() if not name.startswith("_")}
+NOT_ON_THE_COMMAND_LINE = {"open", "fs"}
 DEFAULT_VERBS = {"params": "params diff", "metrics": "metrics show", "runs": "runs list", "lineage": "lineage show"}
 ON_THE_SCREEN = {"stat", "md", "markdown", "exit_code", "driver", "csv", "words", "html", "open", "format", "junit"}
 ON_THE_SCREEN |= {"charts", "annotations", "summary", "up_to_date"}
@@ -43,7 +44,7 @@ def argument_of(option, command):
     return long.removeprefix("--").removeprefix("no-").replace("-", "_")
 
 
-@pytest.mark.parametrize("name", sorted(VERBS.keys()))
+@pytest.mark.parametrize("name", sorted(VERBS.keys() - NOT_ON_THE_COMMAND_LINE))
 def test_arguments_are_the_flags_of_the_verb(name):
     command = command_of(name)
     common = {"quiet", "verbose", "json", "progress", "color", "pager", "C"}
@@ -55,7 +56,7 @@ def test_arguments_are_the_flags_of_the_verb(name):
     assert arguments - NO_FLAGS.get(name, set()) == flags
 
 
-@pytest.mark.parametrize("name", sorted(VERBS.keys() - {"lineage"}))
+@pytest.mark.parametrize("name", sorted(VERBS.keys() - NOT_ON_THE_COMMAND_LINE - {"lineage"}))
 def test_the_first_line_of_help_is_that_of_the_command(name):
     assert inspect.getdoc(VERBS[name]).split("\n")[0] == command_of(name).help.split("\n")[0]
 
