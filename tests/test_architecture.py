@@ -140,6 +140,7 @@ READERS = (
     "repo.clone_id",  # in .git
     "commands.diff",  # files that git or the user names, as the next two
     "commands.get",
+    "share.bring",
     "commands.merge_driver",
     "commands.stage",  # the schema
     "commands.try_out",  # a file that the user names

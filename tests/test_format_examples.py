@@ -113,6 +113,12 @@ def test_a_pointer_to_a_file():
     assert pointer.dump(found) == shown("pointer-file")
 
 
+def test_a_pointer_to_an_imported_file():
+    found = pointer.parse(shown("pointer-source"), "x")
+    assert (found.source.path, found.source.oid) == ("models/wren.pt", found.oid)
+    assert pointer.dump(found) == shown("pointer-source")
+
+
 def test_a_lockfile():
     tree = manifest.build(manifest.from_entries(DIRECTORY))
     song = format_oid("blake3", digest_bytes(SONG))

@@ -51,13 +51,12 @@ SECTIONS = (
 _GLOB = frozenset("*?[")  # no name of a revision has them
 _OTHERS = {  # words of other programs, by what they mean here; of several, the first that the group has
     "checkout": "undo restore reset revert switch unprotect",
-    "add": "track import-url",
+    "add": "track",
     "rm|remove": "rm remove delete del untrack unadd",
     "mv|rename": "move mv",
     "ls|list": "list ls ls-files",
     "set": "set-url modify update change",
     "list": "get-url get",
-    "get": "import",
     "pull": "download",
     "push": "upload",
     "repro": "run reproduce",
@@ -350,20 +349,20 @@ class Session:
         if place is None or place in self.asked:
             return False
         self.asked.add(place)
-        if not self._approves(place, to_push=getattr(error, "to_push", False)):
+        if not self._approves(place, file=getattr(error, "file", ""), to_push=getattr(error, "to_push", False)):
             return False
         from dvlite.commands.remote import remote_trust
 
         remote_trust(self.environ, place, project=getattr(error, "project", None))
         return True
 
-    def _approves(self, place: str, *, to_push: bool) -> bool:
+    def _approves(self, place: str, *, file: str, to_push: bool) -> bool:
         if not self.may_ask():
             return False
         sent = "Send it your requests and credentials?" if "://" in place else "Read and write your data there?"
         if to_push:
             sent = "Push this project's data there?"
-        self.output.ask(f"{place} (from .dvlite/config.yaml) is a place you have not used before. {sent} [y/N]")
+        self.output.ask(f"{place} (from {file}) is a place you have not used before. {sent} [y/N]")
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
     def may_ask(self) -> bool:

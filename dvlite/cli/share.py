@@ -10,10 +10,13 @@ import click
 
 from dvlite.cli.complete import NameOf
 from dvlite.cli.options import (
+    DRY_RUN,
     EXCLUDE,
     FORCE,
     JOBS,
     NO_STAGE,
+    NO_WAIT,
+    PATHS,
     REMOTE,
     REVISION,
     DefaultVerbs,
@@ -29,6 +32,9 @@ from dvlite.errors import UsageError
 
 ALLOW_MISSING = click.option("--allow-missing", is_flag=True, help="Leave out files that are nowhere, with a warning.")
 MOVE_CODES = (3, 10, 11, 12, 13)
+FOLLOWED = click.option(
+    "--rev", "revision", metavar="R", help="Take and follow this branch, tag or commit of the source."
+)
 
 
 def _move(
@@ -240,6 +246,67 @@ def cat(path: str, remote: str | None, **flags: Any) -> int:
     return _copied(".", path, "-", jobs=None, remote=remote or None, **flags)
 
 
+@click.command(
+    "import",
+    cls=Verb,
+    example="dvlite import git@example.com:acme/registry data/birds\ndvlite import ../registry models/wren.pt --rev v2 -o models/",
+    codes=(3, 10, 11, 12, 13),
+)
+@click.argument("address", metavar="REPO", type=PathText())
+@click.argument("path", metavar="[REV:]PATH")
+@FOLLOWED
+@click.option("-o", "--output", metavar="OUT", type=PathText(), help="Track it as OUT, or in the folder OUT/.")
+@JOBS
+@NO_STAGE
+@NO_WAIT
+def import_(address: str, path: str, **flags: Any) -> int:
+    """Track data of another repository, and remember where it is from."""
+    from dvlite.commands.import_ import import_ as verb
+
+    return run(
+        lambda s: verb(s.repo(), address, path, **flags, stage=s.stage(), progress=s.progress),
+        text="import_",
+    )
+
+
+@click.command(
+    cls=Verb,
+    example="dvlite import-url https://example.com/birds.csv data/\ndvlite import-url s3://acme-raw/2026/ data/raw",
+    codes=(10, 11),
+)
+@click.argument("url", metavar="URL", type=PathText())
+@click.argument("output", metavar="[OUT]", required=False, type=PathText())
+@JOBS
+@NO_STAGE
+@NO_WAIT
+def import_url(url: str, output: str | None, **flags: Any) -> int:
+    """Track what is at a URL, in a bucket or a folder, and remember where it is from."""
+    from dvlite.commands.import_url import import_url as verb
+
+    return run(
+        lambda s: verb(s.repo(), url, output, **flags, stage=s.stage(), progress=s.progress),
+        text="import_",
+    )
+
+
+@click.command(cls=Verb, example="dvlite update\ndvlite update data/birds --rev v3", codes=(3, 10, 11, 12, 13))
+@PATHS
+@FOLLOWED
+@DRY_RUN
+@click.option("-f", "--force", is_flag=True, help="Replace data that was changed here since it was imported.")
+@JOBS
+@NO_STAGE
+@NO_WAIT
+def update(paths: tuple[str, ...], **flags: Any) -> int:
+    """Bring imported data to what its source has now."""
+    from dvlite.commands.update import update as verb
+
+    return run(
+        lambda s: verb(s.repo(), paths, **flags, stage=s.stage(), progress=s.progress),
+        text="update",
+    )
+
+
 def _copied(source: str, path: str | None, output: str | None, **flags: Any) -> int:
     from dvlite.commands.get import get as verb
 
@@ -250,4 +317,8 @@ def _copied(source: str, path: str | None, output: str | None, **flags: Any) -> 
     return run(lambda s: verb(source, path, output=where, environ=s.environ, progress=s.progress, **flags), text="get")
 
 
-VERBS = {"Start": (remote,), "Share": (push, pull, fetch, sync), "Inspect": (get, cat)}
+VERBS = {
+    "Start": (remote,),
+    "Share": (push, pull, fetch, sync, import_, import_url, update),
+    "Inspect": (get, cat),
+}

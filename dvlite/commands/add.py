@@ -19,7 +19,7 @@ from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked, Unusable
 from dvlite.results import Result
-from dvlite.show import Show, quote, some, word
+from dvlite.show import Show, quote, some
 from dvlite.store.cache_writer import Writer
 from dvlite.workspace import sparse
 from dvlite.workspace.add_checks import (
@@ -31,10 +31,8 @@ from dvlite.workspace.add_checks import (
     unread_ignores,
 )
 from dvlite.workspace.adder import AddedPath, Adder, AddTarget
-from dvlite.workspace.hashing import identify
-from dvlite.workspace.overwrite_safety import is_earlier_version
+from dvlite.workspace.elsewhere import refuse_inside, take_in
 from dvlite.workspace.path_args import warning_of
-from dvlite.workspace.restore import CheckoutOptions, restore
 from dvlite.workspace.workspace import Workspace
 
 _MANY_FILES = 1000
@@ -90,6 +88,8 @@ def add(
     what cannot be tracked, FileChanged for a file that is being written, NoSpace before anything is stored.
     """
     started = time.monotonic()
+    if source is not None:
+        return _from_elsewhere(repo, paths[0], source, allow_purged=allow_purged, stage=stage, progress=progress)
     with repo.lock(progress):
         broken: list[DvliteError] = []
         tracked = {item.path: item for item in repo.work_tree.tracked(broken)}
@@ -97,14 +97,12 @@ def add(
         fresh = [target.path for target in targets if target.old is None]
         if broken:
             refuse_broken(broken, fresh)
-        refuse_untrackable(repo, fresh, tracked, are_there=source is None)
+        refuse_untrackable(repo, fresh, tracked)
         twins = twin_warnings(fresh, tracked)
         repo.ensure_ignored([target.path for target in targets], write=False)
         cache = open_cache(repo)
         work = Workspace(repo, cache, progress)
-        adder = Adder(work, progress, force=force or source is not None, allow_purged=allow_purged)
-        if source is not None:
-            _refuse_source(work, source, targets)
+        adder = Adder(work, progress, force=force, allow_purged=allow_purged)
         left_out: list[DvliteError] = [
             error for error in broken if update and isinstance(error, Unusable) and not is_lockfile(error.file)
         ]
@@ -114,10 +112,7 @@ def add(
             results: list[AddedPath | None] = []
             for target in targets:
                 try:
-                    if source is not None:
-                        results.append(adder.from_elsewhere(target, source, writer))
-                    else:
-                        results.append(adder.one(target, writer, update=update))
+                    results.append(adder.one(target, writer, update=update))
                 except StrangeFile as error:
                     if paths or not update:
                         raise
@@ -133,8 +128,6 @@ def add(
         named = () if update else repo.unstaged_ignore_files([target.path for target in targets])
         written += [name for name in named if name not in written]
         staged = repo.stage(written, enabled=stage)
-        if source is not None:
-            _check_out(work, adder, targets[0].path)
         changed = {result.path: result.oid for result in results if result is not None and not result.unchanged}
         missing = [
             item for item in tracked.values() if not item.lockfile and not files.is_there(work.location(item.path))
@@ -164,41 +157,33 @@ def add(
         )
 
 
-def _refuse_source(work: Workspace, source: Path | BinaryIO, targets: Sequence[AddTarget]) -> None:
-    """Raises UsageError where the data of a source cannot take the place of a path, before anything is read."""
-    repo, (target, *_) = work.repo, targets
-    shown, location = repo.display(target.path), work.location(target.path)
-    if target.inside:
-        raise UsageError(
-            f"{quote(shown)} is tracked as a whole: data from elsewhere cannot become a part of it",
-            hint=f"put it there, then dvlite add {word(f'{shown}/{target.inside[0]}')}",
-        )
+def _from_elsewhere(
+    repo: Repo, argument: str, source: Path | BinaryIO, *, allow_purged: bool, stage: bool, progress: Progress
+) -> AddResult:
+    started, path = time.monotonic(), repo.relative(argument)
     if isinstance(source, Path):
-        inner, outer = sorted((source, location.resolve()), key=lambda path: -len(path.parts))
-        if inner.is_relative_to(outer):
-            raise UsageError(f"{quote(shown)} and its source lie in each other", hint="give another path with -o")
-    scan = work.scan(target.path)
-    if scan is None:
-        return
-    have = identify(scan, work.stat_rows(target.path), work.progress)
-    if target.old is None or not is_earlier_version(work, target.path, have):
-        raise UsageError(
-            f"{quote(shown)} is in the way: it has data that is not in the cache",
-            hint=f"to keep it, dvlite add {word(shown)}; then run this again",
+        refuse_inside(repo, source, path)
+    with repo.lock(progress):
+        taken = take_in(
+            repo,
+            path,
+            lambda adder, target, writer: adder.from_elsewhere(target, source, writer),
+            allow_purged=allow_purged,
+            stage=stage,
+            progress=progress,
         )
-
-
-def _check_out(work: Workspace, adder: Adder, path: str) -> None:
-    """Puts what was added from elsewhere in its place, from the cache."""
-    how, version = CheckoutOptions(link="hardlink" in work.repo.config.links), adder.version(path)
-    work.note_version(path, version.oid, whole=False, part=True)  # if this is stopped, both may be there
-    restored = restore(work, path, version, (), how)
-    if restored.damaged:
-        raise restored.damaged[0][1]
-    if restored.result.conflicts:
-        adder.warnings.append(
-            f"{quote(work.repo.display(path))} was edited meanwhile and stays as it is; to compare: dvlite diff"
-        )
+    return AddResult(
+        paths=(taken.added,),
+        staged=taken.staged,
+        unstaged=taken.unstaged,
+        readers=taken.readers,
+        cache_grew_bytes=taken.cache_grew_bytes,
+        cache_free_bytes=taken.cache_free_bytes,
+        shares_blocks=taken.shares_blocks,
+        has_remote=bool(repo.config.remote_names),
+        elapsed_seconds=time.monotonic() - started,
+        warnings=taken.warnings,
+    )
 
 
 def _targets(

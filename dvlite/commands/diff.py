@@ -323,7 +323,8 @@ def _side(repo: Repo, file: str, name: str) -> Pointer | None:
 def _pointer_diff(repo: Repo, path: str, old: Pointer | None, new: Pointer | None) -> PathDiff:
     """Returns how two pointers differ, file by file if the cache has their listings."""
     if old is not None and old.same_version(new):
-        only = None if new is None or old.meta == new.meta else "only 'meta' differs, see git diff --no-ext-diff"
+        name = "meta" if new is not None and old.source == new.source else "source"
+        only = f"only '{name}' differs, see git diff --no-ext-diff" if new not in (None, old) else None
         return _path_diff(path, old, new, _NO_COUNTS, (), incomplete=only)
     cache = open_cache(repo)
     try:

@@ -22,7 +22,6 @@ from dvlite.formats.config import (
     LOCAL,
     USER,
     RemoteConfig,
-    Setting,
     Value,
     check,
     check_remote_name,
@@ -35,6 +34,7 @@ from dvlite.repo import config_files
 from dvlite.repo.open_stores import refuse_overlap
 from dvlite.repo.remotes import (
     RemoteSettings,
+    approvals,
     configured,
     destination_of,
     host_part,
@@ -382,7 +382,7 @@ def remote_trust(environ: Mapping[str, str], place: str, *, project: str | None 
     owner = project if repo is None or project is not None else repo.config.project
     places = {"trust": read, f"push_to.project-{owner}": destination if owner is not None else None}
     path = config_files.file_of(USER, None, environ)
-    changes = _approvals(config_files.read(USER, None, environ), places)
+    changes = approvals(config_files.read(USER, None, environ), places)
     if changes:
         config_files.change(USER, changes, None, environ)
     return RemoteTrustResult(place=destination or read or place, already=not changes, config_path=str(path))
@@ -530,23 +530,12 @@ def _consent(repo: Repo, name: str) -> tuple[str, ...]:
     )
     places = {"trust": read, f"push_to.project-{repo.config.project}": destination if repo.config.project else None}
     try:
-        changes = _approvals(repo.read_layer(USER), places)
+        changes = approvals(repo.read_layer(USER), places)
         if changes:
             repo.change_config(USER, changes)
     except DvliteError as error:
         return (f"your approval of {destination or read} could not be kept: {error.message}",)
     return ()
-
-
-def _approvals(said: Mapping[str, Setting], places: Mapping[str, str | None]) -> dict[str, Value | None]:
-    """Returns what changes in the user's config when each of the keys lists its place, too."""
-    changes: dict[str, Value | None] = {}
-    for key, place in places.items():
-        setting = said.get(key)
-        listed = setting.value if setting is not None and isinstance(setting.value, tuple) else ()
-        if place is not None and place not in listed:
-            changes[key] = (*listed, place)
-    return changes
 
 
 def _row(repo: Repo, remote: RemoteConfig) -> RemoteRow:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dvlite.pipeline.reasons import StaleStage  # slow to load: only a repository with stages pays it
     from dvlite.progress import Progress
     from dvlite.repo.tracked_paths import Tracked
+    from dvlite.share.source_state import SourceState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,7 @@ class StatusResult(Result):
     missing: tuple[AbsentPath, ...] = ()  # not in the workspace: dvlite checkout
     not_in_cache: tuple[AbsentPath, ...] = ()  # dvlite fetch
     not_pushed: tuple[AbsentPath, ...] | None = None  # dvlite push; None: not looked at
+    sources: tuple[SourceState, ...] | None = None  # of imported paths: dvlite update; None: not asked
     remote: str | None = None
     remote_is_default: bool = True
     unpushed: tuple[str, ...] = ()  # made in this clone, and not pushed since: dvlite push; no remote was asked
@@ -78,13 +80,17 @@ def status(
         except StrangeFile as error:  # stops only the path that it stands in
             warnings.append(warning_of(error))
     checks = [check for check in checks if not check.stays_elsewhere]
-    not_pushed, name = None, None
+    not_pushed, name, sources = None, None, None
     if check_remote:
+        from dvlite.share.source_state import states_of
         from dvlite.workspace.remote_status import (
             missing_on_remote,  # 30 ms of modules that a plain status does not need
         )
 
-        name, not_pushed = missing_on_remote(repo, work.cache, chosen, remote, progress)
+        sources = tuple(states_of(repo, [item for item in chosen if not item.lockfile], progress))
+        is_one_there = bool(repo.config.remote_names) or remote is not None or not sources
+        if is_one_there:
+            name, not_pushed = missing_on_remote(repo, work.cache, chosen, remote, progress)
     differing = [check.changed for check in checks if check.changed is not None]
     changed = tuple(path for path in differing if path.stage is None)
     outputs_changed = tuple(path for path in differing if path.stage is not None)
@@ -101,7 +107,8 @@ def status(
     return StatusResult(
         clean=not (
             changed or outputs_changed or missing or not_in_cache or uncommitted or not_pushed or stale or warnings
-        ),
+        )
+        and all(source.state == "current" for source in sources or ()),
         running=running(repo),
         tracked=len(chosen),
         changed=changed,
@@ -111,6 +118,7 @@ def status(
         missing=missing,
         not_in_cache=not_in_cache,
         not_pushed=not_pushed,
+        sources=sources,
         remote=name,
         remote_is_default=name is None or name in repo.config.default_remotes,
         unpushed=() if check_remote else _unpushed(repo, chosen, uncommitted),

@@ -1,16 +1,18 @@
 """The pointer file `X.dvlite`: what git keeps in place of the data at `X` (docs/reference/formats/pointer.md).
 
-A strict line format of at most 64 KiB, so that no YAML parser ever reads a stranger's pointer. What follows `meta:` belongs to the
-user: it is kept byte for byte and never interpreted.
+A strict line format of at most 64 KiB, so that no YAML parser ever reads a stranger's pointer. A `source` block names where the data
+was imported from. What follows `meta:` belongs to the user: it is kept byte for byte and never interpreted.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dvlite.errors import FormatError
 from dvlite.files import format_error, later_format, merge_conflict
+from dvlite.formats import source as sources
+from dvlite.formats.source import ImportSource
 from dvlite.oid import FILE, MANIFEST, Digest, Oid, format_oid, parse_oid
 from dvlite.show import quote, word
 
@@ -21,7 +23,7 @@ MAX_SIZE = 2**63 - 1
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 _LINE = re.compile(rb"([a-z]+): ([!-~]+)")
 _SIZE = _NUMBER.pattern.encode()
-_WRITTEN = re.compile(  # what `dump` writes, without `meta`
+_WRITTEN = re.compile(  # what `dump` writes, without `source` and `meta`
     rb"dvlite: %d\nkind: (?:file\noid: blake3:([0-9a-f]{64})\nsize: (%b)\n(executable: true\n)?"
     rb"|directory\noid: manifest:([0-9a-f]{64})\nsize: (%b)\nfiles: (%b)\n)" % (VERSION, _SIZE, _SIZE, _SIZE)
 )
@@ -43,6 +45,7 @@ class Pointer:
     files: int = 1
     executable: bool = False
     meta: str = ""
+    source: ImportSource | None = None  # where it was imported from
 
     @property
     def oid_kind(self) -> str:
@@ -53,7 +56,7 @@ class Pointer:
         return format_oid(MANIFEST if self.kind == "directory" else FILE, self.digest)
 
     def same_version(self, other: Pointer | None) -> bool:
-        """Returns whether both name the same content, mode included, whatever the user wrote under `meta`."""
+        """Returns whether both name the same content, mode included, wherever it is from and whatever the user wrote under `meta`."""
         return other is not None and (self.kind, self.digest, self.executable) == (
             other.kind,
             other.digest,
@@ -77,7 +80,8 @@ def dump(pointer: Pointer) -> bytes:
         lines.append(f"files: {pointer.files}")
     elif pointer.executable:
         lines.append("executable: true")
-    text = "\n".join(lines) + "\n" + pointer.meta
+    source = "" if pointer.source is None else sources.dump(pointer.source)
+    text = "\n".join(lines) + "\n" + source + pointer.meta
     return text.encode("utf-8", "surrogateescape")
 
 
@@ -96,7 +100,7 @@ def parse(data: bytes, where: str) -> Pointer:
     first = _VERSION.match(data)  # before the rest: a later version may have lines of another form
     if first is not None and first[1] != b"%d" % VERSION:
         raise later_format(where, 1, f"version {quote(first[1].decode())} of the format is not known")
-    values, meta = _fields(data, where)
+    values, block, meta = _fields(data, where)
     if "dvlite" not in values:
         raise _wrong(where, 1, "it is not a pointer file: 'dvlite' is missing")
     if values["dvlite"][1] != str(VERSION):
@@ -105,12 +109,16 @@ def parse(data: bytes, where: str) -> Pointer:
     line, kind = values.get("kind", (1, ""))
     if kind not in _FIELDS:
         raise _wrong(where, line, "'kind' must be file or directory")
-    return _build(kind, values, meta, where)
+    return replace(_build(kind, values, meta, where), source=_source(block, where))
 
 
-def _fields(data: bytes, where: str) -> tuple[dict[str, tuple[int, str]], str]:
-    """Splits the head into `name -> (line number, value)` and returns the user's part as it is."""
-    values: dict[str, tuple[int, str]] = {}
+_Fields = dict[str, tuple[int, str]]  # name -> line number, value
+
+
+def _fields(data: bytes, where: str) -> tuple[_Fields, _Fields, str]:
+    """Splits the head and the `source` block into fields and returns the user's part as it is."""
+    values: _Fields = {}
+    block: _Fields = {}
     position = number = 0
     while position < len(data):
         number += 1
@@ -119,7 +127,15 @@ def _fields(data: bytes, where: str) -> tuple[dict[str, tuple[int, str]], str]:
         if line.startswith(_CONFLICT):
             raise _conflict(where, number, values)
         if line == b"meta:" or line.startswith(b"meta: "):
-            return values, _meta(data[position:], where, number, values)
+            return values, block, _meta(data[position:], where, number, values)
+        inside = sources.parse_line(line) if block and end >= 0 else None
+        if inside is not None or (line == b"source:" and not block and end >= 0):
+            name, value = inside or ("", "")
+            if name in block:
+                raise _wrong(where, number, f"'{name}' is given twice in 'source'")
+            block[name] = (number, value)
+            position = end + 1
+            continue
         match = _LINE.fullmatch(line)
         if match is None or end < 0:
             raise _no_field(line, where, number)
@@ -128,10 +144,25 @@ def _fields(data: bytes, where: str) -> tuple[dict[str, tuple[int, str]], str]:
             raise _wrong(where, number, f"'{name}' is given twice")
         values[name] = (number, match[2].decode("ascii"))
         position = end + 1
-    return values, ""
+    return values, block, ""
 
 
-def _conflict(where: str, number: int, values: dict[str, tuple[int, str]]) -> FormatError:
+def _source(block: _Fields, where: str) -> ImportSource | None:
+    """Returns what a block says, which begins with its head: a field without a name."""
+    if not block:
+        return None
+    line, _ = block.pop("")
+    unknown = next((name for name in block if name not in sources.NAMES), None)
+    if unknown is not None:
+        raise later_format(where, block[unknown][0], f"'{unknown}' is not known in 'source'")
+    values = {name: value for name, (_, value) in block.items()}
+    reason = sources.problem(values)
+    if reason is not None:
+        raise _wrong(where, line, reason)
+    return ImportSource(**values)
+
+
+def _conflict(where: str, number: int, values: _Fields) -> FormatError:
     """Returns the error for a conflict below these fields; of a file only one version can be kept."""
     choices = "--ours or --theirs or --union" if values.get("kind", (0, ""))[1] == "directory" else "--ours or --theirs"
     hint = f"dvlite resolve {word(where.removesuffix(SUFFIX))} {choices}"
@@ -149,7 +180,7 @@ def _no_field(line: bytes, where: str, number: int) -> FormatError:
     return _wrong(where, number, f"expected 'name: value', found {quote(line[:40].decode())}")
 
 
-def _meta(data: bytes, where: str, number: int, values: dict[str, tuple[int, str]]) -> str:
+def _meta(data: bytes, where: str, number: int, values: _Fields) -> str:
     for offset, line in enumerate(data.split(b"\n")[1:], 1):
         if line.startswith(_CONFLICT):
             raise _conflict(where, number + offset, values)
@@ -161,7 +192,7 @@ def _meta(data: bytes, where: str, number: int, values: dict[str, tuple[int, str
         raise _wrong(where, number, "'meta' is not UTF-8 text") from None
 
 
-def _build(kind: str, values: dict[str, tuple[int, str]], meta: str, where: str) -> Pointer:
+def _build(kind: str, values: _Fields, meta: str, where: str) -> Pointer:
     required = _FIELDS[kind]
     for name in required:
         if name not in values:

@@ -93,32 +93,19 @@ def pager(environ: Mapping[str, str]) -> str:
     Asked outside of any repository: what the config of one names is never run.
     """
     command = [program(environ), "-C", "/", "var", "GIT_PAGER"]
-    done = subprocess.run(command, env=_outside(environ), capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    done = subprocess.run(command, env=outside(environ), capture_output=True, stdin=subprocess.DEVNULL, check=False)
     return os.fsdecode(done.stdout).strip()
 
 
 def clone_into(url: str, target: Path, environ: Mapping[str, str], flags: Sequence[str] = ()) -> None:
     """Clones a repository; git may ask for credentials on the terminal and shows its own progress on standard error."""
     arguments = [program(environ, not_in=Path.cwd()), "clone", *flags, "--", url, str(target)]
-    if subprocess.run(arguments, env=_outside(environ), stdout=subprocess.DEVNULL, check=False).returncode:
+    if subprocess.run(arguments, env=outside(environ), stdout=subprocess.DEVNULL, check=False).returncode:
         raise DvliteError(f"git could not clone {quote(without_credentials(url))}", hint="git's own message is above")
 
 
-def clone_silently(url: str, target: Path, environ: Mapping[str, str], options: Sequence[str]) -> None:
-    """Clones a repository with nothing checked out and no hooks; git may ask for credentials. Raises DvliteError with its reason."""
-    arguments = ["clone", "--quiet", "--no-checkout", "--template=", *options, "--", url, str(target)]
-    command = [program(environ, not_in=Path.cwd()), *arguments]
-    done = subprocess.run(
-        command, env=_outside(environ) | {"LC_ALL": "C"}, capture_output=True, stdin=subprocess.DEVNULL, check=False
-    )
-    if done.returncode:
-        reason = without_credentials(git_output.failed(arguments, done.stderr).message)
-        raise DvliteError(
-            f"cannot read {quote(without_credentials(url))}: {reason}", hint="give a URL that git clone takes"
-        )
-
-
-def _outside(environ: Mapping[str, str]) -> dict[str, str]:
+def outside(environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns an environment in which git works in no repository that a variable names."""
     return {name: value for name, value in environ.items() if name not in _REDIRECTS and name != _INDEX}
 
 

@@ -31,6 +31,7 @@ MARKER_SIZE = 7
 _REASONS = {
     "file and folder": "a file on one side, a folder on the other",
     "meta": "'meta' changed on both sides",
+    "source": "what it was imported from changed on both sides",
     "other data": "its pointer looks like a renamed one to git, and the data is another",
 }
 
@@ -44,7 +45,7 @@ class MergeConflict:
 
     path: str | None = None
     stage: str | None = None  # its name in the lockfile
-    # "changed on both sides", "added on both sides", "removed by ours", "removed by theirs", "file and folder", "meta"; or of the whole path:
+    # "changed on both sides", "added on both sides", "removed by ours", "removed by theirs", "file and folder", "meta", "source"; or of the whole path:
     # "ours cannot be read", "theirs cannot be read", "both sides cannot be read", "the common ancestor cannot be read"
     reason: str
 
@@ -97,7 +98,7 @@ def choices_of(conflicts: Sequence[MergeConflict], *, can_union: bool) -> list[s
 
 def can_union(path: str, conflicts: Sequence[MergeConflict]) -> bool:
     """Returns whether both versions can be kept: of files of a directory and of `meta`, not of a single file and not of a stage."""
-    return all(conflict.reason == "meta" or conflict.path not in (None, path) for conflict in conflicts)
+    return all(conflict.reason in ("meta", "source") or conflict.path not in (None, path) for conflict in conflicts)
 
 
 def merge_file(

@@ -28,12 +28,13 @@ Reason = Literal[
     "removed by theirs",
     "file and folder",
     "meta",
+    "source",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A change of both sides. `path` is inside the tracked directory; empty for a tracked file, the whole directory, or `meta`."""
+    """A change of both sides. `path` is inside the tracked directory; empty for a tracked file, the whole directory, `meta` or `source`."""
 
     path: bytes
     reason: Reason
@@ -64,9 +65,17 @@ def merge(base: Pointer | None, ours: Pointer, theirs: Pointer, read: ReadNode, 
     else:
         meta = _choose_meta(before, ours.meta, theirs.meta, choice)
         merged = replace(merged, conflicts=(*merged.conflicts, Conflict(b"", "meta")))
-    if merged.pointer is None or meta is None:
+    origin = base.source if base is not None else None
+    if theirs.source in (ours.source, origin):
+        side: Pointer | None = ours
+    elif ours.source == origin:
+        side = theirs
+    else:
+        side = {"ours": ours, "union": ours, "theirs": theirs, "base": base}.get(choice)
+        merged = replace(merged, conflicts=(*merged.conflicts, Conflict(b"", "source")))
+    if merged.pointer is None or meta is None or (side is None and choice != "base"):
         return Merged(None, merged.conflicts)
-    return replace(merged, pointer=replace(merged.pointer, meta=meta))
+    return replace(merged, pointer=replace(merged.pointer, meta=meta, source=side.source if side else None))
 
 
 def _choose_meta(base: str, ours: str, theirs: str, choice: Choice) -> str | None:

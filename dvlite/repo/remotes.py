@@ -15,8 +15,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dvlite.errors import Untrusted, UsageError
-from dvlite.formats.config import COMMITTED, Config, RemoteConfig
+from dvlite.formats.config import COMMITTED, Config, RemoteConfig, Setting, Value
 from dvlite.oid import digest_bytes
+from dvlite.repo.config_files import COMMITTED_FILE
 from dvlite.show import printable, quote, some, word
 from dvlite.store.url import FOLDER, S3, Location, address_of, check_options, host_of, parse_url
 
@@ -40,10 +41,12 @@ class RemoteSettings:
 class PlaceUntrusted(Untrusted):
     """Untrusted, with the place that the user may be asked to approve, for the data of `project` if it is asked `to_push`."""
 
-    def __init__(self, message: str, *, place: str, project: str | None, to_push: bool = False) -> None:
+    def __init__(
+        self, message: str, *, place: str, project: str | None, to_push: bool = False, file: str = COMMITTED_FILE
+    ) -> None:
         how = f"dvlite remote trust {word(place)}     (CI: DVLITE_TRUST={word(place)})"
         super().__init__(f"{message}; nothing was sent", hint=how)
-        self.place, self.project, self.to_push = place, project, to_push
+        self.place, self.project, self.to_push, self.file = place, project, to_push, file
 
 
 def settings(config: Config, name: str | None, root: Path, *, to_push: bool = False) -> RemoteSettings:
@@ -167,6 +170,17 @@ def host_part(place: str) -> str | None:
     """Returns the host of a place like `https://host/bucket`, None for one without a host."""
     parts = urlsplit(place)
     return f"{parts.scheme}://{parts.netloc}" if parts.scheme in ("http", "https") and parts.netloc else None
+
+
+def approvals(said: Mapping[str, Setting], places: Mapping[str, str | None]) -> dict[str, Value | None]:
+    """Returns what changes in the user's config when each of the keys lists its place, too."""
+    changes: dict[str, Value | None] = {}
+    for key, place in places.items():
+        setting = said.get(key)
+        listed = setting.value if setting is not None and isinstance(setting.value, tuple) else ()
+        if place is not None and place not in listed:
+            changes[key] = (*listed, place)
+    return changes
 
 
 def normal_place(text: str, base: Path) -> str:

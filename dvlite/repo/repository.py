@@ -66,7 +66,7 @@ class Repo:
         self.cwd = cwd
         self.git = git
         self.config = config
-        self._environ = environ
+        self.environ = environ
         self.work_tree = Revision(git, WORK_TREE, self.display)
         self._revisions: dict[tuple[str, str], Revision] = {}  # by name and commit
         self.waits = wait  # for locks; False: Busy instead
@@ -82,7 +82,7 @@ class Repo:
         chosen = self.config.cache_dir
         if chosen is None:
             return self.common_dir / "dvlite" / "cache"
-        home = self._environ.get("HOME", "")
+        home = self.environ.get("HOME", "")
         if chosen.startswith("~/") and home:
             chosen = home + chosen[1:]
         base = self.cwd if self.config.settings["cache.dir"].source == "DVLITE_CACHE_DIR" else self.root
@@ -268,11 +268,11 @@ class Repo:
 
     def open_other(self, start: Path) -> Repo:
         """Opens another repository, or another worktree of this one, for the same user."""
-        return open_repo(start, self._environ, must_be_initialised=False)
+        return open_repo(start, self.environ, must_be_initialised=False)
 
     def read_layer(self, layer: str) -> Mapping[str, Setting]:
         """Returns what one layer's config file says."""
-        return config_files.read(layer, self.root, self._environ)
+        return config_files.read(layer, self.root, self.environ)
 
     def change_config(self, layer: str, settings: Mapping[str, Value | None]) -> Path:
         """Changes a layer's config file, reads all of them again, and returns the path of the one that changed.
@@ -281,8 +281,8 @@ class Repo:
         """
         if layer == COMMITTED and self.git.left_out(config_files.COMMITTED_FILE) is not None:
             raise self.git.outside_sparse(config_files.COMMITTED_FILE)
-        path = config_files.change(layer, settings, self.root, self._environ, private=self.git_dir)
-        self.config = config_files.load(self.root, self._environ, self.git)
+        path = config_files.change(layer, settings, self.root, self.environ, private=self.git_dir)
+        self.config = config_files.load(self.root, self.environ, self.git)
         return path
 
 

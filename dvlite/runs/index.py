@@ -374,7 +374,7 @@ def _updated(records: Records) -> sqlite3.Connection:
     if connection is None:
         return _rebuilt(records)
     connection.execute("BEGIN IMMEDIATE")
-    index_update.update(connection, records)
+    index_update.refresh(connection, records)
     connection.execute("COMMIT")
     return connection
 
@@ -421,7 +421,7 @@ def _fill(connection: sqlite3.Connection, records: Records) -> None:
     connection.execute("BEGIN")
     for statement in schema.TABLES.split(";\n"):
         connection.execute(statement)
-    index_update.update(connection, records)
+    index_update.refresh(connection, records)
     for statement in schema.INDEXES.split(";\n"):
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {schema.VERSION}")

@@ -62,7 +62,7 @@ def is_current(connection: Connection, records: Records) -> bool:
     return loose == _indexed_loose(connection) and batches == set(_sources(connection))
 
 
-def update(connection: Connection, records: Records) -> None:
+def refresh(connection: Connection, records: Records) -> None:
     """Adds new records and deletes missing ones."""
     for _ in range(_MOST_LOOKS):
         if _update(connection, records):

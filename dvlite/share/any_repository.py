@@ -21,8 +21,9 @@ from dvlite.formats import pointer
 from dvlite.formats.config import Config
 from dvlite.formats.manifest import EXECUTABLE, FILE, SYMLINK
 from dvlite.git.discover import GitPlaces
+from dvlite.git.far import clone_silently
 from dvlite.git.output import TreeEntry, is_lockfile, is_pointer
-from dvlite.git.program import Git, clone_silently, without_credentials
+from dvlite.git.program import Git, without_credentials
 from dvlite.progress import Progress
 from dvlite.repo import config_files
 from dvlite.repo.open_stores import plain_cache

@@ -129,29 +129,35 @@ class Writer:
         return digest
 
     def put_stream(self, stream: BinaryIO, advance: Callable[[int], None]) -> tuple[Digest, int]:
-        """Adds a file that comes as a stream; returns its digest and size. An empty one is not stored."""
+        """Adds a file that comes as a stream; returns its digest and size."""
         temporary = self.temporary()
-        size_bytes = 0
         try:
-            with open(temporary, "w+b", buffering=0) as copy:
+            with open(temporary, "wb", buffering=0) as copy:
                 while block := stream.read(_BLOCK_BYTES):
                     files.write_all(copy.fileno(), block)
-                    size_bytes += len(block)
                     advance(len(block))
-                if 0 < size_bytes <= self.cache.pack_below_bytes:
-                    raw = files.read_at(copy.fileno(), size_bytes)
-                    digest = digest_bytes(raw)
-                    self.put(KIND_FILE, digest, raw)
-                else:
-                    synced = self.sync_soon(copy.fileno())
-                    digest = digest_file(copy.fileno(), size_bytes)
-                    synced.result()
-            if size_bytes > self.cache.pack_below_bytes:
-                self.adopt_file(temporary, digest, size_bytes, sync=False)
+            return self.put_file(temporary)
         except OSError as error:
             raise files.os_error(error, "store", "standard input") from error
         finally:
             temporary.unlink(missing_ok=True)
+
+    def put_file(self, path: Path) -> tuple[Digest, int]:
+        """Adds a file on the cache's disk that nothing else writes, and which is gone afterwards; returns its digest and size."""
+        with open(os.open(path, files.READ), "rb") as file:
+            size_bytes = os.fstat(file.fileno()).st_size
+            if size_bytes <= self.cache.pack_below_bytes:
+                raw = files.read_at(file.fileno(), size_bytes)
+                digest = digest_bytes(raw)
+                self.put(KIND_FILE, digest, raw)
+            else:
+                synced = self.sync_soon(file.fileno())
+                digest = digest_file(file.fileno(), size_bytes)
+                synced.result()
+        if size_bytes > self.cache.pack_below_bytes:
+            self.adopt_file(path, digest, size_bytes, sync=False)
+        else:
+            path.unlink()
         return digest, size_bytes
 
     def adopt_file(self, temporary: Path, digest: Digest, size_bytes: int, *, sync: bool = True) -> None:

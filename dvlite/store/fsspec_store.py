@@ -26,10 +26,12 @@ from dvlite.store.object_store import (
     require_name,
     require_prefix,
 )
+from dvlite.store.origins import Download, Item
 from dvlite.store.url import Location
 
 T = TypeVar("T")
 
+_PIECE_BYTES = 16 << 20
 _EXTRAS = {"gs": "gcs", "az": "azure", "abfs": "azure", "sftp": "sftp", "ssh": "sftp"}
 _PERMANENT = (PermissionError, IsADirectoryError, NotADirectoryError, ValueError, TypeError, ImportError)
 
@@ -94,18 +96,63 @@ class FsspecStore:
         return
 
     def _call(self, name: str, operation: Callable[[], T]) -> T:
-        try:
-            return operation()
-        except FileNotFoundError as error:
-            raise ObjectAbsent(name, self.label) from error
-        except _PERMANENT as error:
-            raise RemoteError(
-                f"cannot use {self.label}: {type(error).__name__}", hint="check its url, options and credentials"
-            ) from error
-        except Exception as error:
-            raise Transient(
-                f"cannot reach {self.label}: {type(error).__name__}", hint="check the network and the credentials"
-            ) from error
+        return _tried(self.label, name, operation)
+
+
+class FsspecOrigin:
+    """Files of others in any file system of fsspec: the one at the path of a location, else all below it."""
+
+    def __init__(self, location: Location, options: Mapping[str, str]) -> None:
+        self.label = quote(location.text)
+        self._files = _file_system(location, options)
+        host = "" if location.scheme in ("sftp", "ssh") else location.bucket
+        self._root = f"{host}/{location.prefix}".rstrip("/")
+
+    def look(self) -> Sequence[Item]:
+        details = _tried(self.label, "", lambda: self._files.info(self._root))
+        if details.get("type") != "directory":
+            return [_origin_item("", details)]
+        listed = _tried(self.label, "", lambda: self._files.find(self._root, detail=True))
+        above = self._root.strip("/") + "/"
+        return [
+            _origin_item(path.lstrip("/").removeprefix(above), details)
+            for path, details in listed.items()
+            if not path.endswith("/")
+        ]
+
+    def read(self, item: Item, download: Download) -> Item:
+        path = f"{self._root}/{item.name}".rstrip("/")
+        while item.size_bytes is None or download.size_bytes < item.size_bytes:
+            start = download.size_bytes
+            read = functools.partial(self._files.cat_file, path, start=start, end=start + _PIECE_BYTES)
+            piece = _tried(self.label, item.name, read)
+            if not piece:
+                break
+            download.take(piece)
+        return item
+
+    def close(self) -> None:
+        return
+
+
+def _origin_item(name: str, details: Mapping[str, Any]) -> Item:
+    etag = next((details[key] for key in ("etag", "ETag", "md5Hash") if isinstance(details.get(key), str)), "")
+    return Item(name, details.get("size"), etag, modified=f"{_modified(details):.3f}")
+
+
+def _tried(label: str, name: str, operation: Callable[[], T]) -> T:
+    try:
+        return operation()
+    except FileNotFoundError as error:
+        raise ObjectAbsent(name, label) from error
+    except _PERMANENT as error:
+        raise RemoteError(
+            f"cannot use {label}: {type(error).__name__}", hint="check its url, options and credentials"
+        ) from error
+    except Exception as error:
+        raise Transient(
+            f"cannot reach {label}: {type(error).__name__}", hint="check the network and the credentials"
+        ) from error
 
 
 def _file_system(location: Location, options: Mapping[str, str]) -> Any:

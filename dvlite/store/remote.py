@@ -17,6 +17,7 @@ from dvlite.oid import DIGEST_BYTES, Digest, digest_bytes
 from dvlite.store import index
 from dvlite.store.cache import Cache
 from dvlite.store.object_store import Listing, ObjectStore
+from dvlite.store.origins import Origin
 from dvlite.store.retry import RetryBudget, RetryingStore
 from dvlite.store.url import FOLDER, S3, Location, check_options
 
@@ -165,3 +166,22 @@ def open_store(location: Location, options: Mapping[str, str], *, budget: RetryB
     from dvlite.store.fsspec_store import FsspecStore
 
     return RetryingStore(FsspecStore(location, options), budget)
+
+
+def open_origin(url: str, location: Location | None, options: Mapping[str, str], connections: int) -> Origin:
+    """Returns the origin at an http(s) URL, or at the location of any other URL; makes no request.
+
+    As `open_store`: backends load on demand, and the caller has checked that the user trusts the place.
+    """
+    if location is None:
+        from dvlite.store.web import WebOrigin
+
+        return WebOrigin(url, connections)
+    check_options(location.scheme, options)
+    if location.scheme == S3:
+        from dvlite.store.s3 import S3Origin
+
+        return S3Origin(location, options, is_folder=url.endswith("/"), connections=connections)
+    from dvlite.store.fsspec_store import FsspecOrigin
+
+    return FsspecOrigin(location, options)

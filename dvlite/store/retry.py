@@ -33,38 +33,25 @@ class RetryBudget:
     longest_wait_seconds: float = 15.0
 
 
-class RetryingStore:
-    """A store that repeats what failed in passing; every operation of a store is safe to repeat. Thread-safe.
+class Retries:
+    """Repeats operations that failed in passing, within one budget; each must be safe to repeat. Thread-safe.
 
     Success of any thread's call renews the budget of all: while the store answers someone, it is not down.
     """
 
-    def __init__(self, store: ObjectStore, budget: RetryBudget, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.label = store.label
-        self._store = store
+    def __init__(self, budget: RetryBudget, clock: Callable[[], float] = time.monotonic) -> None:
         self._budget = budget
         self._clock = clock
         self._closed = threading.Event()
         self._is_reached = False
         self._last_answer = -math.inf
 
-    def get(self, name: str, *, start: int | None = None, end: int | None = None) -> bytes:
-        return self._try(lambda: self._store.get(name, start=start, end=end))
-
-    def put(self, name: str, data: Buffer, *, only_if_absent: bool = False) -> bool:
-        return self._try(lambda: self._store.put(name, data, only_if_absent=only_if_absent))
-
-    def list(self, prefix: str) -> Listing:
-        return self._try(lambda: self._store.list(prefix))
-
-    def delete(self, names: Sequence[str]) -> None:
-        self._try(lambda: self._store.delete(names))
-
     def close(self) -> None:
+        """Ends waits, and later ones at once."""
         self._closed.set()
-        self._store.close()
 
-    def _try(self, operation: Callable[[], T]) -> T:
+    def run(self, operation: Callable[[], T]) -> T:
+        """Returns what an operation returns, of a later try if it raises Transient; raises RemoteError when the budget is spent."""
         began, tries = self._clock(), 0
         failed: float | None = None
         while True:
@@ -78,13 +65,14 @@ class RetryingStore:
                 if wait is None or self._closed.wait(wait):
                     raise self._given_up(error, tries, self._clock() - began) from error
             except RemoteError:
-                self._answered()  # a refusal is an answer too
+                self.answered()  # a refusal is an answer too
                 raise
             else:
-                self._answered()
+                self.answered()
                 return result
 
-    def _answered(self) -> None:
+    def answered(self) -> None:
+        """Renews the budget: what is asked made progress."""
         self._is_reached, self._last_answer = True, self._clock()
 
     def _wait_seconds(self, began: float, failed: float, tries: int) -> float | None:
@@ -102,3 +90,28 @@ class RetryingStore:
     def _given_up(self, error: Transient, tries: int, seconds: float) -> RemoteError:
         times = "once" if tries == 1 else f"{tries} times"
         return RemoteError(f"{error.message} (tried {times} in {seconds:.0f} s)", hint=error.hint)
+
+
+class RetryingStore:
+    """A store that repeats what failed in passing; every operation of a store is safe to repeat. Thread-safe."""
+
+    def __init__(self, store: ObjectStore, budget: RetryBudget, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.label = store.label
+        self._store = store
+        self._retries = Retries(budget, clock)
+
+    def get(self, name: str, *, start: int | None = None, end: int | None = None) -> bytes:
+        return self._retries.run(lambda: self._store.get(name, start=start, end=end))
+
+    def put(self, name: str, data: Buffer, *, only_if_absent: bool = False) -> bool:
+        return self._retries.run(lambda: self._store.put(name, data, only_if_absent=only_if_absent))
+
+    def list(self, prefix: str) -> Listing:
+        return self._retries.run(lambda: self._store.list(prefix))
+
+    def delete(self, names: Sequence[str]) -> None:
+        self._retries.run(lambda: self._store.delete(names))
+
+    def close(self) -> None:
+        self._retries.close()
+        self._store.close()

@@ -7,12 +7,15 @@ docs/explanation/design.md.
 from __future__ import annotations
 
 import base64
+import contextlib
 import email.utils
 import hashlib
+import re
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
 from dvlite.errors import RemoteError
@@ -27,6 +30,7 @@ from dvlite.store.object_store import (
     require_name,
     require_prefix,
 )
+from dvlite.store.origins import Download, Item
 from dvlite.store.s3_client import S3Client, S3Request
 from dvlite.store.s3_errors import (
     Asked,
@@ -42,6 +46,7 @@ from dvlite.store.s3_errors import (
 from dvlite.store.s3_http import Answer
 from dvlite.store.s3_xml import (
     PAGE_BYTES,
+    Key,
     NotXml,
     OtherXml,
     Page,
@@ -132,6 +137,21 @@ class S3Store:
 
     def close(self) -> None:
         self._client.close()
+
+    def keys(self, prefix: str) -> Iterator[Key]:
+        """Yields every object below a prefix, whatever it is called and whoever put it there."""
+        for page, _ in self._pages(prefix):
+            yield from (key for key in page.keys if key.key.startswith(self._above + prefix))
+
+    def send_key(self, request: S3Request) -> Answer:
+        """Sends a request about one object, whatever it is called. Raises ObjectAbsent."""
+        try:
+            return self._call(request, "GetObject", request.key, _of_object)
+        except RemoteError as error:
+            cause = error.__cause__
+            if isinstance(cause, Refused) and cause.status == 404 and not cause.code:  # HEAD has no body
+                raise ObjectAbsent(request.key, self.label) from error
+            raise
 
     def _put(self, name: str, data: Buffer, checksum: str, *, only_if_absent: bool) -> bool:
         headers = _checksum(checksum, data) | self._upload | self._every
@@ -225,6 +245,64 @@ class S3Store:
             return self.get(name, end=memoryview(data).nbytes + 1) == data
         except ObjectAbsent:
             raise Transient(f"cannot write {quote(name)} to {self.label}: it was there and then was not") from None
+
+
+class S3Origin:
+    """Objects of others in a bucket: the one at the key of a location, else all below it."""
+
+    def __init__(self, location: Location, options: Mapping[str, str], *, is_folder: bool, connections: int) -> None:
+        self._store = S3Store(replace(location, prefix=""), options, connections=connections)
+        self.label = quote(location.text)
+        self._key, self._is_folder = location.prefix, is_folder or not location.prefix
+        self._every = {"x-amz-request-payer": "requester"} if options.get("requester_pays") == "true" else {}
+
+    def look(self) -> Sequence[Item]:
+        with contextlib.suppress(ObjectAbsent):
+            if not self._is_folder:
+                answer = self._store.send_key(S3Request("HEAD", self._key, PAGE_BYTES, headers=self._every))
+                return [_item(answer, answer.headers.get("content-length"))]
+        above = f"{self._key}/" if self._key else ""
+        keys = (key for key in self._store.keys(above) if not key.key.endswith("/"))  # a folder, for who lists them
+        items = [
+            Item(key.key.removeprefix(above), key.size_bytes, key.etag, modified=f"{key.modified:.3f}") for key in keys
+        ]
+        if not items:
+            raise RemoteError(f"there is nothing at {self.label}", hint="check the name of the bucket and the key")
+        return items
+
+    def read(self, item: Item, download: Download) -> Item:
+        key, start = "/".join(filter(None, (self._key, item.name))), download.size_bytes
+        if item.size_bytes == start:
+            return item
+        headers = {"range": f"bytes={start}-"} if start else {}
+        headers |= {"if-match": item.etag} if item.etag else {}
+
+        def sink(status: int, _: object) -> Callable[[bytes], None]:
+            if status == 200 and download.size_bytes:  # a server may answer a range with everything
+                download.restart()
+            return download.take
+
+        try:
+            answer = self._store.send_key(S3Request("GET", key, 0, headers=headers | self._every, sink=sink))
+        except RemoteError as error:
+            if is_name_taken(error.__cause__):  # the condition was not met
+                raise RemoteError(
+                    f"{quote(key)} in {self.label} changed while it was read", hint="run it again"
+                ) from error
+            raise
+        total = (answer.headers.get("content-range") or "").rpartition("/")[2] or answer.headers.get("content-length")
+        return replace(_item(answer, total), name=item.name)
+
+    def close(self) -> None:
+        self._store.close()
+
+
+def _item(answer: Answer, size_bytes: str | None) -> Item:
+    etag, version, modified = (answer.headers.get(name, "") for name in ("etag", "x-amz-version-id", "last-modified"))
+    size = int(size_bytes) if size_bytes and re.fullmatch(r"[0-9]{1,18}", size_bytes) else None
+    return Item(
+        "", size, etag, "" if version == "null" else version, modified, answer.headers.get("content-encoding", "")
+    )
 
 
 def _of_object(answer: Answer) -> Answer:

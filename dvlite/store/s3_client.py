@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from dvlite import __version__
 from dvlite.store.object_store import Buffer
 from dvlite.store.s3_errors import Refused
-from dvlite.store.s3_http import Answer, Connections, Message
+from dvlite.store.s3_http import Answer, Connections, Message, Sink
 from dvlite.store.s3_settings import S3Settings, is_region, proxy_of, read_settings
 from dvlite.store.s3_sign import UNSIGNED, path_text, query_text, signed
 from dvlite.store.s3_xml import Fault, read_fault
@@ -39,6 +39,7 @@ class S3Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Buffer = b""
     first: int = 0
+    sink: Sink | None = None
 
 
 class S3Client:
@@ -103,4 +104,5 @@ def _send(settings: S3Settings, connections: Connections, request: S3Request, re
         headers["x-amz-content-sha256"] = hashlib.sha256(request.body).hexdigest() if is_signed else UNSIGNED
         headers = signed(request.method, target, headers, keys=settings.keys(), region=region)
     headers |= {"user-agent": f"dvlite/{__version__}", "accept-encoding": "identity"}
-    return connections.send(server, Message(request.method, target, headers, request.body, request.most, request.first))
+    message = Message(request.method, target, headers, request.body, request.most, request.first, request.sink)
+    return connections.send(server, message)

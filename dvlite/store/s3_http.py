@@ -1,4 +1,4 @@
-"""HTTP/1.1 for the S3 client: a few connections that are kept, on the threads of the callers; proxies, TLS, time limits.
+"""HTTP/1.1 for S3 and for plain URLs: a few connections that are kept, on the threads of the callers; proxies, TLS, time limits.
 
 Knows nothing of S3. Follows no redirect and tries nothing again, but for a kept connection that the server had closed in the meantime.
 What a server sends is never read beyond a limit: 64 KiB for each of at most 100 headers, and for the body what the caller allows.
@@ -27,6 +27,7 @@ _KEPT_SECONDS = 12.0  # servers and what stands between close or forget a connec
 _SEND_AT_ONCE = 1 << 24
 _SMALL_BYTES = 1 << 16
 _ERROR_BYTES = 1 << 16
+_PIECE_BYTES = 1 << 20
 _ENDS = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
@@ -67,9 +68,17 @@ class Server:
         return host if self.port == {"http": 80, "https": 443}[self.scheme] else f"{host}:{self.port}"
 
 
+Sink = Callable[[int, http.client.HTTPMessage], Callable[[bytes], None]]
+"""Gets status and headers of a success, and returns what its body goes to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A request: `target` is path and query. A longer body than `most` (less `first` if the status is 206) is not read: TooLong."""
+    """A request: `target` is path and query. A longer body than `most` (less `first` if the status is 206) is not read: TooLong.
+
+    With `sink`, the body of a success goes there piece by piece, however long it is; it must not raise OSError or ValueError, which here
+    mean that the connection broke.
+    """
 
     method: str
     target: str
@@ -77,6 +86,7 @@ class Message:
     body: Buffer
     most: int
     first: int = 0
+    sink: Sink | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +350,13 @@ def _send(opened: socket.socket, head: bytes, body: Buffer) -> OSError | None:
 def _body(response: http.client.HTTPResponse, message: Message) -> bytes:
     """Reads the body, as one piece of memory if its length is known. What goes beyond a limit is left unread."""
     is_success = 200 <= response.status < 300
+    if is_success and message.sink is not None:
+        take = message.sink(response.status, response.headers)
+        while piece := response.read(_PIECE_BYTES):
+            take(piece)
+        if response.length or (response.length is None and not response.chunked):
+            raise ConnectionResetError  # it broke off, or may have: nothing says where it ends
+        return b""
     most = message.most - (message.first if response.status == 206 else 0) if is_success else _ERROR_BYTES
     length = response.length
     if length is not None and length > most:

@@ -115,7 +115,7 @@ def read_settings(bucket: str, options: Mapping[str, str]) -> S3Settings:
     if (keys is None and not is_anonymous) or _may_say([name for name in is_open if is_open[name]], options, environ):
         from dvlite.store import s3_aws
 
-        profile = s3_aws.AwsProfile(options.get("profile"), _connections_for_credentials)
+        profile = s3_aws.AwsProfile(options.get("profile"), connections_to_others)
         endpoint = endpoint or profile.endpoint_url()
         region = region or profile.variable("region")
         bundle = bundle or profile.variable("ca_bundle")
@@ -201,8 +201,9 @@ def _certificates_of_botocore() -> str:
     return str(s3_aws.certificates())
 
 
-def _connections_for_credentials(bundle: str) -> Connections:
-    return Connections(trust_of(bundle or os.environ.get("REQUESTS_CA_BUNDLE") or ""), proxy_of, most=2)
+def connections_to_others(bundle: str, most: int = 2) -> Connections:
+    """Returns connections to servers that are no S3; without a `bundle`, what this machine and the environment trust counts."""
+    return Connections(trust_of(bundle or os.environ.get("REQUESTS_CA_BUNDLE") or ""), proxy_of, most=most)
 
 
 def _source(keys: Keys | None, profile: Profile | None) -> Callable[[], Keys]:

@@ -31,6 +31,7 @@ class Key:
     key: str
     size_bytes: int
     modified: float
+    etag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ def read_page(body: bytes) -> Page:
             modified = datetime.fromisoformat((item.findtext(f"{space}LastModified") or "").strip()).timestamp()
         except (ValueError, OverflowError):
             raise OtherXml from None
-        keys.append(Key(unquote_plus(key) if is_escaped else key, size_bytes, modified))
+        etag = item.findtext(f"{space}ETag") or ""
+        keys.append(Key(unquote_plus(key) if is_escaped else key, size_bytes, modified, etag))
     return Page(keys, root.findtext(f"{space}NextContinuationToken") or "", is_last=is_truncated == "false")
 
 

@@ -351,8 +351,8 @@ class _Place:
         size_bytes, files = item.size_bytes, item.files
         if kind == MANIFEST and oid != item.oid:
             size_bytes, files = manifest.totals(digest, self._work.cache.read_node)
-        executable, meta = (old.executable, old.meta) if old is not None else (False, "")
-        return Pointer("directory" if kind == MANIFEST else "file", digest, size_bytes, files, executable, meta)
+        new = Pointer("directory" if kind == MANIFEST else "file", digest, size_bytes, files)
+        return new if old is None else replace(new, executable=old.executable, meta=old.meta, source=old.source)
 
     def restore(self, outs: Sequence[Locked]) -> None:
         """Writes outputs, keeping what they replace. Raises ObjectMissing."""

@@ -47,7 +47,9 @@ def _resolved(path: ResolvedPath, result: ResolveResult, show: Show) -> Iterator
         yield f"Resolved {name}: removed"
         return
     noun = {"lockfile": "stage", "directory": "file"}.get(path.kind)
-    whole = noun is None or any(conflict.path == path.path and conflict.reason != "meta" for conflict in path.conflicts)
+    whole = noun is None or any(
+        conflict.path == path.path and conflict.reason not in ("meta", "source") for conflict in path.conflicts
+    )
     if whole:
         yield f"Resolved {name}: {'as theirs has it' if path.taken else 'as ours has it'}"
         return

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dvlite.show import Show, count, duration_text, one_line, printable, size_text, some
+from dvlite.text.import_ import origin
 from dvlite.text.reasons import reason_text
 from dvlite.text.style import amount_text, growth_text, table
 from dvlite.workspace.changes import Counts
@@ -13,6 +14,7 @@ from dvlite.workspace.changes import Counts
 if TYPE_CHECKING:
     from dvlite.commands.status import StatusResult, UncommittedPointer
     from dvlite.pipeline.reasons import StaleStage
+    from dvlite.share.source_state import SourceState
     from dvlite.workspace.path_status import AbsentPath, ChangedPath
     from dvlite.workspace.running_outputs import RunningRepro
 
@@ -67,6 +69,10 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
         named = "" if result.remote_is_default else f" -r {remote}"
         yield _heading(f"Not on {remote}", f"dvlite push{named}", show)
         yield from _absent(result.not_pushed, show)
+    behind = [source for source in result.sources or () if source.state != "current"]
+    if behind:
+        yield _heading("Source has moved on", "dvlite update", show)
+        yield from table((_behind(source, show) for source in behind), indent="  ")
     if show.quiet:
         return
     if result.purged:
@@ -114,6 +120,12 @@ def _uncommitted(pointer: UncommittedPointer, show: Show) -> tuple[str, ...]:
     path = show.path(pointer.path)
     undo = f"(undo: git checkout HEAD -- {show.word(pointer.path)})" if pointer.state == "deleted" else ""
     return path, pointer.state, undo
+
+
+def _behind(source: SourceState, show: Show) -> tuple[str, ...]:
+    if source.state == "unknown":
+        return show.path(source.path), "cannot be asked:", one_line(source.problem)
+    return show.path(source.path), origin(source.source), f"-> {printable(source.now[:8])}" if source.now else ""
 
 
 def _force(path: ChangedPath) -> str:

@@ -68,9 +68,9 @@ class Adder:
 
     def __init__(self, work: Workspace, progress: Progress, *, force: bool, allow_purged: bool = False) -> None:
         self._work, self._progress, self._force, self._allow_purged = work, progress, force, allow_purged
-        self._versions: dict[str, tuple[Pointer, Pointer | None, Snapshot, bool]] = {}  # path: new, old, content, whole
+        # path: new, old, content, whole; no content where nothing on disk was read
+        self._versions: dict[str, tuple[Pointer, Pointer | None, Snapshot | None, bool]] = {}
         self._partial: set[str] = set()  # directories of which only what was added is here
-        self._elsewhere: set[str] = set()  # paths whose content is in the cache alone, as yet
         self._nodes: dict[Digest, bytes] = {}  # of the new manifests, which the cache shows only after the commit
         self.shares_blocks = False
         self.warnings: list[str] = []
@@ -112,7 +112,6 @@ class Adder:
         """
         work, path = self._work, target.path
         shown, before = work.repo.display(path), writer.stored_bytes
-        self._elsewhere.add(path)
         if isinstance(source, Path):
             scan = work.scan(path, source)
             if scan is None:
@@ -131,7 +130,30 @@ class Adder:
             scan = Scan([b""], bytearray([manifest.FILE]), array("q", [size_bytes]), root=work.location(path))
             snapshot = Snapshot(scan, bytearray(digest), bytearray(1), 1)
         added = self._take(target, snapshot, reader, writer)
+        self._versions[path] = self.version(path), target.old, None, True
         return replace(added, stored_bytes=writer.stored_bytes - before)
+
+    def from_version(self, target: AddTarget, new: Pointer, entries: Entries) -> AddedPath:
+        """Takes note of a version that is in the cache and is to become a path; the work tree is not touched."""
+        path, old = target.path, target.old
+        if self._work.cache.purged:
+            self._refuse_purged(path, entries)
+        self._check(target, [name for name in entries.paths if name])
+        self._versions[path] = new, old, None, True
+        if new.same_version(old):
+            return _unchanged(path, new)
+        if old is None:
+            self.warnings.extend(portable_warnings([os.fsencode(path)] if new.kind == "file" else entries.paths))
+        kind: Kind = "directory" if new.kind == "directory" else "file"
+        return AddedPath(
+            path=path,
+            kind=kind,
+            oid=new.oid,
+            size_bytes=new.size_bytes,
+            files=new.files,
+            created=old is None,
+            counts=self._counts(old, new),
+        )
 
     def _take(self, target: AddTarget, snapshot: Snapshot, reader: CachingReader, writer: Writer) -> AddedPath:
         """Takes note of a version whose files are stored, and stores its listing."""
@@ -143,7 +165,7 @@ class Adder:
                 f"{quote(shown)} has {count(number, f'{tool} pointer')} in place of data: {command} there, then dvlite add {word(shown)}"
             )
         if work.cache.purged:
-            self._refuse_purged(path, snapshot)
+            self._refuse_purged(path, snapshot.entries())
         new = self._pointer(target, snapshot, writer)
         self._versions[path] = new, old, snapshot, not target.inside
         if new == old:
@@ -155,12 +177,12 @@ class Adder:
             self.warnings.extend(portable_warnings([os.fsencode(path)] if is_file else snapshot.scan.paths))
         return added
 
-    def _refuse_purged(self, path: str, snapshot: Snapshot) -> None:
+    def _refuse_purged(self, path: str, entries: Entries) -> None:
         """Raises UsageError for bytes that were purged, unless they are allowed: then the version names them, and no store has them."""
         cache = self._work.cache
-        gone = purged_in(cache, path, snapshot.entries())
+        gone = purged_in(cache, path, entries)
         for i in gone:
-            cache.large_path(snapshot.digest(i)).unlink(
+            cache.large_path(entries.digest(i)).unlink(
                 missing_ok=True
             )  # of small ones, gc drops what was stored just now
         if not gone or self._allow_purged:
@@ -211,7 +233,6 @@ class Adder:
 
     def _pointer(self, target: AddTarget, snapshot: Snapshot, writer: Writer) -> Pointer:
         old = target.old
-        meta = old.meta if old is not None else ""
         if snapshot.scan.paths == [b""]:
             if old is not None and old.kind == "directory" and not self._force and self._work.is_new_here(target.path):
                 shown = self._work.repo.display(target.path)
@@ -221,12 +242,14 @@ class Adder:
                     f"to take the file in its place: dvlite add --force {word(shown)}",
                 )
             executable = bool(snapshot.scan.flags[0] & manifest.EXECUTABLE)
-            return Pointer("file", snapshot.digest(0), snapshot.scan.sizes[0], executable=executable, meta=meta)
-        tree = self._tree(target, snapshot, writer)
-        for digest, data in tree.nodes:
-            if writer.put(KIND_MANIFEST, digest, data):
-                self._nodes[digest] = data
-        return Pointer("directory", tree.root, tree.size_bytes, tree.files, meta=meta)
+            new = Pointer("file", snapshot.digest(0), snapshot.scan.sizes[0], executable=executable)
+        else:
+            tree = self._tree(target, snapshot, writer)
+            for digest, data in tree.nodes:
+                if writer.put(KIND_MANIFEST, digest, data):
+                    self._nodes[digest] = data
+            new = Pointer("directory", tree.root, tree.size_bytes, tree.files)
+        return new if old is None else replace(new, meta=old.meta, source=old.source)
 
     def _tree(self, target: AddTarget, snapshot: Snapshot, writer: Writer) -> manifest.Tree:
         """Returns the new listing: what is on disk and, of a partly checked out directory, the entries that are not. Costs what changed."""
@@ -335,7 +358,7 @@ class Adder:
                 unpushed.note(work.repo, new.oid)
                 written.append(path + SUFFIX)
         for path, (new, old, snapshot, whole) in self._versions.items():
-            if path in self._elsewhere:  # on disk is what was there
+            if snapshot is None:  # on disk is what was there
                 continue
             if path in self._partial:  # the rows say what is here: no version is, and no note names one
                 if whole:

@@ -32,7 +32,7 @@ def to_path(want: Entries, cache: Cache, target: Path, progress: Progress) -> Da
     that leaves what is exported.
     """
     refuse_existing(target)
-    _refuse_leaving_links(want, cache)
+    refuse_leaving_links(want, cache)
     files.require_space(target.parent, sum(want.sizes), quote(str(target)))
     # Beside the target, under a name of its own: only the next run for this target removes a killed run's leftovers.
     around = target.parent / f"{TEMP_PREFIX}get-{digest_bytes(os.fsencode(target.name)).hex()[:16]}"
@@ -74,7 +74,8 @@ def refuse_existing(target: Path) -> None:
         raise UsageError(f"there is no folder {quote(str(target.parent))}", hint=f"mkdir -p {word(str(target.parent))}")
 
 
-def _refuse_leaving_links(want: Entries, cache: Cache) -> None:
+def refuse_leaving_links(want: Entries, cache: Cache) -> None:
+    """Raises UsageError for a symlink that leaves what is written."""
     for i, flags in enumerate(want.flags):
         if flags == SYMLINK:
             with contextlib.suppress(ObjectCorrupt):  # reported when it is written

@@ -10,17 +10,36 @@ from hypothesis import strategies as st
 from dvlite.errors import FormatError
 from dvlite.formats import pointer
 from dvlite.formats.pointer import Pointer
+from dvlite.formats.source import ImportSource
 from dvlite.oid import Digest
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 DIGEST = Digest(bytes(range(32)))
 HEX = DIGEST.hex()
 META = "meta:\n  # ours\n  source: https://example.com/é\n  tags: [a, b]\n"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+OF_REPOSITORY = ImportSource(
+    repository="git@example.com:acme/birds",
+    path="data/r\u00e9sum\u00e9 \udcff",
+    revision="main",
+    commit=COMMIT,
+    oid=f"manifest:{HEX}",
+)
+OF_URL = ImportSource(
+    url="https://example.com/birds.csv",
+    etag='"5f0c"',
+    version="3/L4",
+    modified="Mon, 30 Nov 2026 11:00:00 GMT",
+    size="12",
+    oid=f"blake3:{HEX}",
+)
 GOLDENS = {
     "pointer-file": Pointer("file", DIGEST, 12),
     "pointer-executable": Pointer("file", DIGEST, 0, executable=True),
     "pointer-directory": Pointer("directory", DIGEST, 2**63 - 1, files=384211),
     "pointer-meta": Pointer("directory", DIGEST, 5, files=1, meta=META),
+    "pointer-imported": Pointer("directory", DIGEST, 5, files=1, meta=META, source=OF_REPOSITORY),
+    "pointer-url": Pointer("file", DIGEST, 12, executable=True, source=OF_URL),
 }
 GOOD = f"dvlite: 1\nkind: file\noid: blake3:{HEX}\nsize: 12\n"
 TREE = f"dvlite: 1\nkind: directory\noid: manifest:{HEX}\nsize: 12\nfiles: 3\n"
@@ -34,13 +53,14 @@ def test_a_pointer_has_exactly_these_bytes(name):
 
 
 pointers = st.builds(
-    lambda kind, digest, size, files, executable, meta: Pointer(
+    lambda kind, digest, size, files, executable, meta, source: Pointer(
         kind,
         Digest(digest),
         size,
         files if kind == "directory" else 1,
         executable=executable and kind == "file",
         meta="meta:\n" + "".join(f"  {line}\n" for line in meta) if meta else "",
+        source=source,
     ),
     st.sampled_from(["file", "directory"]),
     st.binary(min_size=32, max_size=32),
@@ -48,6 +68,7 @@ pointers = st.builds(
     st.integers(0, 2**63 - 1),
     st.booleans(),
     st.lists(st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), max_size=20), max_size=4),
+    st.none() | st.builds(ImportSource, url=st.text(min_size=1), etag=st.text(), oid=st.just(f"blake3:{HEX}")),
 )
 
 
@@ -67,6 +88,7 @@ def test_what_the_user_wrote_below_meta_survives_a_new_version():
     assert pointer.dump(again).decode().endswith(META)
 
 
+BLOCK = f'source:\n  repository: "../birds"\n  commit: "{COMMIT}"\n  oid: "blake3:{HEX}"\n'
 # name -> (bytes, what the error must say); the numbers are those of the checklist in docs/explanation
 HOSTILE = {
     "21 hash too short": (GOOD.replace(HEX, HEX[:-1]), "line 3: 'blake3:"),
@@ -116,6 +138,20 @@ HOSTILE = {
     "NUL in a value": (GOOD.replace("file", "fi\0le"), "line 2"),
     "escape in a value": (GOOD.replace("file", "\x1b]0;x\x07"), "line 2"),
     "escape in a key": ("\x1b]0;owned\x07: 1\n", "line 1"),
+    "source without an address": (GOOD + f'source:\n  oid: "blake3:{HEX}"\n', "line 5: 'source' needs"),
+    "source with two addresses": (GOOD + BLOCK + '  url: "https://example.com"\n', "line 5: 'source' needs"),
+    "source of a later dvlite": (GOOD + BLOCK + '  weather: "fine"\n', "line 9: 'weather' is not known in 'source'"),
+    "source of a repository with what a URL has": (GOOD + BLOCK + '  etag: "x"\n', "'etag' is not known in this"),
+    "source without a commit": (GOOD + BLOCK.replace(COMMIT, "main"), "'commit' in 'source' must be the whole id"),
+    "source without an oid": (GOOD + BLOCK.replace(HEX, "0"), "'oid' in 'source' must be"),
+    "source given twice": (GOOD + BLOCK + '  commit: "0"\n', "line 9: 'commit' is given twice in 'source'"),
+    "source with an empty value": (GOOD + BLOCK + '  path: ""\n', "have 1 to 8192 letters"),
+    "source with a value that is too long": (GOOD + BLOCK + f'  path: "{"x" * 9000}"\n', "have 1 to 8192 letters"),
+    "source with a plain value": (GOOD + BLOCK + "  path: x\n", "line 9: expected 'name: value'"),
+    "source with half a string": (GOOD + BLOCK + '  path: "x" y"\n', "line 9: expected 'name: value'"),
+    "source that ends at once": (GOOD + "source:", "line 5"),
+    "source twice": (GOOD + BLOCK + "source:\n", "line 9"),
+    "source after meta": (GOOD + META + BLOCK, "must be indented"),
     "another kind": (GOOD.replace("kind: file", "kind: socket"), "line 2: 'kind' must be file or directory"),
     "space before the colon": (GOOD.replace("size: ", "size : "), "line 4"),
 }

@@ -10,6 +10,7 @@ from dvlite.errors import DvliteError
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, NO_DIGEST, SYMLINK, Entry
 from dvlite.formats.pointer import Pointer
+from dvlite.formats.source import ImportSource
 from dvlite.merge.listings import Conflict, merge, named_theirs
 from dvlite.merge.markers import marked
 from dvlite.oid import Digest, digest_bytes
@@ -320,6 +321,16 @@ def test_a_directory_that_became_a_file_is_taken_if_only_one_side_changed_it():
     found = merged(base, ours, file(b"f"))
     assert (found.pointer, found.conflicts) == (None, (Conflict(b"", CLASH),))
     assert merged(base, ours, file(b"f"), choice="theirs").pointer == file(b"f")
+
+
+def test_where_it_is_from_is_merged_as_a_whole():
+    one, two, three = (ImportSource(url="https://example.com/x", etag=etag, oid="blake3:" + "0" * 64) for etag in "abc")
+    sides = [dataclasses.replace(file(b"1"), source=source) for source in (one, two, three)]
+    assert merged(sides[0], sides[0], sides[1]).pointer.source == two
+    assert merged(sides[0], sides[1], file(b"1")).conflicts == (Conflict(b"", "source"),)
+    assert merged(sides[0], sides[1], sides[2]).pointer is None
+    assert merged(sides[0], sides[1], sides[2], choice="theirs").pointer.source == three
+    assert merged(file(b"1"), file(b"2"), sides[0]).pointer == dataclasses.replace(file(b"2"), source=one)
 
 
 def test_meta_is_merged_as_a_whole():

@@ -79,7 +79,7 @@ def retrying(store, budget):
     """Returns a retrying store without real waits, and its patience."""
     patience = Patience()
     patient = RetryingStore(store, budget, clock=lambda: patience.now)
-    patient._closed = patience
+    patient._retries._closed = patience
     return patient, patience
 
 

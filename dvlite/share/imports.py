@@ -1,0 +1,147 @@
+"""Imports a path of another repository: its data comes into this cache, and the pointer says where it is from.
+
+The data is this repository's from then on: pushed to its own remote, kept whatever becomes of the source.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
+
+from dvlite.errors import UsageError
+from dvlite.formats import manifest
+from dvlite.formats.manifest import EXECUTABLE, Entries
+from dvlite.formats.pointer import SUFFIX, Pointer
+from dvlite.formats.source import ImportSource
+from dvlite.progress import Progress
+from dvlite.repo.repository import Repo
+from dvlite.repo.sources import open_address
+from dvlite.results import Result
+from dvlite.share.any_repository import Opened, open_any
+from dvlite.share.bring import bring
+from dvlite.show import quote
+from dvlite.store.cache import Cache
+from dvlite.store.cache_writer import Writer
+from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
+from dvlite.workspace.adder import AddedPath, Adder, AddTarget
+from dvlite.workspace.elsewhere import TakenIn, take_in
+from dvlite.workspace.export import refuse_leaving_links
+from dvlite.workspace.purged import failure_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ImportResult(Result):
+    """Data that came from elsewhere, tracked here; `source` is what its pointer says."""
+
+    schema: ClassVar[str] = "dvlite.import/1"
+    path: AddedPath
+    source: ImportSource
+    staged: tuple[str, ...] = ()
+    unstaged: tuple[str, ...] = ()  # written, for the user to `git add` (`--no-stage`)
+    readers: tuple[str, ...] = ()  # stages whose lockfile entry is out of date by this
+    has_remote: bool = True
+    elapsed_seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+
+def result_of(repo: Repo, taken: TakenIn, started: float, warnings: tuple[str, ...] = ()) -> ImportResult:
+    """Returns what `import` and `import-url` report of a path that was taken in."""
+    assert taken.version.source is not None
+    return ImportResult(
+        path=taken.added,
+        source=taken.version.source,
+        staged=taken.staged,
+        unstaged=taken.unstaged,
+        readers=taken.readers,
+        has_remote=bool(repo.config.remote_names),
+        elapsed_seconds=time.monotonic() - started,
+        warnings=(*taken.warnings, *warnings),
+    )
+
+
+def output_path(repo: Repo, output: str | None, name: str) -> str:
+    """Returns the path that an import is tracked as: `output`, or `name` in the folder that it names (the current one without it)."""
+    if output is not None:
+        path = repo.relative(output)
+        is_tracked = os.path.lexists(repo.root / (path + SUFFIX))
+        if is_tracked or not (output.endswith("/") or os.path.isdir(repo.root / path)):
+            return path
+    if not name:
+        raise UsageError("the data needs a name here", hint="give it one: -o NAME")
+    return repo.relative(os.path.join(output or ".", name))
+
+
+def take_from_repository(
+    repo: Repo,
+    path: str,
+    source: ImportSource,
+    *,
+    jobs: int | None = None,
+    stage: bool = True,
+    progress: Progress,
+) -> TakenIn:
+    """Tracks as `path` what a source names now; the caller holds the lock of the work tree and knows that the user trusts the source.
+
+    Raises UsageError for what is not there, Purged and ObjectMissing for what has no bytes any more; nothing is written then.
+    """
+    address = open_address(source.repository, repo)
+    revision = source.revision or ("HEAD" if os.path.isdir(address) else None)
+    with open_any(address, source.path, revision, repo.environ, progress) as opened:
+        if not opened.commit:
+            raise UsageError(
+                f"{quote(source.revision)} is a run there, not a commit", hint="give --rev a branch, tag or commit"
+            )
+
+        def supply(adder: Adder, target: AddTarget, writer: Writer) -> AddedPath:
+            new, entries = _brought(opened, writer, jobs, progress)
+            from_there = replace(source, path=opened.path, commit=opened.commit, oid=new.oid)
+            meta = target.old.meta if target.old is not None else ""
+            return adder.from_version(target, replace(new, source=from_there, meta=meta), entries)
+
+        return take_in(repo, path, supply, stage=stage, progress=progress)
+
+
+def _brought(opened: Opened, writer: Writer, jobs: int | None, progress: Progress) -> tuple[Pointer, Entries]:
+    """Brings what the path means into the cache of the writer; returns the version, without its source, and its entries."""
+    here = replace(opened, cache=writer.cache) if opened.far else opened
+    wanted, purged = bring(here, jobs, progress)
+    failure = failure_of(purged)
+    if failure is not None:
+        failure.hint = "import what is left of it, path by path; or ask who purged it"
+        raise failure
+    refuse_leaving_links(wanted.entries, here.cache)
+    if not opened.far:
+        _copy_files(wanted.entries, opened.cache, writer, progress)
+    return version_of_entries(wanted.entries, writer), wanted.entries
+
+
+def version_of_entries(entries: Entries, writer: Writer) -> Pointer:
+    """Returns the pointer of files that are in the cache (a single one without a path is a file), after storing their listing."""
+    if entries.paths == [b""]:
+        executable = bool(entries.flags[0] & EXECUTABLE)
+        new = Pointer("file", entries.digest(0), entries.sizes[0], executable=executable)
+    else:
+        tree = manifest.build(entries, keep=partial(writer.put, KIND_MANIFEST))
+        for digest, data in tree.nodes:
+            writer.put(KIND_MANIFEST, digest, data)
+        new = Pointer("directory", tree.root, tree.size_bytes, tree.files)
+    writer.commit()
+    return new
+
+
+def _copy_files(entries: Entries, source: Cache, writer: Writer, progress: Progress) -> None:
+    """Stores what another cache has and this one lacks; large files share their blocks where the disk can."""
+    lacking = [i for i in writer.lacking(entries.digests, entries.sizes) if entries.flags[i] != manifest.EMPTY_DIR]
+    progress.start("copying", total_bytes=sum(entries.sizes[i] for i in lacking), total_files=len(lacking))
+    for i in lacking:
+        digest, size = entries.digest(i), entries.sizes[i]
+        if size <= writer.cache.pack_below_bytes or source.has_packed(digest, (KIND_FILE,)):
+            writer.put(KIND_FILE, digest, source.read_file(digest, size))
+        else:
+            with source.open_verified(digest, size) as descriptor:
+                writer.put_large(descriptor, os.fsdecode(entries.paths[i]))
+        progress.advance(size_bytes=size, files=1)
+    progress.finish()

@@ -1,0 +1,143 @@
+"""Data that others keep, at a URL, in a bucket or in another store: what is there now, and its bytes, taken up again where they broke off.
+
+Nothing says what the bytes should be: their length is checked, and whatever the server says to tell one version from another is kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from dvlite.errors import RemoteError
+from dvlite.files import os_error, require_space, write_all
+from dvlite.oid import digest_bytes
+from dvlite.progress import Progress
+from dvlite.show import quote
+from dvlite.store.cache import Cache
+from dvlite.store.retry import Retries
+
+_RENEWED_BYTES = 1 << 20  # so much more counts as an answer: a server that stops after each byte is given up
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A file at an origin: its path below the URL (empty: the URL is the file), and what its server says about it, if it does."""
+
+    name: str
+    size_bytes: int | None = None
+    etag: str = ""
+    version: str = ""
+    modified: str = ""
+    encoding: str = ""  # in which its server keeps it: gzip
+
+    @property
+    def stamp(self) -> str:
+        """What differs if the file does, as far as its server says; empty if it says too little."""
+        strong = self.version or ("" if self.etag.startswith("W/") else self.etag)
+        size = "?" if self.size_bytes is None else str(self.size_bytes)
+        return f"{strong} {size}" if strong else f"{self.modified} {size}" if self.modified else ""
+
+
+class Origin(Protocol):
+    """A place of someone else's, to be read. Methods may be called from many threads at once."""
+
+    label: str
+
+    def look(self) -> Sequence[Item]:
+        """Returns what is there: one item without a name for a file, else all that is below. One request, or one for each 1,000 items.
+
+        Raises Transient, ObjectAbsent for nothing, and RemoteError.
+        """
+
+    def read(self, item: Item, download: Download) -> Item:
+        """Sends the bytes of an item, from where the download stands, to it; returns what the server says about it now.
+
+        Raises Transient where a new try may help; what came stays.
+        """
+
+    def close(self) -> None:
+        """Closes connections."""
+
+
+class Download:
+    """A file on its way to the cache's disk. With a `key`, what came stays when the command is stopped, for the next one with that key."""
+
+    def __init__(self, cache: Cache, key: str, temporary: Path, progress: Progress, retries: Retries) -> None:
+        self.path, self._file = _opened(cache, key, temporary)
+        self.size_bytes = os.fstat(self._file).st_size
+        self._progress, self._retries = progress, retries
+        self._renewed = self.size_bytes
+        progress.advance(size_bytes=self.size_bytes)
+
+    def restart(self) -> None:
+        """Forgets what came: it is of another version, or the server only sends all of it."""
+        self._progress.advance(size_bytes=-self.size_bytes)
+        os.ftruncate(self._file, 0)
+        os.lseek(self._file, 0, os.SEEK_SET)
+        self.size_bytes = 0  # what came before is no progress when it comes again
+
+    def expect(self, total_bytes: int) -> None:
+        """Raises NoSpace if the disk cannot hold the rest."""
+        require_space(self.path.parent, max(0, total_bytes - self.size_bytes), quote(str(self.path.parent)))
+
+    def take(self, piece: bytes) -> None:
+        """Appends the bytes that come next."""
+        try:
+            write_all(self._file, piece)
+        except OSError as error:
+            raise os_error(error, "write", self.path) from error
+        self.size_bytes += len(piece)
+        self._progress.advance(size_bytes=len(piece))
+        if self.size_bytes - self._renewed >= _RENEWED_BYTES:
+            self._renewed = self.size_bytes
+            self._retries.answered()
+
+    def close(self) -> None:
+        """Closes the file, which stays."""
+        os.close(self._file)
+
+
+def _opened(cache: Cache, key: str, temporary: Path) -> tuple[Path, int]:
+    """Opens the file of a key at its end, or a temporary one if there is no key or another process fills it."""
+    import fcntl  # Unix only
+
+    for path in [cache.partial_path(digest_bytes(key.encode()))] * bool(key) + [temporary]:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except PermissionError:
+            if path == temporary:
+                raise
+            continue  # another member of the group began it
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                os.lseek(descriptor, 0, os.SEEK_END)
+                return path, descriptor
+        os.close(descriptor)
+    raise AssertionError("a new temporary file is never locked")
+
+
+def download(origin: Origin, item: Item, into: Download, retries: Retries) -> Item:
+    """Brings an item, with new tries where that may help; returns what the server said. Raises RemoteError where its length is not right."""
+
+    def attempt() -> Item:
+        return origin.read(item, into)
+
+    if item.size_bytes is not None:
+        into.expect(item.size_bytes)
+    now = retries.run(attempt)
+    if now.size_bytes is not None and now.size_bytes != into.size_bytes:
+        raise RemoteError(
+            f"{origin.label} said {now.size_bytes} bytes and sent {into.size_bytes}", hint="try again later"
+        )
+    return now
+
+
+def name_in(url: str) -> str:
+    """Returns the last part of a URL, by which its data is called."""
+    return unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2])

@@ -1,0 +1,41 @@
+"""The words of `import` and `import-url`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from dvlite.formats.source import ImportSource
+from dvlite.show import Show, duration_text, printable, size_text
+from dvlite.text.style import amount_text
+
+if TYPE_CHECKING:
+    from dvlite.share.imports import ImportResult
+
+
+def text(result: ImportResult, show: Show) -> Iterator[str]:
+    """Yields the lines of the result."""
+    if show.quiet:
+        return
+    path = result.path
+    took = duration_text(result.elapsed_seconds)
+    size = size_text(path.size_bytes) if path.kind == "file" else amount_text(path.files, path.size_bytes)
+    if path.unchanged:
+        yield f"{show.path(path.path)} has what is at {origin(result.source)}: {size}, unchanged. {took}"
+    else:
+        yield f"Imported {show.path(path.path)}: {size} from {origin(result.source)}. {took}"
+    if result.readers:
+        yield from show.staged(result.staged, result.unstaged)
+        yield from show.next_step("dvlite repro")
+        return
+    then = "dvlite push" if result.has_remote else "dvlite remote add s3://BUCKET/PREFIX"
+    yield from show.next_commit(result.staged, result.unstaged, f"; {then}")
+
+
+def origin(source: ImportSource) -> str:
+    """Returns where data is from: `models/a.pt in git@example.com:acme/birds at main (1234abcd)`."""
+    if not source.repository:
+        return printable(source.url)
+    at = f" at {printable(source.revision)}" if source.revision else ""
+    path = f"{printable(source.path)} in " if source.path else ""
+    return f"{path}{printable(source.repository)}{at} ({source.commit[:8]})"

@@ -1,0 +1,209 @@
+"""`import` and `update`: data of another repository becomes this one's, and its pointer says where it is from."""
+
+import os
+
+import pytest
+
+from dvlite.formats import pointer
+from tests.commands.project import Project, fill, tree
+
+
+@pytest.fixture
+def registry(prepared, tmp_path):
+    """A repository with two commits of data, all pushed, a tag at the first, and a bare one beside it."""
+
+    def build(project):
+        fill(project, "data/birds")
+        project.write("models/wren.pt", b"m" * 100_000)
+        project.write("models/card.md", "kept by git")
+        project.dvlite("add", "data/birds", "models/wren.pt")
+
+    project = prepared("registry", build, remote=False)
+    project.dvlite("remote", "add", tmp_path / "store")
+    project.commit("First")
+    project.git("tag", "-a", "v1", "-m", "first")
+    project.dvlite("push")
+    project.git("clone", "-q", "--bare", ".", tmp_path / "bare.git")
+    project.git("remote", "add", "origin", str(tmp_path / "bare.git"))
+    return project
+
+
+@pytest.fixture
+def user(registry, tmp_path, invoke):
+    """A repository that imports."""
+    folder = tmp_path / "user"
+    folder.mkdir()
+    project = Project(folder, invoke)
+    project.git("init", "-q")
+    project.dvlite("init", "--no-hooks")
+    project.commit("Use dvlite")
+    return project
+
+
+def publish(registry, **changes):
+    """Changes files in the registry, by their names, and pushes."""
+    for name, data in changes.items():
+        registry.write(f"data/birds/{name}", data)
+    registry.dvlite("add", "-u")
+    registry.commit("More")
+    registry.dvlite("push")
+    registry.git("push", "-q", "origin", "main")
+    return registry.git("rev-parse", "HEAD").strip()
+
+
+def source_of(project, path):
+    return pointer.parse(project.read(f"{path}.dvlite"), path).source
+
+
+@pytest.mark.parametrize("kind", ["bare folder", "file url", "relative folder"])
+def test_what_is_imported_is_whole_and_knows_where_it_is_from(kind, registry, user, tmp_path):
+    address = {"bare folder": str(tmp_path / "bare.git"), "relative folder": "../repo"}
+    given = address.get(kind, (tmp_path / "bare.git").as_uri())
+    user.dvlite("import", given, "data/birds")
+    assert tree(user.root / "birds") == tree(registry.root / "data/birds")
+    source = source_of(user, "birds")
+    assert (source.repository, source.path, source.revision) == (
+        address.get(kind, str(tmp_path / "bare.git")),
+        "data/birds",
+        "",
+    )
+    assert source.commit == registry.git("rev-parse", "HEAD").strip()
+    assert source.oid == pointer.parse(user.read("birds.dvlite"), "birds").oid
+    user.dvlite("import", given, "models", "--rev", "v1", "-o", "in/")
+    assert user.read("in/models/card.md") == b"kept by git"
+    user.dvlite("import", given, "v1:models/wren.pt")
+    assert source_of(user, "wren.pt").revision == "v1"
+    user.commit()
+    assert user.is_clean()
+    user.dvlite("remote", "add", tmp_path / "own")
+    user.dvlite("push")
+    os.rename(registry.root, tmp_path / "gone")
+    os.rename(tmp_path / "store", tmp_path / "store-gone")
+    user.git("clone", "-q", ".", str(tmp_path / "colleague"))
+    other = Project(tmp_path / "colleague", user._invoke)
+    other.git("show", "HEAD")
+    user.commit("remote")
+    other.git("pull", "-q")
+    other.dvlite("pull")
+    assert tree(other.root / "birds") == tree(user.root / "birds")
+
+
+def test_update_follows_a_branch_and_stays_at_a_tag(registry, user, tmp_path):
+    bare = str(tmp_path / "bare.git")
+    user.dvlite("import", bare, "data/birds")
+    user.dvlite("import", bare, "data/birds", "-o", "fixed", "--rev", "v1")
+    user.dvlite("import", bare, "data/birds", "-o", "commit", "--rev", registry.git("rev-parse", "HEAD").strip())
+    user.commit()
+    assert "Nothing to update: 3 imports" in user.dvlite("update").stdout
+    new = publish(registry, **{"new.txt": "new"})
+    states = {item["path"]: item["state"] for item in user.json("status", "--remote")["sources"]}
+    assert states == {"birds": "moved", "fixed": "current", "commit": "current"}
+    planned = user.json("update", "-n")
+    assert [(path["path"], path["state"], path["now"]) for path in planned["paths"] if path["state"] == "behind"] == [
+        ("birds", "behind", new)
+    ]
+    assert not user.has("birds/new.txt")
+    user.dvlite("update")
+    assert user.read("birds/new.txt") == b"new"
+    assert source_of(user, "birds").commit == new
+    assert not user.has("fixed/new.txt")
+    user.dvlite("update", "fixed", "--rev", "main")
+    assert source_of(user, "fixed").revision == "main"
+    assert user.has("fixed/new.txt")
+    registry.write("elsewhere", "x")
+    registry.commit("Only code")
+    registry.git("push", "-q", "origin", "main")
+    done = user.dvlite("update", "birds")
+    assert "has the same data at" in done.stdout
+    assert source_of(user, "birds").commit == registry.git("rev-parse", "HEAD").strip()
+
+
+def test_what_was_changed_here_is_not_replaced_unasked(registry, user, tmp_path):
+    user.dvlite("import", str(tmp_path / "bare.git"), "data/birds")
+    user.write("birds/a.txt", "mine")
+    publish(registry, **{"a.txt": "theirs"})
+    assert "is in the way" in user.dvlite("update", code=2).stderr
+    user.dvlite("add", "birds")
+    assert source_of(user, "birds").path == "data/birds"
+    assert "was changed here since it was imported" in user.dvlite("update", code=2).stderr
+    assert user.read("birds/a.txt") == b"mine"
+    user.dvlite("update", "--force")
+    assert user.read("birds/a.txt") == b"theirs"
+    user.write("plain", "x")
+    user.dvlite("add", "plain")
+    assert "not imported" in user.dvlite("update", "plain", code=2).stderr
+
+
+def test_where_it_is_from_survives_a_move_an_edit_and_another_revision(registry, user, tmp_path):
+    user.dvlite("import", str(tmp_path / "bare.git"), "data/birds")
+    user.commit("Import")
+    before = source_of(user, "birds")
+    user.dvlite("mv", "birds", "moved")
+    assert source_of(user, "moved") == before
+    user.commit("Move")
+    user.write("moved/a.txt", "mine")
+    user.dvlite("add", "moved")
+    assert source_of(user, "moved") == before
+    user.commit("Edit")
+    user.dvlite("checkout", "--rev", "HEAD~1", "moved")
+    assert source_of(user, "moved") == before
+    publish(registry, **{"new.txt": "new"})
+    user.dvlite("update")
+    after = source_of(user, "moved")
+    assert (after.path, after.commit == before.commit) == ("data/birds", False)
+    user.write("moved.dvlite", user.read("moved.dvlite") + b"meta:\n  mine: 1\n")
+    publish(registry, **{"newer.txt": "new"})
+    user.dvlite("update")
+    assert user.read("moved.dvlite").endswith(b"meta:\n  mine: 1\n")
+
+
+def test_bad_sources_are_one_clear_line_and_nothing_is_written(registry, user, tmp_path):
+    bare = str(tmp_path / "bare.git")
+    cases = [
+        (["import", bare, "data/birds", "--rev", "none"], 2, "has no commit 'none'"),
+        (["import", bare, "no/such"], 2, "there is no 'no/such' there"),
+        (["import", bare, "data/birds/no"], 2, "is named 'no'"),
+        (["import", str(tmp_path / "nothing"), "x"], 2, "cannot find"),
+        (["import", "https://ada:secret@example.com/x.git", "x"], 2, "would put credentials"),
+        (["import", "ext::sh -c true", "x"], 2, "not the address of a repository"),
+        (["import", "-uevil", "x"], 2, None),
+        (["import", "http://127.0.0.1:9/x.git", "x"], 1, "cannot read"),
+    ]
+    for words, code, message in cases:
+        failed = user.dvlite(*words, code=code)
+        assert failed.stderr.count("error:") == 1
+        assert message is None or message in failed.stderr
+        assert "secret" not in failed.stderr
+    for file in (tmp_path / "store" / "packs").iterdir():
+        file.unlink()
+    failed = user.dvlite("import", bare, "data/birds", code=12)
+    assert "not" in failed.stderr
+    assert user.git("status", "--porcelain") == ""
+    assert sorted(os.listdir(user.root)) == [".dvlite", ".dvliteignore", ".git", ".gitattributes"]
+
+
+def test_purged_data_is_not_imported_in_part(registry, user, tmp_path):
+    registry.dvlite("purge", "data/birds/a.txt", "--reason", "secret", "-y")
+    failed = user.dvlite("import", str(tmp_path / "bare.git"), "data/birds", code=3)
+    assert "was purged by" in failed.stderr
+    assert not user.has("birds.dvlite")
+    assert not user.has("birds")
+
+
+def test_a_pointer_of_a_stranger_names_no_place_that_is_read_unasked(registry, user, colleague, tmp_path):
+    user.dvlite("import", str(tmp_path / "bare.git"), "data/birds")
+    user.commit()
+    other = colleague(user)
+    failed = other.dvlite("update", code=1)
+    assert f"dvlite remote trust {tmp_path / 'bare.git'}" in failed.stderr
+    assert other.json("status", "--remote")["sources"][0]["state"] == "unknown"
+    text = other.read("birds.dvlite").decode()
+    for address in (
+        "ext::sh -c 'touch ran'",
+        "-oProxyCommand=touch ran",
+        "git://example.com/x",
+        "https://x:y@example.com/",
+    ):
+        other.write("birds.dvlite", text.replace(str(tmp_path / "bare.git"), address))
+        assert other.dvlite("update", code=2).stderr.count("error:") == 1
+        assert not other.has("ran")
