@@ -6,6 +6,7 @@ Knows no verb. pandas and pyarrow are loaded when rows are handed to them. Texts
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 20  # rows of a table in a notebook
 _LONGEST = 80  # letters of a text
+_OID = re.compile(r"\b((?:blake3|manifest|run):[0-9a-f]{8})[0-9a-f]{56}\b")  # of an id, people see 8 digits
 _MOMENTS = frozenset({"start", "time"})  # fields that hold a time as text
 
 
@@ -32,11 +34,12 @@ class Result:
 
     def _repr_html_(self) -> str:
         """Returns what a notebook shows: values, and the first rows of each list."""
-        values = dict(_unusual(self))
+        values = dict(_leaves(self))
         tables = {name: value for name, value in values.items() if _is_rows(value)}
         facts = [{"": name, type(self).__name__: _short(value)} for name, value in values.items() if name not in tables]
-        parts = [_table(facts)] if facts or not tables else []
-        parts += [f"<p>{name}</p>{_table(even(map(record_of, rows)))}" for name, rows in tables.items()]
+        parts = [_table(facts, len(facts))] if facts or not tables else []
+        for name, rows in tables.items():
+            parts.append(f"<p>{name}</p>{_table(even(map(record_of, rows[:_SHOWN])), len(rows))}")
         return "".join(parts)
 
 
@@ -81,7 +84,8 @@ class TableResult(Result):
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def _repr_html_(self) -> str:
-        return _table(self._view())
+        rows = self._view()
+        return _table(rows, len(rows))
 
     def _view(self) -> list[dict[str, Any]]:
         """Returns the rows that a notebook shows."""
@@ -160,6 +164,15 @@ def _unusual(result: Any) -> Iterator[tuple[str, Any]]:
             yield field.name, value
 
 
+def _leaves(result: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields these fields, and those of the results and graphs that they hold, as `up.runs`."""
+    for name, value in _unusual(result):
+        if is_dataclass(value):
+            yield from _leaves(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
+
+
 def _default(field: Field[Any]) -> Any:
     return field.default_factory() if field.default_factory is not MISSING else field.default
 
@@ -188,15 +201,14 @@ def _is_rows(value: Any) -> bool:
 # --- HTML
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns the first rows, without columns that are empty in all rows."""
+def _table(rows: Sequence[Mapping[str, Any]], total: int) -> str:
+    """Returns the first rows of all, without columns that are empty in all of these."""
     if not rows:
         return "<p>no rows</p>"
-    names = [name for name in rows[0] if any(row[name] is not None for row in rows)]
-    lines = [_row("th", names)]
-    lines += [_row("td", (_cell(row[name]) for name in names)) for row in rows[:_SHOWN]]
-    more = len(rows) - _SHOWN
-    rest = f"<p>and {count(more, 'more row')}</p>" if more > 0 else ""
+    shown = rows[:_SHOWN]
+    names = [name for name in rows[0] if any(row[name] not in (None, "", [], {}) for row in shown)]
+    lines = [_row("th", names), *(_row("td", (_cell(row[name]) for name in names)) for row in shown)]
+    rest = f"<p>and {count(total - _SHOWN, 'more row')}</p>" if total > _SHOWN else ""
     return f"<table>{''.join(lines)}</table>{rest}"
 
 
@@ -210,5 +222,6 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
+        value = _OID.sub(r"\1", value)
         return value if len(value) <= _LONGEST else f"{value[: _LONGEST - 3]}..."
     return value.isoformat(" ", "seconds") if hasattr(value, "isoformat") else value_text(value)
