@@ -49,6 +49,7 @@ NO_FORMATS = (
     "event_file",
     "manifest_parts",
     "plots",
+    "protobuf",
     "strict_fields",
     "strict_json",
     "shell_text",

@@ -12,7 +12,8 @@ from pathlib import Path
 from dvlite.exports.exported_run import ExportedRun, short_names
 from dvlite.files import write_atomic
 from dvlite.formats import event_file
-from dvlite.formats.event_file import Scalar, field_bytes, field_double, field_whole, plugin_event, scalar_event
+from dvlite.formats.event_file import Scalar, plugin_event, scalar_event
+from dvlite.formats.protobuf import field_bytes, field_double, field_whole
 from dvlite.formats.series import Series
 from dvlite.formats.strict_yaml import Tree
 

@@ -6,7 +6,6 @@ Source: tensorflow/core/lib/io/record_writer.h, tensorflow/core/util/event.proto
 from __future__ import annotations
 
 import functools
-import math
 import posixpath
 import struct
 from collections.abc import Iterable, Iterator
@@ -14,11 +13,11 @@ from itertools import chain
 from typing import NamedTuple
 
 from dvlite.errors import FormatError
+from dvlite.formats.protobuf import field_bytes, field_double, field_float, field_whole, fields
 
 _HEADER = struct.Struct("<QI")  # length, its masked CRC-32C; after the bytes comes their CRC
 _FOOTER_BYTES = 4
 _DOUBLE, _FLOAT = struct.Struct("<d"), struct.Struct("<f")
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 _CODES = {1: "f", 2: "d", 3: "i", 9: "q"}  # of tensors: data type -> how its content is packed
 _LISTS = {5: _FLOAT, 6: _DOUBLE}  # of tensors: field of values -> how each is packed
 
@@ -58,7 +57,7 @@ def scalars(data: bytes) -> Iterator[Scalar]:
 
 def _of_event(data: bytes, start: int, stop: int) -> Iterator[Scalar]:
     time, step, summaries = 0.0, 0, []
-    for field, value in _fields(data, start, stop):
+    for field, value in fields(data, start, stop):
         if field == 1 and isinstance(value, float):
             time = value
         elif field == 2 and isinstance(value, int):
@@ -66,7 +65,7 @@ def _of_event(data: bytes, start: int, stop: int) -> Iterator[Scalar]:
         elif field == 5 and isinstance(value, slice):
             summaries.append(value)
     for summary in summaries:
-        for field, part in _fields(data, summary.start, summary.stop):
+        for field, part in fields(data, summary.start, summary.stop):
             if field == 1 and isinstance(part, slice):
                 tag, number = _tag_and_number(data, part)
                 if number is not None:
@@ -75,7 +74,7 @@ def _of_event(data: bytes, start: int, stop: int) -> Iterator[Scalar]:
 
 def _tag_and_number(data: bytes, place: slice) -> tuple[str, float | None]:
     tag, number = "", None
-    for field, value in _fields(data, place.start, place.stop):
+    for field, value in fields(data, place.start, place.stop):
         if field == 1 and isinstance(value, slice):
             tag = data[value].decode()
         elif field == 2 and isinstance(value, float):
@@ -88,7 +87,7 @@ def _tag_and_number(data: bytes, place: slice) -> tuple[str, float | None]:
 def _of_tensor(data: bytes, place: slice) -> float | None:
     """Returns the number in a tensor that holds just one, None for any other."""
     code, content, numbers = "", b"", []
-    for field, value in _fields(data, place.start, place.stop):
+    for field, value in fields(data, place.start, place.stop):
         if field == 1 and isinstance(value, int):
             code = _CODES.get(value, "")
         elif field == 4 and isinstance(value, slice):
@@ -103,43 +102,6 @@ def _of_tensor(data: bytes, place: slice) -> float | None:
     if code and len(content) == struct.calcsize(f"<{code}"):
         return float(struct.unpack(f"<{code}", content)[0])
     return float(numbers[0]) if code and len(numbers) == 1 else None
-
-
-def _fields(data: bytes, start: int, stop: int) -> Iterator[tuple[int, int | float | slice]]:
-    """Yields the fields of a message: a whole number, a float, or where the bytes of a longer value are. Raises ValueError if it is none."""
-    at = start
-    while at < stop:
-        key, at = _varint(data, at)
-        field, wire = key >> 3, key & 7
-        value: int | float | slice
-        if wire == _VARINT:
-            value, at = _varint(data, at)
-        elif wire == _FIXED64:
-            value, at = _DOUBLE.unpack_from(data, at)[0], at + 8
-        elif wire == _FIXED32:
-            value, at = _FLOAT.unpack_from(data, at)[0], at + 4
-        elif wire == _BYTES:
-            length, at = _varint(data, at)
-            value, at = slice(at, at + length), at + length
-        else:
-            raise ValueError(wire)
-        if at > stop:
-            raise ValueError(at)
-        yield field, value
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Returns a number and where it ends; of at most 64 bits."""
-    number = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        number |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return number & 0xFFFF_FFFF_FFFF_FFFF, at
-        shift += 7
-        if shift > 63:
-            raise ValueError(at)
 
 
 @functools.cache
@@ -175,13 +137,8 @@ def write(events: Iterable[bytes], time: float) -> Iterator[bytes]:
 
 
 def scalar_event(scalar: Scalar) -> bytes:
-    """Returns the event of one scalar; infinities and what a 32-bit float cannot hold become infinite."""
-    try:
-        number = _FLOAT.pack(scalar.value)
-    except OverflowError:
-        number = _FLOAT.pack(math.copysign(math.inf, scalar.value))
-    value = field_bytes(1, scalar.tag.encode()) + _key(2, _FIXED32) + number
-    return _event(scalar.time, scalar.step, value)
+    """Returns the event of one scalar; what a 32-bit float cannot hold becomes infinite."""
+    return _event(scalar.time, scalar.step, field_bytes(1, scalar.tag.encode()) + field_float(2, scalar.value))
 
 
 def plugin_event(tag: str, plugin: str, content: bytes, time: float) -> bytes:
@@ -190,34 +147,5 @@ def plugin_event(tag: str, plugin: str, content: bytes, time: float) -> bytes:
     return _event(time, 0, field_bytes(1, tag.encode()) + field_bytes(9, field_bytes(1, data)))
 
 
-def field_bytes(field: int, value: bytes) -> bytes:
-    """Returns a field of a message that holds text, bytes or another message."""
-    return _key(field, _BYTES) + _varint_bytes(len(value)) + value
-
-
-def field_whole(field: int, value: int) -> bytes:
-    """Returns a field of a message that holds a whole number, an enum or a truth value."""
-    return _key(field, _VARINT) + _varint_bytes(value)
-
-
-def field_double(field: int, value: float) -> bytes:
-    """Returns a field of a message that holds a double."""
-    return _key(field, _FIXED64) + _DOUBLE.pack(value)
-
-
 def _event(time: float, step: int, value: bytes) -> bytes:
     return field_double(1, time) + field_whole(2, step) + field_bytes(5, field_bytes(1, value))
-
-
-def _key(field: int, wire: int) -> bytes:
-    return _varint_bytes(field << 3 | wire)
-
-
-def _varint_bytes(number: int) -> bytes:
-    number &= 0xFFFF_FFFF_FFFF_FFFF
-    found = bytearray()
-    while number > 0x7F:
-        found.append(number & 0x7F | 0x80)
-        number >>= 7
-    found.append(number)
-    return bytes(found)
