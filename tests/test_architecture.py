@@ -33,7 +33,7 @@ LAYERS = (
     ("store",),
     ("repo",),
     ("workspace", "runs"),
-    ("compare", "exports", "lineage", "merge", "pipeline", "share"),
+    ("compare", "exports", "foreign", "lineage", "merge", "pipeline", "share"),
     ("hooks",),
     ("health", "verify"),
     ("plots", "rerun"),
@@ -54,9 +54,10 @@ OWNERS = {
     "botocore": ("store.s3_aws",),
     "fsspec": ("store.fsspec_store", "api.filesystem"),
     "importlib": ("cli.terminal",),
+    "mlflow": ("foreign.mlflow_store",),
     "pandas": ("results",),
     "pathspec": ("repo.ignore",),
-    "pyarrow": ("results",),
+    "pyarrow": ("results", "formats.parquet"),
     "pyfastcdc": ("store.chunking",),
     "rich": ("cli.terminal",),
     "sqlite3": ("runs.index",),
@@ -67,6 +68,7 @@ OWNERS = {
     "zstandard": ("store.pack", "store.batch"),
 }
 DISTRIBUTIONS = {
+    "mlflow-skinny": "mlflow",
     "pyyaml": "yaml",
     "vl-convert-python": "vl_convert",
     "s3fs": "botocore",  # which comes with it; s3fs is fsspec's way to S3, not ours
@@ -477,9 +479,9 @@ def markdown_tables(package: Path) -> list[str]:
 def csv_writers(package: Path) -> list[str]:
     """Cells hold texts that anyone may have written: they are written where each goes through `csv_cell`."""
     return [
-        f"{module.name}:{node.lineno} writes CSV: text.run_table escapes"
+        f"{module.name}:{node.lineno} writes CSV: exports.table escapes"
         for module in modules(package)
-        if module.name != "text.run_table"
+        if module.name != "exports.table"
         for node in nodes(module)
         if isinstance(node, ast.Attribute)
         and node.attr in {"writer", "DictWriter"}

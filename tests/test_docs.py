@@ -48,6 +48,7 @@ NO_FORMATS = (
     "comparator",
     "event_file",
     "manifest_parts",
+    "parquet",
     "plots",
     "protobuf",
     "strict_fields",
@@ -55,6 +56,7 @@ NO_FORMATS = (
     "shell_text",
     "strict_yaml",
     "templates",
+    "wandb_log",
     "yaml_edit",
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -232,6 +233,25 @@ def runs_apply(name: str, *, branch: str | None, force: bool) -> int:
     )
 
 
+@runs.command(
+    "import",
+    example="dvlite runs import mlflow mlruns\ndvlite runs import wandb wandb\ndvlite runs import neptune exports/data",
+    codes=(3, 10),
+)
+@click.argument("program", metavar="mlflow|wandb|neptune", type=click.Choice(["mlflow", "wandb", "neptune"]))
+@click.argument("source", metavar="SOURCE", type=PathText())
+@click.option(
+    "--experiment", "experiments", metavar="NAME", multiple=True, help="Only runs of this experiment of MLflow."
+)
+def runs_import(program: Any, source: str, experiments: tuple[str, ...]) -> int:
+    """Import runs of other programs: a folder, or a tracking URI of MLflow."""
+    from dvlite.commands.runs_import import runs_import as verb
+
+    return run(
+        lambda s: verb(s.repo(), program, source, experiments=experiments, progress=s.progress), text="runs_import"
+    )
+
+
 @runs.command("rm", example="dvlite runs rm train-7f3a9c\ndvlite runs rm --failed", codes=(10,))
 @click.argument("names", metavar="[RUN]...", nargs=-1, type=NameOf("run"))
 @click.option("--failed", is_flag=True, help="All runs that failed or were stopped.")
@@ -427,6 +447,48 @@ def export_mlflow(folder: str, **filters: Any) -> int:
 
     wanted = RunsOptions(**filters)
     return run(lambda s: verb(s.repo(), folder, wanted, now_ns=time.time_ns(), progress=s.progress), text="export")
+
+
+SERIES = click.option("--series", is_flag=True, help="Write the points of series instead, a row for each.")
+
+
+@export.command(
+    "csv",
+    example="dvlite export csv runs.csv --stage train\ndvlite export csv - --series | head",
+    codes=(3, 10),
+)
+@click.argument("file", metavar="FILE", type=PathText())
+@SERIES
+@_filters
+def export_csv(file: str, *, series: bool, **filters: Any) -> int:
+    """Write runs as a table, a row for each; - is standard output."""
+    from dvlite.commands.export import export_csv as verb
+    from dvlite.runs.options import RunsOptions
+
+    common: dict[str, Any] = click.get_current_context().ensure_object(dict)
+    if file == "-" and common.get("json"):
+        raise UsageError("- and --json both want standard output", hint="dvlite export csv runs.csv --json")
+    where, wanted = sys.stdout.buffer if file == "-" else file, RunsOptions(**filters)
+    return run(
+        lambda s: verb(s.repo(), where, wanted, series=series, now_ns=time.time_ns(), progress=s.progress),
+        text="export",
+    )
+
+
+@export.command("parquet", example="dvlite export parquet runs.parquet --since 30d", codes=(3, 10))
+@click.argument("file", metavar="FILE", type=PathText())
+@SERIES
+@_filters
+def export_parquet(file: str, *, series: bool, **filters: Any) -> int:
+    """Write runs as a table in a Parquet file."""
+    from dvlite.commands.export import export_parquet as verb
+    from dvlite.runs.options import RunsOptions
+
+    wanted = RunsOptions(**filters)
+    return run(
+        lambda s: verb(s.repo(), file, wanted, series=series, now_ns=time.time_ns(), progress=s.progress),
+        text="export",
+    )
 
 
 VERBS = {"Lineage": (runs, view, lineage, log, export)}

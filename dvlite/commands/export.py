@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 
 from dvlite.errors import DvliteError, PartlyDone, UsageError
-from dvlite.exports import mlflow, tensorboard
+from dvlite.exports import mlflow, table, tensorboard
 from dvlite.exports.exported_run import ExportedRun
-from dvlite.files import os_error
+from dvlite.exports.table import Part, RunValues
+from dvlite.files import os_error, temporary_name
+from dvlite.formats.parquet import ColumnType
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.results import Result
-from dvlite.runs.index import open_index
+from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.names import names_of
 from dvlite.runs.options import RunsOptions, parsed, resolved
 from dvlite.runs.outputs import series_of
 from dvlite.runs.records import open_records
+from dvlite.runs.schema import METRIC, PARAM, RunRow
+from dvlite.runs.upstream import upstream_params
 from dvlite.show import Show, count, quote
 
 _MILLION = 10**6
@@ -30,7 +36,7 @@ class ExportResult(Result):
 
     schema: ClassVar[str] = "dvlite.export/1"
     to: str
-    folder: str
+    place: str  # as given: a folder, a file, or `-` for standard output
     runs: int = 0
     points: int = 0
     problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -66,6 +72,77 @@ def export_mlflow(repo: Repo, folder: str, options: RunsOptions, *, now_ns: int,
     return result
 
 
+def export_csv(
+    repo: Repo,
+    file: str | BinaryIO,
+    options: RunsOptions,
+    *,
+    series: bool = False,
+    now_ns: int,
+    progress: Progress,
+) -> ExportResult:
+    """Writes the runs that match as a table, with `series` the points of their series, into a file or a stream; a file is replaced."""
+    write = _series_table if series else _runs_table
+    return write(repo, "csv", file, options, table.write_csv, now_ns, progress)
+
+
+def export_parquet(
+    repo: Repo, file: str, options: RunsOptions, *, series: bool = False, now_ns: int, progress: Progress
+) -> ExportResult:
+    """Writes a Parquet file; as `export_csv`."""
+    write = _series_table if series else _runs_table
+    return write(repo, "parquet", file, options, table.write_parquet, now_ns, progress)
+
+
+Write = Callable[[BinaryIO, Mapping[str, ColumnType], Iterable[Part]], None]
+
+
+def _runs_table(
+    repo: Repo, to: str, file: str | BinaryIO, options: RunsOptions, write: Write, now_ns: int, progress: Progress
+) -> ExportResult:
+    with open_index(open_records(repo, progress)) as index:
+        rows = _chosen(repo, index, options, now_ns)
+        oids = [row.oid for row in rows]
+        inherited, params = upstream_params(index, oids), index.values(oids, PARAM)
+        metrics, tags = index.values(oids, METRIC), index.tags_of(oids)
+    values = [RunValues({**inherited[oid], **params[oid]}, metrics[oid], tags.get(oid, ())) for oid in oids]
+    columns, part = table.of_runs(rows, table.unique_names(names_of(rows), oids), values)
+    with _opened(repo, file) as stream:
+        write(stream, columns, [part])
+    return ExportResult(to=to, place=file if isinstance(file, str) else "-", runs=len(rows))
+
+
+def _series_table(
+    repo: Repo, to: str, file: str | BinaryIO, options: RunsOptions, write: Write, now_ns: int, progress: Progress
+) -> ExportResult:
+    with open_index(open_records(repo, progress)) as index:
+        exporting = _Exporting(repo, index, _chosen(repo, index, options, now_ns), progress)
+        parts = (part for run in exporting.runs() for part in table.of_series(run))
+        with _opened(repo, file) as stream:
+            write(stream, table.SERIES_COLUMNS, exporting.counted(parts))
+    return exporting.result(to, file if isinstance(file, str) else "-")
+
+
+@contextmanager
+def _opened(repo: Repo, file: str | BinaryIO) -> Iterator[BinaryIO]:
+    """Opens what is written; a file gets its name when it is complete."""
+    if not isinstance(file, str):
+        yield file
+        return
+    place = Path(os.path.realpath(repo.cwd / file))
+    if file.endswith("/") or (place.exists() and not place.is_file()):
+        raise UsageError(f"{quote(file)} is no file", hint="name the file to write; of csv, - is standard output")
+    temporary = place.parent / temporary_name()
+    try:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb") as stream:
+            yield stream
+        os.replace(temporary, place)
+    except OSError as error:
+        raise os_error(error, "write", file) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def _exported(
     repo: Repo,
     to: str,
@@ -78,26 +155,54 @@ def _exported(
     place = Path(repo.cwd, folder)
     if place.exists() and not place.is_dir():
         raise UsageError(f"{quote(folder)} is a file", hint="name a folder, which is made if it is not there")
-    cache, points, problems = open_cache(repo), 0, dict[str, tuple[str, ...]]()
+    points = 0
     with open_index(open_records(repo, progress)) as index:
-        filters = resolved(repo, index, parsed(repo, replace(options, limit=None), now_ns // _MILLION))
-        rows = index.find(filters)
-        if not rows:
-            raise UsageError("no run matches", hint="see which there are: dvlite runs")
-        tags = index.tags_of([row.oid for row in rows])
-        progress.start("exporting runs", total_files=len(rows))
-        for row, name in zip(rows, names_of(rows), strict=True):
-            run = index.run(row.oid)
+        exporting = _Exporting(repo, index, _chosen(repo, index, options, now_ns), progress)
+        for run in exporting.runs():
+            try:
+                points += write(run, place)
+            except OSError as error:
+                raise os_error(error, "write", place) from error
+    return replace(exporting.result(to, folder), points=points)
+
+
+def _chosen(repo: Repo, index: RunIndex, options: RunsOptions, now_ns: int) -> list[RunRow]:
+    rows = index.find(resolved(repo, index, parsed(repo, replace(options, limit=None), now_ns // _MILLION)))
+    if not rows:
+        raise UsageError("no run matches", hint="see which there are: dvlite runs")
+    return rows
+
+
+class _Exporting:
+    """Reads runs with their series, one after the other, and keeps what could not be read."""
+
+    def __init__(self, repo: Repo, index: RunIndex, rows: Sequence[RunRow], progress: Progress) -> None:
+        self._repo, self._index, self._rows, self._progress = repo, index, rows, progress
+        self._points = 0
+        self._problems: dict[str, tuple[str, ...]] = {}
+
+    def runs(self) -> Iterator[ExportedRun]:
+        oids = [row.oid for row in self._rows]
+        tags, cache = self._index.tags_of(oids), open_cache(self._repo)
+        names = table.unique_names(names_of(self._rows), oids)
+        self._progress.start("exporting runs", total_files=len(oids))
+        for oid, name in zip(oids, names, strict=True):
+            run = self._index.run(oid)
             if run is not None:
                 found = series_of(run, cache)
-                exported = ExportedRun(run, row.oid, name, tuple(tags.get(row.oid, ())), found.series)
-                try:
-                    points += write(exported, place)
-                except OSError as error:
-                    raise os_error(error, "write", place) from error
                 if found.problems:
-                    problems[name] = found.problems
-            progress.advance(files=1)
-        progress.finish()
-    warnings = tuple(f"{name}: {text}" for name, texts in problems.items() for text in texts)
-    return ExportResult(to=to, folder=folder, runs=len(rows), points=points, problems=problems, warnings=warnings)
+                    self._problems[name] = found.problems
+                yield ExportedRun(run, oid, name, tuple(tags.get(oid, ())), found.series)
+            self._progress.advance(files=1)
+        self._progress.finish()
+
+    def counted(self, parts: Iterable[Part]) -> Iterator[Part]:
+        """Yields parts of a table, and counts their rows."""
+        for part in parts:
+            self._points += len(part[0])
+            yield part
+
+    def result(self, to: str, place: str) -> ExportResult:
+        warnings = tuple(f"{name}: {text}" for name, texts in self._problems.items() for text in texts)
+        runs, points = len(self._rows), self._points
+        return ExportResult(to=to, place=place, runs=runs, points=points, problems=self._problems, warnings=warnings)

@@ -22,7 +22,7 @@ from dvlite.runs.compare import RunCompareRow, RunDifference, compare_runs, side
 from dvlite.runs.filters import Condition, Filters, SortOrder
 from dvlite.runs.history import History, in_git, locked_now
 from dvlite.runs.index import RunIndex, open_index
-from dvlite.runs.logs import load_text
+from dvlite.runs.logs import bring_histories, load_text
 from dvlite.runs.names import find_run, name_of, names_of, suggestion
 from dvlite.runs.options import RunsOptions, order_of, parsed, resolved
 from dvlite.runs.outputs import series_of
@@ -275,7 +275,7 @@ def runs_show(
             notes=tuple(RunNote(text=note.text, time=note.time, user=note.user) for note in index.notes(oid)),
             log=_log(repo, run, name, progress) if log else None,
             diff=_edits(repo, run, name, progress) if diff else None,
-            series=None if log or diff else _series(repo, run),
+            series=None if log or diff else _series(repo, run, progress),
         )
 
 
@@ -422,10 +422,11 @@ def _row(index: RunIndex, oid: Oid) -> RunRow:
     return row
 
 
-def _series(repo: Repo, run: Run) -> SeriesFile:
-    size_bytes = sum(item.size_bytes for item in run.outputs if item.role == "metric" and is_series(item.path))
+def _series(repo: Repo, run: Run, progress: Progress) -> SeriesFile:
+    size_bytes = sum(item.size_bytes for item in run.metric_files if is_series(item.path))
     if size_bytes > _MOST_SERIES_BYTES:
         return SeriesFile({}, (f"{size_text(size_bytes)}, too much for a terminal: dvlite view",))
+    bring_histories(repo, [run], progress)
     return series_of(run, open_cache(repo))
 
 

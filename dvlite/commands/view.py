@@ -147,7 +147,7 @@ def _series(details: Mapping[int, RunDetail], cache: Cache) -> dict[int, SeriesF
     """Returns what the metrics files of runs have of metrics over steps: all that the page shows of it comes from here."""
     series, left_bytes = {}, _MOST_SERIES_BYTES
     for place, detail in details.items():
-        sizes = [item.size_bytes for item in detail.record.outputs if item.role == "metric" and is_series(item.path)]
+        sizes = [item.size_bytes for item in detail.record.metric_files if is_series(item.path)]
         if sizes and sum(sizes) > left_bytes:
             series[place] = SeriesFile({}, ("the series are left out, for the page has enough of them",))
         elif sizes:

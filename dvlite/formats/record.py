@@ -81,19 +81,41 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedArtifact:
+    """A file that an imported run left where it ran, as its program names it: nothing of it is kept here. `digest`: `md5:<hex>`."""
+
+    path: str
+    size_bytes: int | None = None
+    digest: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """Where a run of another program comes from: its id there, experiment or project, name and URL; and its metrics over steps."""
+
+    id: str
+    group: str = ""
+    name: str = ""
+    url: str = ""
+    history: Output | None = None
+    artifacts: tuple[ImportedArtifact, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One execution of a stage. `status` cached: nothing ran, `of` is the run whose outputs were taken; asserted: nothing ran, the user vouches for the outputs.
+    """One execution of a stage, or (`imported`) of what another program recorded: that has no key, and `file` is the program. `status` cached: nothing ran, `of` is the run whose outputs were taken; asserted: nothing ran, the user vouches for the outputs.
 
     `environment` describes the machine: python, platform, cpu, cpus, gpu, image, `lock:FILE` -> oid ... `metrics` is `file:dotted.key` -> number or text. Times are RFC 3339 UTC with milliseconds; `seconds` is wall time.
     """
 
     id: str  # UUIDv7
     invocation: str  # UUIDv7 of the `repro` that it was part of
-    key: str  # 64 hex
     stage: str
     file: str  # the pipeline file
     status: Status
     facts: Facts
+    key: str = ""  # 64 hex; none of an imported run: so no stage is up to date because of it
     of: Oid | None = None
     taint: tuple[str, ...] = ()  # paths that changed while it ran
     exit_code: int | None = None
@@ -117,6 +139,7 @@ class Run:
     project: str = ""  # 32 hex
     dvlite: str = ""
     sweep: str = ""  # the name of the `try` that it was part of
+    imported: Imported | None = None
 
     def locked(self) -> tuple[list[Locked], list[Locked]]:
         """Returns inputs and outputs as the lockfile beside `file` has them; the modes of inputs are not recorded."""
@@ -127,6 +150,18 @@ class Run:
         )
         pairs = zip(outputs, self.outputs, strict=True)
         return inputs, [replace(out, executable=item.executable, cache=item.cached) for out, item in pairs]
+
+    @property
+    def left_apart(self) -> tuple[Oid, ...]:
+        """What is kept of it beside its outputs: log, edits, and the history of an imported run."""
+        history = None if self.imported is None or self.imported.history is None else self.imported.history.oid
+        return tuple(oid for oid in (self.log, self.code.diff, history) if oid is not None)
+
+    @property
+    def metric_files(self) -> tuple[Output, ...]:
+        """The files with its metrics; of an imported run its history."""
+        history = () if self.imported is None or self.imported.history is None else (self.imported.history,)
+        return (*(out for out in self.outputs if out.role == "metric"), *history)
 
     @property
     def surroundings(self) -> dict[str, Scalar]:
@@ -229,7 +264,7 @@ def parse(data: bytes, where: str) -> Run | Note:
     try:
         if b"\\ud" in data or b"\\uD" in data:
             strict_json.require_whole_characters(body, where)
-        return Run(facts=Facts(**filled(body, _FACTS)), **filled(body, _RUN)) if schema == RUN_SCHEMA else _note(body)
+        return _parsed_run(body) if schema == RUN_SCHEMA else _note(body)
     except ValueError as error:
         raise FormatError(f"cannot read {where}: {error}") from None
 
@@ -242,6 +277,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 _LAST_YEAR = 9000
 _SWEEP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+_PROGRAM = re.compile(r"[a-z][a-z0-9]{0,39}")
 _TAG = re.compile(r"[^\s!,\x00-\x1f\x7f][^\s,\x00-\x1f\x7f]{0,99}")
 
 
@@ -259,7 +295,7 @@ def _body(record: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, (Input, Output, Code)):
+    if isinstance(value, (Input, Output, Code, Imported, ImportedArtifact)):
         return _body(value)
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
@@ -309,6 +345,15 @@ def _time(value: Any) -> Any:
     return value
 
 
+def _parsed_run(body: Mapping[str, Any]) -> Run:
+    run = Run(facts=Facts(**filled(body, _FACTS)), **filled(body, _RUN))
+    if run.imported is None and not run.key:
+        raise ValueError("'key' is missing")
+    if run.imported is not None and (run.key or run.inputs or run.outputs or not _PROGRAM.fullmatch(run.file)):
+        raise ValueError("an imported run has a key, inputs or outputs, or 'file' is not the name of a program")
+    return run
+
+
 def _note(body: Mapping[str, Any]) -> Note:
     note = filled(body, _NOTE)
     if note["op"] in {"tag", "untag"}:
@@ -343,6 +388,20 @@ _OUTPUT = table(
     role=one_of("out", "metric"),
     cached=truth,
     sha256=or_none(_hex64),
+)
+_IMPORTED = table(
+    Imported,
+    id=_line,
+    group=_line,
+    name=_line,
+    url=_line,
+    history=or_none(an_object(Output, _OUTPUT)),
+    artifacts=each(
+        an_object(
+            ImportedArtifact,
+            table(ImportedArtifact, path=_line, size_bytes=or_none(_size), digest=text(200), url=_line),
+        )
+    ),
 )
 _CODE = table(Code, repo=or_none(_line), commit=or_none(_commit), dirty=each(_path), diff=or_none(_oid(FILE)))
 _FACTS = table(
@@ -380,6 +439,7 @@ _RUN = table(
     project=matching(re.compile(r"(?:[0-9a-f]{32})?"), "32 hex digits"),
     dvlite=_line,
     sweep=matching(re.compile(rf"(?:{_SWEEP.pattern})?"), "the name of a sweep"),
+    imported=or_none(an_object(Imported, _IMPORTED)),
 )
 _NOTE = table(
     Note,

@@ -28,8 +28,8 @@ LINES_SUFFIXES = (".jsonl", ".ndjson")
 SERIES_SUFFIXES = (*TABLE_SUFFIXES, *LINES_SUFFIXES)
 STEP_NAMES = ("step", "global_step", "_step", "iteration", "iter", "epoch")  # the first that a file has is its step
 TIME_NAMES = ("time", "timestamp", "wall_time", "_timestamp")  # seconds since 1970
-_MOST_SERIES = 10_000  # of one file
-_LONGEST_NAME = 1000
+MOST_SERIES = 10_000  # of one file
+LONGEST_NAME = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +119,8 @@ class _Points:
     def add(self, name: str, step: int, value: float, time: float | None) -> None:
         series = self.series.get(name)
         if series is None:
-            if len(self.series) == _MOST_SERIES or len(name) > _LONGEST_NAME:
-                self.notes.note(f"more than {_MOST_SERIES} series, or a name of more than {_LONGEST_NAME} characters")
+            if len(self.series) == MOST_SERIES or len(name) > LONGEST_NAME:
+                self.notes.note(f"more than {MOST_SERIES} series, or a name of more than {LONGEST_NAME} characters")
                 return
             series = self.series[name] = Series(name, array("q"), array("d"), array("d"))
         steps, values, times = series.steps, series.values, series.times

@@ -71,10 +71,11 @@ class LineageRun:
     run: str
     name: str
     stage: str
-    file: str
+    file: str  # of a run that was imported, the program that recorded it
     status: str
     start: str
     seconds: float = 0.0
+    imported: str | None = None  # its id there
     cmd: str = ""
     user: str = ""
     host: str = ""
@@ -159,6 +160,7 @@ def _run(oid: Oid, record: Run, provenance: Provenance) -> LineageRun:
         status=record.status,
         start=record.start,
         seconds=record.seconds,
+        imported=None if record.imported is None else record.imported.id,
         cmd=record.facts.cmd,
         user=record.user,
         host=record.host,

@@ -7,7 +7,7 @@ import posixpath
 from collections.abc import Callable, Collection
 
 from dvlite.errors import UsageError
-from dvlite.git.output import is_pipeline_file
+from dvlite.git.output import is_lockfile, is_pipeline_file
 from dvlite.show import quote, word
 
 GLOB = frozenset("*?[")  # no name of a stage has them
@@ -16,8 +16,11 @@ Relative = Callable[[str], str]  # from a path given by the user to one relative
 
 
 def address(file: str, stage: str) -> str:
-    """Returns the address of a stage: `train`, or `ml:train` for one of a pipeline file (or its lockfile) in a folder."""
-    folder = posixpath.dirname(file)
+    """Returns the address of a stage: `train`, or `ml:train` for one of a pipeline file (or its lockfile) in a folder.
+
+    Imported runs have a program in place of a file: `mlflow:birds`.
+    """
+    folder = posixpath.dirname(file) if is_pipeline_file(file) or is_lockfile(file) else file
     return f"{folder}:{stage}" if folder else stage
 
 

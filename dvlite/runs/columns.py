@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from dvlite.errors import UsageError
+from dvlite.git.output import is_pipeline_file
 from dvlite.runs.filters import keys_meant
 from dvlite.show import quote
 
@@ -104,6 +105,8 @@ def default(runs: Sequence[RunSummary]) -> list[RunColumn]:
         best = sorted(values, key=lambda column: (not column.differs, column.space != "metric"))[:MOST]
         values = [column for column in values if column in best]
     first = [_field(key) for key in ("run", "when", "status")]
+    if not all(is_pipeline_file(run.file) for run in runs):  # some were imported: their file is the program
+        first.insert(1, _field("file"))
     last = [_field(key) for key in ("tags", "commit") if key != "tags" or any(run.tags for run in runs)]
     return [*first, *values, *last]
 

@@ -17,19 +17,26 @@ def thinned(series: Series, most: int = MOST_POINTS) -> Series:
 
     One value that is NaN or infinite is kept in each part that has some. The cost is linear.
     """
-    count = len(series.values)
-    if count <= max(most, 10):
+    if len(series.values) <= max(most, 10):
         return series
-    parts = max(most, 10) // 5
-    kept: list[int] = []
-    for number in range(parts):
-        kept += _extremes(series.values, number * count // parts, (number + 1) * count // parts)
+    kept = places_kept(series.values, most)
     return Series(
         series.name,
         array("q", (series.steps[i] for i in kept)),
         array("d", (series.values[i] for i in kept)),
         array("d", (series.times[i] for i in kept) if series.times else ()),
     )
+
+
+def places_kept(values: Sequence[float], most: int) -> Sequence[int]:
+    """Returns the positions of the values that `thinned` keeps."""
+    count, parts = len(values), max(most, 10) // 5
+    if count <= max(most, 10):
+        return range(count)
+    kept: list[int] = []
+    for number in range(parts):
+        kept += _extremes(values, number * count // parts, (number + 1) * count // parts)
+    return kept
 
 
 def _extremes(values: Sequence[float], start: int, end: int) -> list[int]:

@@ -120,7 +120,8 @@ def stage_parts(stage: str) -> list[SqlPart]:
     folder, colon, name = stage.rpartition(":")
     parts = [named_stage(name)]
     if colon:
-        parts.append(SqlPart("run.file = ?", (stored_text(f"{folder}/dvlite.yaml".removeprefix("/")),)))
+        files = (f"{folder}/dvlite.yaml".removeprefix("/"), folder)  # or the program of imported runs
+        parts.append(SqlPart("run.file IN (?, ?)", tuple(map(stored_text, files))))
     return parts
 
 

@@ -119,6 +119,15 @@ class RunIndex:
         where, arguments = search.joined(wanted)
         return self._oids(f"SELECT record.digest {_FROM_RUNS} {where} ORDER BY run.id DESC", *arguments)
 
+    def imported(self, program: str, source_id: str) -> list[Oid]:
+        """Returns the records of a run of another program, the newest first; more than one if it went on between imports."""
+        sql = (
+            f"SELECT record.digest {_FROM_RUNS} JOIN kv ON kv.run = run.id WHERE kv.v = ?"  # noqa: S608  # constants only
+            " AND kv.name = (SELECT id FROM name WHERE ns = ? AND k = ?) ORDER BY run.id DESC"
+        )
+        known_as = schema.stored_value(schema.imported_from(program, source_id))
+        return self._oids(sql, known_as, schema.ENV, schema.IMPORTED)
+
     def find(self, filters: Filters) -> list[RunRow]:
         """Returns the runs that match, newest first."""
         where, arguments = search.joined(search.parts(filters, self._keys, self._count))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dvlite.errors import ObjectCorrupt, ObjectMissing, UsageError
+import contextlib
+from collections.abc import Sequence
+
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
+from dvlite.formats.record import Run
 from dvlite.oid import Digest, Oid, parse_oid
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
@@ -29,6 +33,23 @@ def load_text(repo: Repo, oid: Oid, name: str, by: str, progress: Progress) -> s
     except ObjectMissing:
         _fetch(repo, cache, digest, name, by, progress)
     return _text(cache, digest)
+
+
+def bring_histories(repo: Repo, runs: Sequence[Run], progress: Progress) -> None:
+    """Fetches the histories of imported runs that the cache lacks, as far as the default remote has them and the user approved it."""
+    cache = open_cache(repo)
+    sources = (run.imported.history for run in runs if run.imported is not None and run.imported.history is not None)
+    files = {parse_oid(item.oid)[1]: item for item in sources}
+    lacking = ((digest, item) for digest, item in files.items() if not cache.has_file(digest, item.size_bytes))
+    needs = [Need(digest, item.size_bytes, item.path) for digest, item in lacking]
+    if not needs:
+        return
+    with contextlib.suppress(DvliteError):  # they are missing, as their reader says
+        _, opened = open_remote(repo, cache, None, None)
+        with opened:
+            catalog = Catalog(opened, progress, to_read=True).look()
+            fetch.run(catalog, cache, needs, progress)
+    cache.refresh()
 
 
 def _text(cache: Cache, digest: Digest) -> str:

@@ -23,6 +23,8 @@ from dvlite.runs.records import open_records
 from dvlite.show import quote
 from dvlite.store.cache import Cache
 
+HISTORY = "values"  # the object that holds the values in each line of the history of an imported run
+
 
 @dataclass(frozen=True, slots=True)
 class At:
@@ -89,9 +91,9 @@ def series_of(run: Run, cache: Cache) -> SeriesFile:
     """Returns the series by `file:name`, as the metrics of a run are called; what cannot be read, or is not in the cache, is a problem."""
     found: dict[str, series.Series] = {}
     problems: list[str] = []
-    for output in run.outputs:
+    for output in run.metric_files:
         kind, digest = parse_oid(output.oid)
-        if output.role != "metric" or kind != FILE or not series.is_series(output.path):
+        if kind != FILE or not series.is_series(output.path):
             continue
         try:
             if output.size_bytes > series.LIMIT_BYTES:
@@ -104,7 +106,8 @@ def series_of(run: Run, cache: Cache) -> SeriesFile:
         except DvliteError as error:
             problems.append(error.message)
             continue
-        found |= {f"{output.path}:{name}": one for name, one in read.series.items()}
+        start, inside = (output.path, "") if run.imported is None else (run.file, f"{HISTORY}.")
+        found |= {f"{start}:{name.removeprefix(inside)}": one for name, one in read.series.items()}
         problems += [f"{quote(output.path)}: {problem}" for problem in read.problems]
     return SeriesFile(found, tuple(problems))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
@@ -61,6 +61,13 @@ class Records:
             with contextlib.suppress(DvliteError, OSError):  # the record is stored already
                 self.fold()
         return oid
+
+    def add(self, records: Sequence[bytes]) -> None:
+        """Stores the bytes of many records as batches. Durable; they do not count as this clone's own."""
+        self._create(self._loose)
+        for new in batch.encode(records, nonces()):
+            self.adopt(new.name, new.data)
+        self.merge_small()
 
     def sync(self) -> None:
         """Makes all records durable that were put since the last `sync`."""

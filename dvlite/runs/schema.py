@@ -17,6 +17,7 @@ VERSION = 4  # of the tables: an index of another version is rebuilt
 INPUT, OUTPUT, HOLDER = 0, 1, 2  # a holder is a directory that contained an input when the run started
 LOOSE = 0  # the source of loose files
 PARAM, METRIC, ENV = "param", "metric", "env"
+IMPORTED = "imported"  # of the environment: what `imported_from` returns
 WITH_OUTPUTS = "('ok', 'cached', 'asserted', 'tainted')"  # statuses of runs whose outputs are theirs
 # Runs that wrote the content of the row of io that is filled in; `other` is one of them.
 MAKERS = (
@@ -189,14 +190,20 @@ def _content(output: int, path: str, oid: Oid, sha256: str | None, size_bytes: i
 
 def values(run: Run) -> Iterator[tuple[str, str | bytes, Any]]:
     """Yields namespace, key and value of parameters, metrics and environment."""
+    source = {} if run.imported is None else {IMPORTED: imported_from(run.file, run.imported.id)}
     spaces: tuple[tuple[str, Mapping[str, Any]], ...] = (
         (PARAM, run.facts.params),
         (METRIC, run.metrics),
-        (ENV, {**run.surroundings, **run.facts.env}),
+        (ENV, {**run.surroundings, **run.facts.env, **source}),
     )
     for space, mapping in spaces:
         for key, value in mapping.items():
             yield space, stored_text(key), stored_value(value)
+
+
+def imported_from(program: str, source_id: str) -> str:
+    """Returns the text by which an imported run is known again."""
+    return f"{program} {source_id}"
 
 
 def digest_of(oid: Oid) -> bytes:

@@ -39,7 +39,7 @@ Content = tuple[Digest, int]  # an object and its size in bytes
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """Records that a remote lacks, and their logs and diffs as far as the cache has them."""
+    """Records that a remote lacks, and what is kept beside their outputs (logs, diffs, histories) as far as the cache has it."""
 
     records: Records
     remote_runs: sync.RemoteRuns
@@ -203,8 +203,8 @@ def _left_by(records: Records, remote_runs: sync.RemoteRuns) -> Iterator[tuple[O
 
 def _kept(run: Run) -> Iterator[Oid]:
     kept_by_git = [out.oid for out in run.outputs if not out.cached and out.size_bytes <= _SMALL_BYTES]
-    for kept in (run.log, run.code.diff, *kept_by_git):
-        if kept is not None and not kept.startswith(MANIFEST):
+    for kept in (*run.left_apart, *kept_by_git):
+        if not kept.startswith(MANIFEST):
             yield kept
 
 

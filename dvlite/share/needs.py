@@ -497,7 +497,7 @@ def _of_runs(
     """Returns the files and the listings that kept runs left; apart, the outputs of those that no commit names.
 
     A run is kept while a lockfile that is kept names it, while it has a tag, and, if no commit names it, for 90 days if it was ok. Logs and
-    diffs of others stay 90 days too: they say why something failed.
+    diffs of others stay 90 days too: they say why something failed. The history of an imported run stays: nothing makes it again.
     """
     runs, tagged = _recorded(repo, progress)
     named, kept = history.runs(history.pairs), history.runs(pairs) | tagged
@@ -553,7 +553,7 @@ def _recorded(repo: Repo, progress: Progress) -> tuple[dict[Oid, _RunPart], set[
 
 def _part(run: Run, oldest_ns: int) -> _RunPart:
     ended_ns = record.time_ns(run.end or run.start)
-    logs = tuple(oid for oid in (run.log, run.code.diff) if oid is not None)
     outputs = tuple(output.oid for output in run.outputs if output.cached)
-    is_young, is_ok = not ended_ns or ended_ns >= oldest_ns, run.status in ("ok", "cached", "asserted")
-    return _RunPart(logs, outputs, run.of, ended_ns or time.time_ns(), is_young, is_ok)
+    is_young = run.imported is not None or not ended_ns or ended_ns >= oldest_ns
+    is_ok = run.status in ("ok", "cached", "asserted")
+    return _RunPart(run.left_apart, outputs, run.of, ended_ns or time.time_ns(), is_young, is_ok)

@@ -78,6 +78,11 @@ def chain_of(index: RunIndex, oid: Oid) -> Chain:
     if first is None:
         raise ObjectMissing(f"the record of the run {oid} cannot be read", hint="dvlite pull fetches a remote's copy")
     name = name_of(first.stage, oid)
+    if first.imported is not None:
+        hint = f"its parameters: dvlite runs show {word(name)}"
+        raise UsageError(
+            f"the run {name} was imported from {first.file}: no stage of this repository made it", hint=hint
+        )
     if first.status not in ("ok", "cached", "asserted"):
         hint = f"its log: dvlite runs show {word(name)} --log"
         raise UsageError(f"the run {name} is {first.status}: there are no outputs to apply", hint=hint)

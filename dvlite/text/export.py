@@ -14,7 +14,10 @@ _NEXT = {
 
 
 def text(result: ExportResult, show: Show) -> Iterator[str]:
-    """Yields the lines of the result."""
-    yield f"Wrote {count(result.runs, 'run')} with {count(result.points, 'point')} to {show.path(result.folder)}"
-    if not show.quiet:
-        yield f"next: {_NEXT[result.to]} {word(result.folder)}"
+    """Yields the lines of the result; none where standard output has the table."""
+    if result.place == "-":
+        return
+    points = f" with {count(result.points, 'point')}" if result.points else ""
+    yield f"Wrote {count(result.runs, 'run')}{points} to {show.path(result.place)}"
+    if result.to in _NEXT:
+        yield from show.next_step(f"{_NEXT[result.to]} {word(result.place)}")

@@ -120,7 +120,11 @@ class _Upstream:
         if artefact is not None and len(artefact.made_by) > 1:
             names = [run_named(other) for other in artefact.made_by[1:]]
             yield f"also made by {count(len(names), 'other run')}: {self._show.some(names)}"
-        if artefact is None:
+        if run.imported is not None:
+            yield from _facts(
+                "from", [f"{printable(run.file)}, {printable(run.imported)}: inputs and outputs are not known"]
+            )
+        elif artefact is None:
             yield from _facts("made", [named(link.path, link.oid) for link in run.outputs] or ["nothing"])
         yield from _facts("data", [self._chain(link) for link in run.inputs if not self._is_code(link)])
         yield from _facts("code", [_code(run)] if run.code_commit or run.commit else [])

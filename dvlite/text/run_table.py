@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import io
+import itertools
 import json
 import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dvlite.commands.runs import RunsListResult
+from dvlite.exports import table as exports_table
 from dvlite.runs.columns import RunColumn, RunSummary, value_in
 from dvlite.show import Show, count, duration_text, printable, short_oid, value_text
-from dvlite.text.markdown import legal, plain, table
+from dvlite.text.markdown import plain, table
 
 _COLOURS = {
     "ok": "green",
@@ -26,7 +26,6 @@ _COLOURS = {
 _NONE = "-"
 _FIRST = {"metric": 2, "param": 2, "run": 99, "input": 1}  # columns of each space that come before all others
 _RANK = {space: rank for rank, space in enumerate(_FIRST)}
-_COMMANDS = ("=", "+", "-", "@", "::", "##[")  # in spreadsheets, and in the logs of CI services
 _WIDTH = 100  # where there is no terminal
 
 
@@ -66,23 +65,10 @@ def _nothing(result: RunsListResult, show: Show) -> Iterator[str]:
 
 
 def csv_lines(result: RunsListResult, _show: Show) -> Iterator[str]:
-    """Yields comma-separated values, numbers exact, one line for each run; texts are those of `csv_cell`."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([csv_cell(_key(column)) for column in result.columns])
-    writer.writerows([csv_cell(_exact(run, column)) for column in result.columns] for run in result.runs)
-    yield from out.getvalue().removesuffix("\n").split("\n")
-
-
-def csv_cell(value: Any) -> Any:
-    """Returns a value that neither a terminal, a CI log nor a spreadsheet takes for a command: strangers may have written the record.
-
-    Control characters and line ends are escaped; a text that begins as a formula or as a workflow command gets a `'` in front.
-    """
-    if not isinstance(value, str):
-        return value
-    shown = legal(value)
-    return f"'{shown}" if shown.lstrip().startswith(_COMMANDS) else shown
+    """Yields comma-separated values, numbers exact, one line for each run; texts are safe in a spreadsheet."""
+    heads = [_key(column) for column in result.columns]
+    rows = ([_exact(run, column) for column in result.columns] for run in result.runs)
+    yield from exports_table.csv_lines(itertools.chain([heads], rows))
 
 
 def markdown(result: RunsListResult, _show: Show) -> Iterator[str]:

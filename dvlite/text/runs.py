@@ -19,8 +19,9 @@ from dvlite.commands.runs import (
     RunsShowResult,
     RunsTagResult,
 )
-from dvlite.formats.record import Input, Output
+from dvlite.formats.record import Imported, ImportedArtifact, Input, Output
 from dvlite.formats.series import SeriesFile
+from dvlite.git.output import is_pipeline_file
 from dvlite.runs.compare import EDITS, RunCompareRow, RunValueChange
 from dvlite.show import (
     Show,
@@ -93,7 +94,10 @@ def _show(result: RunsShowResult, show: Show) -> Iterator[str]:
     yield "  ".join(head)
     yield from _facts("run", [result.run])
     yield from _facts("sweep", [printable(run.sweep)] if run.sweep else [])
-    yield from _facts("stage", [f"{printable(run.stage)} of {show.path(run.file)}", *_odd_folder(run.facts.wdir)])
+    if run.imported is None:
+        yield from _facts("stage", [f"{printable(run.stage)} of {show.path(run.file)}", *_odd_folder(run.facts.wdir)])
+    else:
+        yield from _facts("imported", _imported(run.file, run.imported))
     yield from _facts("command", [printable(line) for line in run.facts.cmd.splitlines()])
     yield from _facts("ended", _ended(result))
     yield from _facts("commit", [commit[:7] for commit in result.commits])
@@ -106,6 +110,7 @@ def _show(result: RunsShowResult, show: Show) -> Iterator[str]:
     yield from _facts("series", [] if result.series is None else _series(result.series, show))
     yield from _facts("inputs", _inputs(run.inputs, show))
     yield from _facts("outputs", _outputs(run.outputs, show))
+    yield from _facts("artifacts", [] if run.imported is None else _artifacts(run.imported.artifacts, show))
     yield from _facts("environment", _pairs(run.surroundings))
     yield from _facts("set", [f"{printable(name)}={printable(value)}" for name, value in run.facts.env.items()])
     yield from _facts("used", _used(result))
@@ -119,6 +124,29 @@ def _facts(label: str, lines: Iterable[str]) -> Iterator[str]:
         yield f"{'' if number else label:<{_LABEL}}{line}".rstrip()
 
 
+def _imported(program: str, source: Imported) -> Iterator[str]:
+    where = " / ".join(printable(part) for part in (source.group, source.name) if part)
+    yield f"from {printable(program)}{f': {where}' if where else ''}"
+    yield f"id {printable(source.id)}"
+    yield from [printable(source.url)] if source.url else []
+
+
+def _artifacts(artifacts: Sequence[ImportedArtifact], show: Show) -> Iterator[str]:
+    """Yields the files that a run left where it ran."""
+    shown = artifacts[: None if show.verbose else _MOST_SERIES]
+    yield from table(
+        (
+            printable(item.path),
+            "" if item.size_bytes is None else size_text(item.size_bytes),
+            printable(item.digest.partition(":")[0] + " " + item.digest.partition(":")[2][:8]) if item.digest else "",
+            printable(item.url),
+        )
+        for item in shown
+    )
+    if len(shown) < len(artifacts):
+        yield f"and {count(len(artifacts) - len(shown))} more: -v shows all"
+
+
 def _odd_folder(wdir: str) -> list[str]:
     return [] if wdir == "." else [f"in the folder {printable(wdir)}"]
 
@@ -127,6 +155,8 @@ def _ended(result: RunsShowResult) -> Iterator[str]:
     run = result.record
     if run.status == "cached" and run.of is not None:
         yield f"reused the outputs of {printable(run.stage)}-{run.of[4:10]}, which had the same inputs; nothing was run"
+    elif run.imported is not None and run.status == "canceled":
+        yield "it was stopped, or had not ended when it was imported"
     elif run.status == "asserted":
         yield "accepted by dvlite commit as it was on disk; nothing was run"
     elif run.timed_out:
@@ -144,7 +174,7 @@ def _ended(result: RunsShowResult) -> Iterator[str]:
 def _code(result: RunsShowResult, show: Show) -> Iterator[str]:
     code = result.record.code
     if code.commit is None:
-        yield "no commit yet"
+        yield from ["no commit yet"] if result.record.imported is None else []
         return
     where = f"{printable(code.repo)} " if code.repo else ""
     edits = ""
@@ -241,7 +271,8 @@ def _best(result: RunsBestResult, show: Show) -> Iterator[str]:
         [show.bold(name), f"{_short(result.metric)} {value_text(result.value)}", ago_text(run.start, result.now)]
     )
     yield from _facts("params", [", ".join(words)] if words else [])
-    yield from show.next_step(f"dvlite runs apply {word(run.name)}")
+    verb = "apply" if is_pipeline_file(run.file) else "show"
+    yield from show.next_step(f"dvlite runs {verb} {word(run.name)}")
 
 
 def _removed(result: RunsRmResult, show: Show) -> Iterator[str]:

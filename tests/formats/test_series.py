@@ -125,7 +125,7 @@ def test_a_file_may_not_be_larger_than_its_limit(monkeypatch):
 
 
 def test_a_file_has_a_bounded_number_of_series(monkeypatch):
-    monkeypatch.setattr(series, "_MOST_SERIES", 2)
+    monkeypatch.setattr(series, "MOST_SERIES", 2)
     found = series.parse(b'{"a": 1, "b": 1, "c": 1}\n', "m.jsonl")
     assert (list(found.series), len(found.problems)) == (["a", "b"], 1)
 

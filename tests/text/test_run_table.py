@@ -2,7 +2,7 @@
 
 import pytest
 
-from dvlite.text.run_table import csv_cell
+from dvlite.exports.table import csv_cell
 
 
 @pytest.mark.parametrize(

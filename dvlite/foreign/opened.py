@@ -1,0 +1,50 @@
+"""Opens files of other programs, which may come from strangers: ordinary files only, never through a link, never waiting."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from dvlite import files
+from dvlite.errors import DvliteError, FormatError, UsageError
+from dvlite.show import quote
+
+_SMALL_BYTES = 16 << 20
+_MOST_ENTRIES = 200_000  # of the folders below one that is searched
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Opens an ordinary file to read from its start. Raises DvliteError for anything else."""
+    try:
+        file = open(os.open(path, files.READ | files.NO_FOLLOW), "rb")  # noqa: SIM115  # the caller closes it
+    except OSError as error:
+        raise files.os_error(error, "read", path) from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise FormatError(f"cannot read {quote(str(path))}: it is not an ordinary file")
+    return file
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns the object in a small file of JSON, an empty one where there is none that can be read."""
+    try:
+        with open_file(path) as file:
+            value = json.loads(file.read(_SMALL_BYTES))
+    except (DvliteError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def files_below(folder: Path, ending: str) -> Iterator[Path]:
+    """Yields the files in a folder, and in the folders below it, whose names end so, in order; links are not followed."""
+    seen = 0
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        seen += len(folders) + len(names)
+        if seen > _MOST_ENTRIES:
+            raise UsageError(f"{quote(str(folder))} has more than {_MOST_ENTRIES} files", hint="name a folder below it")
+        yield from (Path(place, name) for name in sorted(names) if name.endswith(ending))
