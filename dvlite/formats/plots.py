@@ -22,7 +22,7 @@ TEMPLATES: Mapping[str, tuple[str, ...]] = {  # with the keys that each needs
 }
 IMAGE_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".svg": "image/svg+xml"}
 MOST_PLOTS = 1000
-_MOST_COLUMNS = 100
+MOST_COLUMNS = 100
 _MOST_LETTERS = 1000  # of a title, or the name of a column
 _EXAMPLE = "for example  {path: roc.csv, x: fpr, y: tpr, template: roc}"
 
@@ -107,8 +107,8 @@ class PlotReader:
         for name in names:
             if not isinstance(name, str) or not 0 < len(name) <= _MOST_LETTERS:
                 raise self._wrong(at, f"'y' names columns, not {kind_of(name)}", "for example  y: [loss, val.loss]")
-        if len(names) > _MOST_COLUMNS:
-            raise self._wrong(at, f"{len(names)} columns in a plot, more than {_MOST_COLUMNS}", None)
+        if len(names) > MOST_COLUMNS:
+            raise self._wrong(at, f"{len(names)} columns in a plot, more than {MOST_COLUMNS}", None)
         return tuple(dict.fromkeys(map(str, names)))
 
     def _file(self, value: Tree, at: Path) -> str:

@@ -70,7 +70,7 @@ def parse(data: bytes, name: str, where: str | None = None) -> SeriesFile:
         step_name: str | None = None
         for number, row in rows(data, name, columns.notes, where):
             step_name = step_name or next((key for key in STEP_NAMES if key in row), None)
-            _add_row(columns, {key: cell for key, cell in row.items() if isinstance(cell, float)}, step_name, number)
+            _add_row(columns, row, step_name, number)
     problems = tuple(columns.notes.sentences())
     if problems and not columns.series:
         raise _wrong(where, "; ".join(problems))
@@ -196,34 +196,38 @@ def _table_rows(data: bytes, delimiter: str, notes: Notes) -> Iterator[tuple[int
             if not heads:
                 heads = [head.strip() for head in row]
             elif row:
-                yield lines.line_num - 1, dict(_cells(heads, row))
+                yield lines.line_num - 1, _cells(heads, row)
     except csv.Error as error:
         notes.note(f"it is not a table: {error}", f"line {lines.line_num}")
 
 
-def _cells(heads: Sequence[str], row: Sequence[str]) -> Iterator[tuple[str, Cell]]:
+def _cells(heads: Sequence[str], row: Sequence[str]) -> dict[str, Cell]:
+    cells: dict[str, Cell] = {}
     for head, cell in zip(heads, row, strict=False):
         if head and cell:
             try:
-                yield head, float(cell)
+                cells[head] = float(cell)
             except ValueError:  # words
-                yield head, cell
+                cells[head] = cell
+    return cells
 
 
-def _add_row(columns: _Points, numbers: dict[str, float], step_name: str | None, number: int) -> None:
-    """Adds a row; without a step of its own it is the one after those before it."""
-    step = float(number - 1)
+def _add_row(columns: _Points, row: dict[str, Cell], step_name: str | None, number: int) -> None:
+    """Adds the numbers of a row; without a step of its own it is the one after those before it."""
+    step: Cell | None = float(number - 1)
     if step_name is not None:
-        if step_name not in numbers:
+        step = row.pop(step_name, None)
+        if step is None:
             columns.notes.note(f"it has no {step_name}", f"line {number}")
             return
-        step = numbers.pop(step_name)
-    if not (step.is_integer() and abs(step) < 2**53):
+    if not (isinstance(step, float) and step.is_integer() and abs(step) < 2**53):
         columns.notes.note(f"its {step_name} is no whole number", f"line {number}")
         return
-    time = next((numbers.pop(name) for name in TIME_NAMES if name in numbers), None)
-    for name, value in numbers.items():
-        columns.add(name, int(step), value, time)
+    at = int(step)
+    time = next((seconds for name in TIME_NAMES if isinstance(seconds := row.pop(name, None), float)), None)
+    for name, value in row.items():
+        if isinstance(value, float):
+            columns.add(name, at, value, time)
 
 
 # --- TensorBoard

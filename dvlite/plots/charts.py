@@ -28,6 +28,7 @@ _LEADS_OUT = ("url", "href", "sequence", "graticule", "sphere")  # keys of what 
 _MOST_DEPTH = 60
 _MOST_POINTS = 40_000  # of one chart
 _CONFIG = {
+    "aria": False,  # a picture has its `alt`; and in these descriptions Vega takes `\\x1b` in a title for the character
     "view": {"continuousWidth": _WIDTH, "continuousHeight": _HEIGHT},
     "axis": {"labelLimit": 160, "titleLimit": 400, "titlePadding": 14},
 }
@@ -80,14 +81,18 @@ def filled(template: bytes, where: str, plot: Plot) -> Spec:
     if not isinstance(spec, dict):
         raise _wrong(where, "it is not a JSON object")
     _refuse_ways_out(spec, where, 0)
-    columns = {curve.column for curve in plot.curves}
-    x, y = plot.x, columns.pop() if len(columns) == 1 else "value"
+    plot = _lighter(plot)
+    sources = {key: {getattr(curve, key) for curve in plot.curves} for key in ("file", "column")}
+    x, y = plot.x, next(iter(sources["column"])) if len(sources["column"]) == 1 else "value"
     rows = [
         {x: px, y: py, _REV: curve.revision, "filename": curve.file, "field": curve.column}
         for curve in plot.curves
         for px, py in zip(curve.x, curve.y, strict=True)
     ]
-    anchors = _anchors(plot, x, y, rows)
+    varied = [name for key, name in (("file", "filename"), ("column", "field")) if len(sources[key]) > 1]
+    for row in rows if len(varied) > 1 else ():
+        row["::".join(varied)] = "::".join(str(row[name]) for name in varied)
+    anchors = {**_anchors(plot, x, y, "::".join(varied)), "DATA": rows}
     data = {} if _has(spec, "<DVC_METRIC_DATA>") else {"data": {"values": rows}}
     return {**_fill(spec, anchors), **data}
 
@@ -149,8 +154,8 @@ def _axes(plot: Plot, scale: Spec) -> Spec:
     words = any(isinstance(x, str) for curve in plot.curves for x in curve.x)
     x = {"type": "nominal", "sort": None} if words else {"type": "quantitative", "scale": scale}
     return {
-        "x": {"field": "x", "title": printable(plot.x), **x},
-        "y": {"field": "y", "title": printable(plot.y) or None, "type": "quantitative", "scale": scale},
+        "x": {"field": "x", "title": printable(plot.x_label), **x},
+        "y": {"field": "y", "title": printable(plot.y_label) or None, "type": "quantitative", "scale": scale},
     }
 
 
@@ -190,9 +195,9 @@ def _histogram(plot: Plot) -> Spec:
     ]
     colours = _colours(plot)
     encoding = {
-        "x": {"field": "x", "title": printable(plot.x), "type": "quantitative", "scale": {"zero": False}},
+        "x": {"field": "x", "title": printable(plot.x_label), "type": "quantitative", "scale": {"zero": False}},
         "x2": {"field": "x2"},
-        "y": {"field": "y", "title": printable(plot.y) or "count", "type": "quantitative", "stack": None},
+        "y": {"field": "y", "title": printable(plot.y_label) or "count", "type": "quantitative", "stack": None},
         "y2": {"datum": 0},
         **({"color": colours["color"]} if colours else {}),
     }
@@ -215,8 +220,8 @@ def _confusion(plot: Plot) -> Spec:
     classes = sorted({cell for row in rows for cell in (row["x"], row["y"])}, key=_by_number)
     most = max((row["count"] for row in rows), default=0)
     axes = {
-        "x": {"field": "x", "type": "nominal", "title": printable(plot.x), "scale": {"domain": classes}},
-        "y": {"field": "y", "type": "nominal", "title": printable(plot.y) or None, "scale": {"domain": classes}},
+        "x": {"field": "x", "type": "nominal", "title": printable(plot.x_label), "scale": {"domain": classes}},
+        "y": {"field": "y", "type": "nominal", "title": printable(plot.y_label) or None, "scale": {"domain": classes}},
     }
     colour = {"field": "count", "type": "quantitative", "scale": {"scheme": "blues", "domain": [0, most]}}
     text = {
@@ -260,35 +265,26 @@ def _refuse_ways_out(value: Any, where: str, depth: int) -> None:
         _refuse_ways_out(inner, where, depth + 1)
 
 
-def _anchors(plot: Plot, x: str, y: str, rows: Sequence[Spec]) -> dict[str, Any]:
-    """Returns what DVC fills into its templates, by the name of the anchor."""
-    color = {
-        "field": _REV,
-        "type": "nominal",
-        "scale": {"domain": list(dict.fromkeys(curve.revision for curve in plot.curves))},
-    }
-    fields = {"field": _escaped(x), "type": "quantitative"}, {"field": _escaped(y), "type": "quantitative"}
+def _anchors(plot: Plot, x: str, y: str, source: str) -> dict[str, Any]:
+    """Returns what DVC fills into its templates, by the name of the anchor; `source` is the field in which curves of a side differ."""
+    sides = list(dict.fromkeys(curve.revision for curve in plot.curves))
+    over, of, apart = _escaped(x), _escaped(y), {"field": source, "type": "nominal"} if source else {}
+    group = [_REV, source] if source else [_REV]
     return {
-        "DATA": rows,
-        "X": _escaped(x),
-        "Y": _escaped(y),
-        "X_LABEL": plot.x,
-        "Y_LABEL": plot.y or y,
+        "X": over,
+        "Y": of,
+        "X_LABEL": plot.x_label,
+        "Y_LABEL": plot.y_label or y,
         "TITLE": plot.title,
-        "COLOR": color,
-        "STROKE_DASH": {"field": "field", "type": "nominal"},
-        "SHAPE": {"field": "field", "type": "nominal"},
-        "TOOLTIP": [{"field": _REV}, *fields],
-        "PIVOT_FIELD": f"datum.{_REV}",
-        "ROW": {"field": "field"},
+        "COLOR": {"field": _REV, "type": "nominal", "scale": {"domain": sides}},
+        **dict.fromkeys(("STROKE_DASH", "SHAPE", "ROW", "COLUMN"), apart),
+        "TOOLTIP": [{"field": name} for name in (_REV, over, of)],
+        "PIVOT_FIELD": f"datum.{_REV}" + (f" + '::' + datum['{source}']" if source else ""),
         "ZOOM_AND_PAN": {"name": "grid", "select": "interval", "bind": "scales"},
-        "PLOT_WIDTH": _HEIGHT,
-        "PLOT_HEIGHT": _HEIGHT,
-        "COLUMN_WIDTH": _HEIGHT,
-        "ROW_HEIGHT": _HEIGHT,
-        "GROUP_BY": [_REV, "filename", "field"],
-        "GROUP_BY_X": [_REV, "filename", "field", _escaped(x)],
-        "GROUP_BY_Y": [_REV, "filename", "field", _escaped(y)],
+        **dict.fromkeys(("PLOT_WIDTH", "PLOT_HEIGHT", "COLUMN_WIDTH", "ROW_HEIGHT"), _HEIGHT),
+        "GROUP_BY": group,
+        "GROUP_BY_X": [*group, over],
+        "GROUP_BY_Y": [*group, of],
     }
 
 

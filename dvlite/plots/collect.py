@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 
 from dvlite.errors import DvliteError, FormatError
 from dvlite.formats import event_file, series
-from dvlite.formats.plots import IMAGE_TYPES, PlotSpec, is_image
+from dvlite.formats.plots import IMAGE_TYPES, MOST_COLUMNS, TEMPLATES, PlotSpec, is_image
 from dvlite.formats.series import Cell, Notes, Series
 from dvlite.pipeline.globs import expression
 from dvlite.pipeline.stages import Stage
 from dvlite.plots.side import PlotSide
-from dvlite.runs.curves import thinned
+from dvlite.runs.curves import MOST_POINTS, thinned
 from dvlite.runs.previews import picture_kind
 from dvlite.show import closest, quote, some
 from dvlite.workspace import sparse
@@ -38,7 +38,7 @@ _SVG = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml|<!DOCTYPE svg|<!--|<svg\b)[^\
 class PlotCurve:
     """The points of one column of a file on one side; `points` is how many there are, of which those that show are here.
 
-    None in `y` is a gap: the value is not finite. Of a histogram `x` has the edges of the bins, `y` the values between them; of a
+    None in `y` is a gap: the value is not finite; `gaps` counts those that are here. Of a histogram `x` has the edges of the bins, `y` the values between them; of a
     confusion matrix each pair of `x` and `y` comes once, `counts` times.
     """
 
@@ -46,6 +46,7 @@ class PlotCurve:
     file: str
     column: str
     points: int
+    gaps: int = 0
     x: Sequence[Cell]
     y: Sequence[Cell | None]
     counts: Sequence[int] = ()
@@ -64,12 +65,14 @@ class PlotImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """One plot; `x` and `y` are the names of its axes. `problems`: what of it could not be read."""
+    """One plot; `x` and `y` are the columns of its axes, '' for several. `problems`: what of it could not be read."""
 
     title: str
     template: str
     x: str = ""
     y: str = ""
+    x_label: str = ""
+    y_label: str = ""
     curves: tuple[PlotCurve, ...] = ()
     images: tuple[PlotImage, ...] = ()
     problems: tuple[str, ...] = ()
@@ -144,7 +147,7 @@ class _Collector:
             yield self._made(spec, title, drawn)
         for path, shown in images.items():
             title = spec.title if spec.title and len(images) == 1 else path
-            yield replace(self._made(spec, title, []), template="image", images=tuple(shown))
+            yield replace(self._made(spec, title, []), template="image", x="", x_label="", images=tuple(shown))
 
     def _made(self, spec: PlotSpec, title: str, curves: Sequence[PlotCurve]) -> Plot:
         """Returns a plot, which takes the problems."""
@@ -152,13 +155,16 @@ class _Collector:
             self._problems.append(f"{quote(title)}: of {len(curves)} curves {_MOST_CURVES} are shown")
         columns = {curve.column for curve in curves}
         y = columns.pop() if len(columns) == 1 else ""
+        x, y = (y, "") if spec.template == "histogram" else (spec.x or _STEP, y)
         kept = tuple(curves[:_MOST_CURVES])
         problems, self._problems = tuple(self._problems), []
         return Plot(
             title=title,
             template=spec.template,
-            x=spec.labels.get("x") or spec.x or (y if spec.template == "histogram" else "step"),
-            y=spec.labels.get("y") or ("" if spec.template == "histogram" else y),
+            x=x,
+            y=y,
+            x_label=spec.labels.get("x") or x,
+            y_label=spec.labels.get("y") or y,
             curves=_binned(kept) if spec.template == "histogram" else kept,
             problems=problems,
         )
@@ -236,44 +242,58 @@ class _Collector:
             yield self._curve(file, name, points, one.steps, one.values)
 
     def _by_column(self, spec: PlotSpec, file: _PlotFile) -> Iterator[PlotCurve]:
-        """Yields a curve of each column over another, by rows; sorted where that has numbers. Of a histogram, all values."""
-        xs: dict[str, _Column] = {name: _Column() for name in file.columns}
-        ys: dict[str, array[float]] = {name: array("d") for name in file.columns}
+        """Yields a curve of each column over another, by rows; sorted where that has numbers. Of a histogram, all values.
+
+        Words are drawn by files of users only.
+        """
+        columns: dict[str, tuple[_Column, _Column]] = {name: (_Column(), _Column()) for name in file.columns}
+        takes_words = spec.template not in TEMPLATES
         rows = _Rows(file, self._problems)
         for row in rows:
             x = row.get(spec.x) if spec.x else 0.0
             if x is None or (isinstance(x, float) and not math.isfinite(x)):
                 continue
-            for name, values in ys.items():
+            for name in file.columns or row:
                 y = row.get(name)
-                if isinstance(y, float):
-                    values.append(y)
-                    xs[name].append(x)
-        for name, values in ys.items():
-            missing = next((column for column in (spec.x, name) if column and column not in rows.names), None)
-            if missing is not None:
-                self._note(_no_column(file, missing, rows.names))
-            elif not values:
+                if isinstance(y, float) or (takes_words and y is not None):
+                    if name not in columns and name != spec.x and len(columns) < MOST_COLUMNS:
+                        columns[name] = _Column(), _Column()
+                    if name in columns:
+                        columns[name][0].append(x)
+                        columns[name][1].append(y)
+        if spec.x and spec.x not in rows.names:
+            raise _no_column(file, spec.x, rows.names)
+        for name, (over, values) in columns.items():
+            if name not in rows.names:
+                self._note(_no_column(file, name, rows.names))
+            elif not values.values:
                 self._note(file.wrong(f"the column {quote(name)} has no numbers"))
-            elif not spec.x:
-                yield self._curve(file, name, len(values), (), values)
             else:
-                yield self._over(file, name, xs[name], values)
+                yield self._over(spec, file, name, over, values)
 
-    def _over(self, file: _PlotFile, name: str, over: _Column, values: array[float]) -> PlotCurve:
-        order = range(len(values)) if over.words else sorted(range(len(values)), key=over.values.__getitem__)
-        line = Series(name, array("q", order), array("d", map(values.__getitem__, order)), array("d"))
-        kept = thinned(line)
-        return self._curve(file, name, len(values), over.cells(kept.steps), kept.values)
+    def _over(self, spec: PlotSpec, file: _PlotFile, name: str, over: _Column, values: _Column) -> PlotCurve:
+        number = len(values.values)
+        if values.words:
+            kept = range(min(number, MOST_POINTS))
+            made = self._curve(file, name, number, over.cells(kept), ())
+            return replace(made, y=values.cells(kept))
+        if not spec.x:
+            return self._curve(file, name, number, (), values.values)
+        order = range(number) if over.words else sorted(range(number), key=over.values.__getitem__)
+        line = Series(name, array("q", order), array("d", map(values.values.__getitem__, order)), array("d"))
+        few = thinned(line)
+        return self._curve(file, name, number, over.cells(few.steps), few.values)
 
     def _curve(self, file: _PlotFile, name: str, points: int, x: Sequence[Cell], y: Sequence[float]) -> PlotCurve:
-        gaps = sum(not math.isfinite(value) for value in y)
-        if gaps:
-            reason = f"{quote(name)} has values that are not finite, which are gaps"
-            self._problems.append(file.wrong(reason).message)
-        finite = [value if math.isfinite(value) else None for value in y] if gaps else y
+        finite = [value if math.isfinite(value) else None for value in y]
         return PlotCurve(
-            revision=file.side.name, file=file.path, column=name, points=points, x=tuple(x), y=tuple(finite)
+            revision=file.side.name,
+            file=file.path,
+            column=name,
+            points=points,
+            gaps=finite.count(None),
+            x=tuple(x),
+            y=tuple(finite),
         )
 
     def _confusion(self, spec: PlotSpec, file: _PlotFile) -> Iterator[PlotCurve]:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from xml.parsers import expat
 
 from dvlite.errors import UsageError
 
@@ -66,7 +67,8 @@ def _serve() -> None:
     for line in sys.stdin:
         try:
             answer = {"svg": vl_convert.vegalite_to_svg(json.loads(line), allowed_base_urls=[])}
-        except ValueError as error:
+            expat.ParserCreate().Parse(answer["svg"], True)  # control characters pass Vega, and no browser
+        except (ValueError, expat.ExpatError) as error:
             answer = {"problem": " ".join(str(error).split())[:_MOST_LETTERS]}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()

@@ -13,6 +13,7 @@ from dvlite import __version__
 from dvlite.commands.plots import PlotsPage
 from dvlite.plots.collect import Plot
 from dvlite.reports.write import replace_file
+from dvlite.show import count
 from dvlite.text.markdown import legal
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -54,6 +55,8 @@ def _lines(page: PlotsPage) -> Iterator[str]:
             caption = f"{image.revision}: {image.file}"
             yield f"<figure>{_picture(image.type, image.content, caption)}<figcaption>{_text(caption)}</figcaption></figure>"
         yield from (f'<p class="bad">{_text(problem)}</p>' for problem in plot.problems)
+        gaps = [f"{count(c.gaps)} of {c.column} in {c.file}, {c.revision}" for c in plot.curves if c.gaps]
+        yield f"<p><small>Values that are not finite are gaps: {_text('; '.join(gaps))}</small></p>" if gaps else ""
         yield "</section>"
     yield "<p>There are no plots.</p>" if not page.result.plots else ""
     yield f"</main>\n<footer><small>dvlite {_text(__version__)}</small></footer>\n</body>\n</html>"

@@ -79,7 +79,11 @@ def summary(curve: PlotCurve, plot: Plot, show: Show) -> tuple[str, ...]:
         )
     (line,) = sparkline(_numbers(curve), unicode=show.unicode)
     ends = _range(curve.x if plot.template == "histogram" else curve.y)
-    return line, f"{ends[0]} to {ends[1]}" if ends else "no finite value", count(curve.points, "point")
+    return line, f"{ends[0]} to {ends[1]}" if ends else "no finite value", _amount(curve)
+
+
+def _amount(curve: PlotCurve) -> str:
+    return count(curve.points, "point") + (f", {count(curve.gaps)} not finite" if curve.gaps else "")
 
 
 def _range(values: Sequence[object]) -> tuple[str, str] | None:
@@ -97,7 +101,7 @@ def _chart(curve: PlotCurve, plot: Plot, show: Show) -> Iterator[str]:
         yield f"{_INDENT}{at.rjust(room)} {row}".rstrip()
     first, last = (value_text(curve.x[end]) if curve.x else "" for end in (0, -1))
     gap = " " * max(len(rows[0]) - len(first) - len(last), 1)
-    yield f"{_INDENT}{' ' * room} {first}{gap}{last}  {printable(plot.x)}"
+    yield f"{_INDENT}{' ' * room} {first}{gap}{last}  {printable(plot.x_label)}"
 
 
 def _matrix(curve: PlotCurve, plot: Plot) -> Iterator[str]:
@@ -111,7 +115,7 @@ def _matrix(curve: PlotCurve, plot: Plot) -> Iterator[str]:
         for pair in [tuple(pair_of)]
     }
     rows = [[printable(y), *(str(counts.get((x, y), 0)) for x in classes)] for y in classes]
-    yield from table([[printable(f"{plot.y} / {plot.x}"), *map(printable, classes)], *rows], indent=_INDENT)
+    yield from table([[printable(f"{plot.y_label} / {plot.x_label}"), *map(printable, classes)], *rows], indent=_INDENT)
 
 
 def _images(plot: Plot, show: Show) -> Iterator[str]:

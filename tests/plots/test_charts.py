@@ -16,7 +16,7 @@ def curve(revision="HEAD", file="a.csv", column="loss", x=(0, 1), y=(0.5, None),
 
 
 def plot(*curves, template="line", **settings):
-    return Plot(title="t", template=template, x="step", curves=curves or (curve(),), **settings)
+    return Plot(title="t", template=template, x="step", x_label="step", curves=curves or (curve(),), **settings)
 
 
 def test_sides_differ_by_colour_and_files_or_columns_by_dashes():
@@ -32,7 +32,17 @@ def test_names_are_printable_in_every_template():
     edges = {"x": (0.0, 1.0, 2.0), "y": (3.0, 4.0)}
     for template, more in (("line", {}), ("scatter", {}), ("roc", {}), ("confusion", pair), ("histogram", edges)):
         curves = [curve(HOSTILE, HOSTILE, HOSTILE, **more), curve("b", "b", "b", **more)]
-        spec = chart(Plot(title=HOSTILE, template=template, x=HOSTILE, y=HOSTILE, curves=tuple(curves)))
+        spec = chart(
+            Plot(
+                title=HOSTILE,
+                template=template,
+                x=HOSTILE,
+                y=HOSTILE,
+                x_label=HOSTILE,
+                y_label=HOSTILE,
+                curves=tuple(curves),
+            )
+        )
         assert not {"\x1b", "\u202e"} & set(json.dumps(spec, ensure_ascii=False))
 
 
