@@ -155,7 +155,7 @@ def measure(
     env = bench.env | {"HOME": str(home), "TMPDIR": str(home), "PYTHONPATH": str(Path(__file__).parent.parent)}
     if python is not None:
         env.pop("PYTHONPATH")
-    sample = process.run(words, cwd=home, env=env)
+    sample = process.run(words, cwd=home, env=env, watched=True)
     took, moved = json.loads((home / "output.log").read_text().splitlines()[-1])
     return took, sample.seconds, sample.cpu_seconds, moved / MIB, sample.peak_bytes / MIB
 

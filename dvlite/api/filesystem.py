@@ -13,6 +13,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -28,11 +29,20 @@ from dvlite.api.read_ahead import ReadAhead
 from dvlite.api.source import Stores, VersionSource, open_source
 from dvlite.api.version_tree import Node, VersionTree
 from dvlite.api.work_tree import WorkTree
-from dvlite.errors import DvliteError
+from dvlite.errors import DvliteError, UsageError
+from dvlite.show import closest, quote
 from dvlite.store.ranged_reader import Span
 from dvlite.store.remote import Traffic
 from dvlite.workspace.purged import failure_of, purged_file
 
+_OPTIONS = {
+    "skip_instance_cache",
+    "use_listings_cache",
+    "listings_expiry_time",
+    "max_paths",
+    "asynchronous",
+    "loop",
+}  # of fsspec
 _INSTANCES = 16  # kept: each may have connections
 _LINE_BYTES = 64 << 10  # read for a line
 _THREADS = 4  # that read ahead
@@ -68,6 +78,10 @@ class _OneForEachVersion(type(AbstractFileSystem)):  # type: ignore[misc]  # fss
         source: VersionSource | None = None,
         **options: Any,
     ) -> DvliteFileSystem:
+        for option in sorted(options.keys() - _OPTIONS):
+            known = closest(option, ("repo", "rev", "remote"))
+            hint = f"did you mean '{known}'?" if known else "its options: repo, rev, remote"
+            raise UsageError(f"{quote(option)} is not an option of dvlite://", hint=hint)
         if source is None:
             with as_os_errors():
                 where = None if repo is None else os.fspath(repo)
@@ -108,7 +122,7 @@ class DvliteFileSystem(AbstractFileSystem, metaclass=_OneForEachVersion):  # typ
 
     def __reduce__(self) -> tuple[Callable[..., DvliteFileSystem], tuple[object, ...]]:
         """What a version is goes along, so that no other process resolves it again, or clones."""
-        return _rebuilt, (type(self), self.source, self.storage_options)
+        return _rebuilt, (type(self), replace(self.source, files=None), self.storage_options)
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
@@ -299,6 +313,7 @@ class DvliteFileSystem(AbstractFileSystem, metaclass=_OneForEachVersion):  # typ
                     (lpath if outfile is None else outfile).write(piece)
                     callback.relative_update(len(piece))
         else:
+            callback.set_size(self._find(rpath).size_bytes)
             self._copy([(rpath, lpath)], callback)
 
     def get(

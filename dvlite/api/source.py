@@ -10,9 +10,10 @@ import contextlib
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from dvlite.errors import DvliteError, ObjectMissing
 from dvlite.formats.pointer import Pointer
@@ -36,10 +37,18 @@ from dvlite.store.ranged_reader import RangedReader
 from dvlite.store.remote import Remote, open_store
 from dvlite.store.retry import RetryBudget
 
+_CONNECTIONS = 16  # at least: many small requests wait for the server, not for us
 _NOWHERE = Path(os.devnull) / "clone"  # in place of the root of a clone that is gone: nothing is inside of it
 _GIT_LIMIT_BYTES = 1 << 30
 _SMALL_BYTES = 1 << 25  # of all small files of a far commit, that are kept once one of them was read
 _PROGRESS = NullProgress()
+
+
+class GitFiles(NamedTuple):
+    """The files that git has in a commit, and the sizes of their blobs, as far as they are known."""
+
+    entries: tuple[TreeEntry, ...]
+    sizes: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +64,7 @@ class VersionSource:
     is_far: bool = False
     has_git: bool = True  # False for a remote alone, and for the outputs of a run
     config: bytes = b""  # the committed one of a far repository
-    files: tuple[TreeEntry, ...] = ()  # that git has, of a far repository
-    sizes: tuple[tuple[str, int], ...] = ()  # of the blobs of these, as far as they are known
+    files: GitFiles | None = None  # of a far repository; None: not known (any more)
     several: tuple[str, ...] = ()  # paths of which a snapshot has several versions
 
     @property
@@ -74,6 +82,8 @@ def open_source(
 
     Raises NotARepository, UsageError for a revision or remote that is not there, and what git says of a URL.
     """
+    if remote is not None and is_place(remote) and "://" not in remote:
+        remote = os.path.abspath(os.path.expanduser(remote))
     if repo is None and remote is not None and is_place(remote):
         return _of_snapshot(remote, revision, environ)
     place = "." if repo is None else os.path.expanduser(repo)
@@ -87,8 +97,6 @@ def open_source(
             return VersionSource(
                 root, revision, remote, opened.commit, tuple(opened.tracked), _time(opened), has_git=has_git
             )
-        files = git_files(_at_root(opened))
-        sizes = opened.repo.git.blob_sizes(entry.blob for entry in files)
         config = opened.repo.work_tree.read(config_files.COMMITTED_FILE)
         return VersionSource(
             place,
@@ -99,8 +107,7 @@ def open_source(
             _time(opened),
             is_far=True,
             config=config or b"",
-            files=tuple(files),
-            sizes=tuple(sizes.items()),
+            files=_git_files(opened),
         )
 
 
@@ -109,8 +116,10 @@ def is_place(remote: str) -> bool:
     return any(mark in remote for mark in "/:.~")
 
 
-def _at_root(opened: Opened) -> Opened:
-    return Opened(opened.repo, opened.cache, opened.tracked, "", opened.commit, of_run=opened.of_run)
+def _git_files(opened: Opened) -> GitFiles:
+    assert opened.repo is not None
+    entries = git_files(Opened(opened.repo, opened.cache, opened.tracked, "", opened.commit, of_run=opened.of_run))
+    return GitFiles(tuple(entries), opened.repo.git.blob_sizes(entry.blob for entry in entries if entry.blob))
 
 
 def _time(opened: Opened) -> float:
@@ -150,6 +159,7 @@ class Stores:
     def __init__(self, source: VersionSource, environ: Mapping[str, str]) -> None:
         self._source, self._environ = source, environ
         self._open = contextlib.ExitStack()
+        self._files = source.files
         self._blobs: dict[str, bytes] = {}
         self.repo: Repo | None = None
         if source.place and not source.is_far:
@@ -170,41 +180,43 @@ class Stores:
     def cache(self) -> Cache:
         return self.reader.cache
 
-    def git_files(self) -> list[TreeEntry]:
-        """Returns the files that git has, but for pointers and its own."""
+    def git_files(self) -> GitFiles:
+        """Returns the files that git has, but for pointers and its own; of a work tree, those that it has now."""
         source = self._source
-        if self.repo is None:
-            return list(source.files)
-        return git_files(Opened(self.repo, self.cache, source.tracked, "", source.commit, of_run=not source.has_git))
-
-    def git_sizes(self, files: list[TreeEntry]) -> dict[str, int]:
-        """Returns the sizes of blobs, as far as they are known."""
-        if self.repo is None:
-            return dict(self._source.sizes)
-        return self.repo.git.blob_sizes(entry.blob for entry in files if entry.blob)
+        if not source.has_git:
+            return GitFiles((), {})
+        if self.repo is not None:
+            return _git_files(Opened(self.repo, self.cache, source.tracked, "", source.commit))
+        if self._files is None:
+            with self._cloned() as opened:
+                self._files = _git_files(opened)
+        return self._files
 
     def read_git(self, entry: TreeEntry) -> bytes:
         """Returns a file that git has. Of a far repository, the first read clones again, and keeps the small files of the commit."""
         if self.repo is not None:
             return self.repo.git.read_blobs([entry.blob], limit_bytes=_GIT_LIMIT_BYTES)[entry.blob]
         if entry.blob not in self._blobs:
-            self._clone_again(entry)
+            limits, left = {entry.blob: _GIT_LIMIT_BYTES}, _SMALL_BYTES
+            for blob, size in self.git_files().sizes.items():
+                left -= size
+                if left > 0:
+                    limits.setdefault(blob, size)
+            with self._cloned(entry.path) as opened:
+                assert opened.repo is not None
+                self._blobs |= dict(opened.repo.git.each_blob(limits))
         return self._blobs[entry.blob]
 
-    def _clone_again(self, entry: TreeEntry) -> None:
+    @contextlib.contextmanager
+    def _cloned(self, path: str = ".") -> Iterator[Opened]:
+        """Clones a far repository again, at the same commit: where the name does not lead to it any more, by its id."""
         source = self._source
-        wanted = source.revision
-        for revision in dict.fromkeys((wanted, source.commit)):  # a branch may have moved on
-            with open_any(source.place, entry.path, revision, self._environ, _PROGRESS) as opened:
-                if opened.commit != source.commit or opened.repo is None:
-                    continue
-                limits, left = {entry.blob: _GIT_LIMIT_BYTES}, _SMALL_BYTES
-                for blob, size in source.sizes:
-                    left -= size
-                    if left > 0:
-                        limits.setdefault(blob, size)
-                self._blobs |= dict(opened.repo.git.each_blob(limits))
-                return
+        with contextlib.ExitStack() as stack:
+            for revision in dict.fromkeys((source.revision, source.commit)):
+                opened = stack.enter_context(open_any(source.place, path, revision, self._environ, _PROGRESS))
+                if opened.commit == source.commit:
+                    yield opened
+                    return
         raise DvliteError(f"the commit {source.commit[:8]} is gone from {quote(source.place)}", hint="open it again")
 
     def _look(self) -> Catalog:
@@ -218,15 +230,15 @@ class Stores:
             return open_place(name, self._environ)
         if self.repo is not None:
             _require_remote(self.repo.config.remote_names)
-            return open_remote(self.repo, self.cache, name, None)[1]
+            return open_remote(self.repo, self.cache, name, max(self.repo.config.jobs, _CONNECTIONS))[1]
         config = config_files.load(None, self._environ, committed=self._source.config)
         _require_remote(config.remote_names)
         refuse_relative_folder(config, _NOWHERE, name)
         settings = remotes.settings(config, name, _NOWHERE)
-        store = open_store(
-            settings.location, settings.options, budget=RetryBudget(config.retry_seconds), connections=config.jobs
-        )
-        return Remote(store, self.cache, settings.key, jobs=config.jobs)
+        jobs = max(config.jobs, _CONNECTIONS)
+        budget = RetryBudget(config.retry_seconds)
+        store = open_store(settings.location, settings.options, budget=budget, connections=jobs)
+        return Remote(store, self.cache, settings.key, jobs=jobs)
 
 
 def _require_remote(names: object) -> None:

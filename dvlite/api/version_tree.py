@@ -12,7 +12,7 @@ import re
 import stat
 import threading
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -63,7 +63,7 @@ class VersionTree:
         self._lock = threading.Lock()
         self._git: dict[str, TreeEntry] | None = None
         self._names: Sequence[str] = ()
-        self._sizes: dict[str, int] = {}
+        self._sizes: Mapping[str, int] = {}
 
     def forget_git_files(self) -> None:
         """Has the files of git listed again: those of a work tree change."""
@@ -236,9 +236,9 @@ class VersionTree:
     def _git_entries(self) -> dict[str, TreeEntry]:
         with self._lock:
             if self._git is None:
-                files = self._stores.git_files() if self._source.has_git else []
-                self._sizes = self._stores.git_sizes(files)
-                self._git = {entry.path: entry for entry in files}
+                files = self._stores.git_files()
+                self._sizes = files.sizes
+                self._git = {entry.path: entry for entry in files.entries}
                 self._names = sorted(self._git)
             return self._git
 

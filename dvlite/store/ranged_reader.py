@@ -254,12 +254,16 @@ class RangedReader:
         return plan
 
     def _add_to(self, plan: _Plan, catalog: Catalog, wanted: Mapping[int, Span]) -> None:
+        of_files = {
+            digest: catalog.locations(digest, _FILE_KINDS) for digest in {span.digest for span in wanted.values()}
+        }
+        with_recipe = {digest for digest in of_files if catalog.locations(digest, (KIND_RECIPE,))}
         for number, span in wanted.items():
-            places = catalog.locations(span.digest, _FILE_KINDS)
+            places = of_files[span.digest]
             place = next((place for place in places if place.record.raw_length == span.size_bytes), None)
             if place is not None:
                 plan.pieces.setdefault(place, []).append(_Piece(number, 0, span.start, span.end))
-            elif catalog.locations(span.digest, (KIND_RECIPE,)):
+            elif span.digest in with_recipe:
                 plan.large[number] = span
             else:
                 size_bytes = places[0].record.raw_length if places else None

@@ -18,6 +18,7 @@ from dvlite.errors import ObjectCorrupt, ObjectMissing, RemoteError, Untrusted, 
 from dvlite.oid import digest_bytes
 from tests.api.conftest import FILES, LARGE
 from tests.clones import flip, git
+from tests.store.faultproxy import Fault, running_proxy
 from tests.trees import put
 
 TRACKED = {name: content for name, content in FILES.items() if name != "params.yaml"} | {"data/later": b"later"}
@@ -157,6 +158,8 @@ def test_no_clone_is_kept_and_other_processes_need_none(published, url, tmp_path
     assert fs.cat_file("model.pt") == FILES["model.pt"]
     assert os.listdir(tmp_path / "tmp") == []
     sent = pickle.dumps(fs)
+    assert pickle.loads(sent).cat_file("params.yaml") == FILES["params.yaml"]  # of git: for this, one more
+    assert os.listdir(tmp_path / "tmp") == []
     shutil.rmtree(published.bare)
     DvliteFileSystem.clear_instance_cache()
     other = pickle.loads(sent)
@@ -256,6 +259,45 @@ def test_a_place_that_was_not_approved_is_not_asked(published, monkeypatch):
     with pytest.raises(Untrusted, match="not approved") as caught:
         DvliteFileSystem().cat_file("model.pt")
     assert isinstance(caught.value, PermissionError)
+
+
+def test_an_option_that_is_none_is_refused(published):
+    with pytest.raises(UsageError, match="'revision' is not an option"):
+        DvliteFileSystem(revision="v1")
+
+
+@pytest.mark.long
+def test_a_server_that_breaks_off_refuses_or_lies_gives_the_right_bytes_or_one_error(
+    published, weed, s3_url, monkeypatch, tmp_path
+):
+    with running_proxy(weed.endpoint_url) as proxy:
+        monkeypatch.setenv("DVLITE_TRUST", proxy.url)
+        published.clone.dv("remote", "add", "bucket", s3_url, "-o", f"endpoint_url={proxy.url}")
+        published.clone.dv("push", "-r", "bucket")
+        published.lose_data()
+        monkeypatch.setenv("DVLITE_RETRY_SECONDS", "2")
+
+        def opened():
+            return DvliteFileSystem(remote="bucket", skip_instance_cache=True)
+
+        for fault in (Fault.TRUNCATE, Fault.DROP_AFTER, Fault.FLIP_ANSWER, Fault.STATUS):
+            fs = opened()
+            fs.ls("data")
+            rule = proxy.breaks("GET", "/packs/", fault, 503 if fault is Fault.STATUS else 0.5)
+            assert fs.cat_file("data/big.bin") == LARGE
+            assert rule.hits == 1
+        rule.times = None  # for good
+        with pytest.raises(RemoteError, match="tried") as caught:
+            fs.get_file("data/big.bin", str(tmp_path / "got" / "big"))
+        assert isinstance(caught.value, OSError)
+        assert os.listdir(tmp_path / "got") == []
+        proxy.rules.clear()
+        assert fs.cat_file("data/big.bin", 3, 9) == LARGE[3:9]
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+        with pytest.raises(RemoteError) as caught:
+            opened().cat_file("data/big.bin")
+        assert isinstance(caught.value, OSError)
+        assert caught.value.hint
 
 
 def test_a_remote_that_is_gone_is_one_error(published):
