@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from dvlite.api.progress import ProgressCallback, reporting
 from dvlite.errors import DvliteError, UsageError
 from dvlite.files import os_error
+from dvlite.git.discover import is_bare
 from dvlite.progress import Progress
 from dvlite.repo import repository
 from dvlite.results import Result
-from dvlite.share.any_repository import is_address, is_bare, open_history
 from dvlite.show import Show, quote
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Place:
             return
         where = os.path.expanduser(where or _HERE)
         is_folder = os.path.isdir(where)
-        self.is_near = not (is_bare(Path(where)) if is_folder else is_address(where))
+        self.is_near = not is_bare(Path(where)) if is_folder else not _is_address(where)
         self.where = os.path.abspath(where) if is_folder or self.is_near else where
         if self.is_near:
             with raised():
@@ -96,7 +96,9 @@ class Place:
                 from dvlite.repo.open_stores import open_remote
                 from dvlite.runs.records import open_records
                 from dvlite.runs.sync import receive
+                from dvlite.share.any_repository import refuse_relative_folder
 
+                refuse_relative_folder(repo.config, repo.root, self.remote)
                 _, remote = open_remote(repo, repository.open_cache(repo), self.remote, None)
                 with remote:
                     receive(remote, open_records(repo, progress), repo.config.project)
@@ -145,6 +147,8 @@ class Place:
         if self.is_near:
             return repository.open_repo(Path(self.where), os.environ, wait=self.wait)
         if self._far is None:  # two threads may both clone, and one clone is kept
+            from dvlite.share.any_repository import open_history
+
             folder = tempfile.mkdtemp(prefix="dvlite-")
             progress.start(f"reading {self.where}")
             weakref.finalize(self, _remove, folder, os.getpid())
@@ -181,6 +185,12 @@ def hinted() -> Iterator[None]:
 def _remove(folder: str, process: int) -> None:
     if os.getpid() == process:  # not in a fork
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_address(text: str) -> bool:
+    from dvlite.share.any_repository import is_address
+
+    return is_address(text)
 
 
 def _is_place(remote: str) -> bool:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from dvlite.cli.terminal import TerminalProgress
 from dvlite.errors import UsageError
 from dvlite.progress import NullProgress, Progress
 
@@ -44,6 +43,8 @@ def reporting(progress: ProgressCallback | Literal["bar"] | None) -> Iterator[Pr
     if progress is None:
         yield _Logged()
     elif progress == "bar":
+        from dvlite.cli.terminal import TerminalProgress
+
         with TerminalProgress(sys.stderr, _LOG.warning, animate=sys.stderr.isatty() or _is_notebook()) as bar:
             yield bar
     elif callable(progress):

@@ -101,7 +101,9 @@ class Repo:
                     "output takes one source, without update and force", hint='add("/mnt/raw", output="data/raw")'
                 )
             source: Any = paths[0]
-            flags |= {"source": Path(source).resolve() if isinstance(source, str | os.PathLike) else source}
+            if isinstance(source, str | os.PathLike):
+                source = Path(str(self._place.where), source).resolve()
+            flags |= {"source": source}
             return self._place.write(
                 lambda repo, progress: verb(repo, (os.fspath(output),), **flags, progress=progress)
             )

@@ -78,3 +78,8 @@ def _follow_gitfile(dot_git: Path) -> Path:
             f"{quote(str(dot_git))} does not lead to a git directory", hint="git worktree repair, or clone again"
         )
     return Path(os.path.realpath(target))
+
+
+def is_bare(folder: Path) -> bool:
+    """Returns whether a folder is a repository without a work tree: read as a far one."""
+    return not (folder / ".git").exists() and (folder / "HEAD").is_file() and (folder / "objects").is_dir()

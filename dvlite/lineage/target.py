@@ -67,7 +67,7 @@ def find_target(text: str, provenance: Provenance) -> Target:
     if _OID.fullmatch(text):
         return _by_oid(text, Oid(text), provenance)
     context = provenance.context
-    if "\0" not in text and os.path.exists(text):
+    if "\0" not in text and os.path.exists(_place(text, context.repo)):
         return _on_disk(text, context)
     target = _by_id(text, provenance) or _by_run(text, context)
     if target is None and context.repo is not None:
@@ -91,7 +91,8 @@ def find_target(text: str, provenance: Provenance) -> Target:
 
 
 def _on_disk(text: str, context: LineageContext) -> Target:
-    path, repo = os.path.realpath(text), context.repo
+    repo = context.repo
+    path = os.path.realpath(_place(text, repo))
     inside = None if repo is None else _inside(repo, text)
     if repo is not None and os.path.isdir(path):
         _refuse_many(text, inside or "", path, repo)
@@ -104,6 +105,11 @@ def _on_disk(text: str, context: LineageContext) -> Target:
     if scanned is None:
         raise UsageError(f"{quote(text)} does not exist any more", hint="give a path that exists")
     return _hashed(text, inside or "", identify(scanned, None, context.progress))
+
+
+def _place(text: str, repo: Repo | None) -> str:
+    """Returns a path on disk: in a repository it starts at its current folder, which need not be the process's."""
+    return text if repo is None else os.path.join(repo.cwd, text)
 
 
 def _refuse_many(text: str, inside: str, path: str, repo: Repo) -> None:

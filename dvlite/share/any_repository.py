@@ -20,7 +20,7 @@ from dvlite.files import write_atomic
 from dvlite.formats import pointer
 from dvlite.formats.config import Config
 from dvlite.formats.manifest import EXECUTABLE, FILE, SYMLINK
-from dvlite.git.discover import GitPlaces
+from dvlite.git.discover import GitPlaces, is_bare
 from dvlite.git.far import clone_silently
 from dvlite.git.output import TreeEntry, is_lockfile, is_pointer
 from dvlite.git.program import Git, without_credentials
@@ -226,11 +226,6 @@ def own_cache(config: Config, environ: Mapping[str, str]) -> Cache | None:
         return None if folder is None else plain_cache(folder)
     folder = Path(os.path.abspath(os.path.expanduser(chosen)))
     return Cache(folder, pack_below_bytes=config.pack_below_bytes, group=config.cache_is_shared)
-
-
-def is_bare(folder: Path) -> bool:
-    """Returns whether a folder is a repository without a work tree: read as a far one."""
-    return not (folder / ".git").exists() and (folder / "HEAD").is_file() and (folder / "objects").is_dir()
 
 
 def _listed(git: Git, commit: str, path: str) -> list[TreeEntry]:

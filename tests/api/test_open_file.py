@@ -1,74 +1,51 @@
 """`dvlite.open` and `Repo.open`: files of any version, as Python opens files."""
 
-import shutil
-
 import pytest
 
 import dvlite
-from tests.commands.conftest import prepared, start_project  # noqa: F401  (fixtures)
+from tests.api.conftest import LARGE
+from tests.clones import git
 
 
-@pytest.fixture
-def versions(prepared, monkeypatch):  # noqa: F811
-    def build(project):
-        project.write("data/sub/a.csv", "id,name\n1,é\n")
-        project.dvlite("add", "data")
-        project.write("code.py", "print()\n")
-        project.commit("one")
-        project.git("tag", "v1")
-        project.write("data/sub/a.csv", "id,name\n2,x\n")
-        project.dvlite("add", "data")
-        project.commit("two")
-        project.dvlite("push", "--all-commits")
-
-    project = prepared("two-texts", build)
-    monkeypatch.chdir(project.root)
-    return project
-
-
-def test_files_of_versions_are_read(versions, tmp_path, monkeypatch):
-    with dvlite.open("data/sub/a.csv") as file:
-        assert file.read() == b"id,name\n2,x\n"
-    with dvlite.open("data/sub/a.csv", "r", rev="v1") as file:
-        assert [line.rstrip("\n") for line in file] == ["id,name", "1,é"]
-    with dvlite.open("data/sub/a.csv", "r", rev="v1", encoding="latin-1") as file:
-        assert file.read().endswith("1,Ã©\n")
-    with dvlite.open("code.py", "rt", rev="v1") as file:
-        assert file.read() == "print()\n"
+def test_files_of_versions_are_read(published, tmp_path, monkeypatch):
+    published.lose_data()
+    with dvlite.open("data/big.bin") as file:
+        assert (file.seek(-100, 2), file.read()) == (len(LARGE) - 100, LARGE[-100:])
+    with dvlite.open("data/sub/00.txt", "r", rev="v1") as file:
+        assert (list(file), file.encoding) == (["file 0\n"], "utf-8")
+    with dvlite.open("params.yaml", "rt", rev="v1", encoding="latin-1") as file:
+        assert (file.read(), file.encoding) == ("a: 1\n", "latin-1")
     repo = dvlite.Repo(rev="v1")
-    with repo.open("data/sub/a.csv") as file:
-        file.seek(-4, 2)
-        assert file.read() == "1,é\n".encode()[-4:]
-    with repo.open("data/sub/a.csv", "r", rev="HEAD") as file:
-        assert file.read().endswith("2,x\n")
-    oid = repo.ls("data/sub/a.csv").entries[0].oid
-    with dvlite.open(oid, "r") as file:
-        assert file.read().endswith("é\n")
-    assert repo.fs().cat("data/sub/a.csv").endswith("é\n".encode())
-    monkeypatch.chdir("data")  # as `open` does, from the current folder on
-    with dvlite.open("sub/a.csv", "r", rev="v1") as file:
-        assert file.read().endswith("é\n")
-    with dvlite.Repo(versions.root / "data").open("sub/a.csv") as file:
-        assert file.read().endswith(b"2,x\n")
-    place = str(tmp_path / "store")
-    with dvlite.open(oid, remote=place) as file:
-        assert file.read().endswith("é\n".encode())
-    monkeypatch.chdir(tmp_path)
-    versions.git("clone", "-q", "--bare", str(versions.root), str(tmp_path / "far.git"))
-    with dvlite.open("code.py", "r", repo=f"file://{tmp_path}/far.git", rev="v1") as file:
-        assert file.read() == "print()\n"
-
-
-def test_what_cannot_be_opened_says_why(versions):
     with pytest.raises(FileNotFoundError):
-        dvlite.open("data/nothing", rev="v1")
+        repo.open("data/later")
+    with repo.open("data/later", "r", rev="HEAD") as file:
+        assert file.read() == "later"
+    assert repo.fs().cat("data/deep/er/x") == b"deep"
+    oid = repo.ls("data/deep/er/x").entries[0].oid
+    (published.path / "src").mkdir()
+    monkeypatch.chdir(published.path / "src")  # as `open` does, from the current folder on
+    for path in ("../data/deep/er/x", oid, published.path / "data/deep/er/x"):
+        with dvlite.open(path, rev="v1") as file:
+            assert file.read() == b"deep"
+    with dvlite.Repo(published.path / "src").open("../data/later") as file:
+        assert file.read() == b"later"
+    with dvlite.open(oid, remote=str(published.store)) as file:
+        assert file.read() == b"deep"
+    monkeypatch.chdir(tmp_path)
+    git(published.path, "clone", "-q", "--bare", ".", str(published.bare))
+    with dvlite.open("params.yaml", "r", repo=f"file://{published.bare}", rev="v1") as file:
+        assert file.read() == "a: 1\n"
+
+
+def test_what_cannot_be_opened_says_why(published):
     with pytest.raises(dvlite.UsageError, match="only read"):
-        dvlite.open("data/sub/a.csv", "w")
+        dvlite.open("data/later", "w")
     with pytest.raises(dvlite.UsageError) as wrong:
-        dvlite.open("data/sub/a.csv", rev="v9")
+        dvlite.open("data/later", rev="v9")
     assert wrong.value.exit_code == 2
-    (versions.root.parent / "store").rename(versions.root.parent / "away")
-    shutil.rmtree(versions.root / ".git" / "dvlite" / "cache")
+    assert wrong.value.__notes__
+    published.lose_data()
+    published.store.rename(published.store.parent / "away")
     with pytest.raises(dvlite.DvliteError) as lost:
-        dvlite.open("data/sub/a.csv", rev="v1").read()
+        dvlite.open("data/later").read()
     assert lost.value.hint

@@ -11,6 +11,7 @@ import click
 import pytest
 
 import dvlite
+from dvlite import files
 from dvlite.cli import main
 from dvlite.cli.terminal import to_json
 from tests.commands.conftest import prepared, shared, start_project  # noqa: F401  (fixtures)
@@ -169,6 +170,25 @@ def test_data_goes_in_and_out(worked, tmp_path, colleague_of):
     assert json.loads((there / "lr.json").read_bytes()) == {"lr": 0.5}
 
 
+def test_paths_start_at_the_folder_of_the_repo_wherever_the_process_is(worked, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "model").write_text("another")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    repo = dvlite.Repo(worked.root / "data")
+    assert repo.lineage("../model").subject.path == "model"
+    assert dvlite.Repo(worked.root).lineage("model").up.runs
+    assert [entry.path for entry in repo.ls("sub").entries] == ["data/sub/c"]
+    assert repo.log("a", number=1).path == "data/a"
+    worked.write("raw", "r")
+    assert dvlite.Repo(worked.root).add("raw", output="taken").paths[0].path == "taken"
+
+
+def test_a_repo_that_must_not_wait_says_that_another_command_works(worked):
+    with files.lock(worked.root / ".git" / "dvlite" / "lock", wait=False), pytest.raises(dvlite.Busy) as busy:
+        dvlite.Repo(wait=False).add("data")
+    assert busy.value.exit_code == 11
+
+
 @pytest.fixture
 def colleague_of(tmp_path):
     def clone(project):
@@ -198,6 +218,8 @@ def test_a_far_repository_and_a_remote_alone_are_read(worked, tmp_path, monkeypa
     worked.git("push", "-q", str(tmp_path / "far.git"), "main")
     monkeypatch.chdir(tmp_path)
     far = dvlite.Repo(f"file://{tmp_path}/far.git")
+    with pytest.raises(dvlite.DvliteError, match="relative to a clone"):
+        dvlite.Repo(f"file://{tmp_path}/far.git", rev="v1").runs()
     assert {entry.path for entry in far.ls().entries} >= {"data", "model", "lr.json"}
     assert [row["path"] for row in far.diff("other").records()] == ["data/a", "model"]
     assert [row["acc"] for row in far.metrics("v1", "HEAD").records()] == [0.1, 0.2]
@@ -248,6 +270,7 @@ def test_nothing_goes_to_standard_output(worked, capfd, caplog):
         repo.add("data")
         repo.repro()
         repo.push()
+        dvlite.Repo(progress="bar").pull()
     assert capfd.readouterr().out == ""
     assert caplog.records == []
     lines = []
@@ -268,7 +291,7 @@ def test_threads_share_a_repo(worked):
     assert {entry.path for entry in repo.ls().entries} == {"data", "model", *(f"part{n}" for n in range(4))}
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.long)])
 def test_a_repo_goes_to_other_processes(worked, method):
     repo = dvlite.Repo(rev="v1")
     repo.ls()  # whatever it keeps, it keeps now
