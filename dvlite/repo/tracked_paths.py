@@ -111,12 +111,13 @@ def unseen_stages(data: bytes, seen: set[bytes]) -> bytes:
 
     Of many versions of a lockfile nearly all stages are equal: so each is parsed once. 1,000 stages cost 5 ms, parsing them 50.
     """
-    head, *stages = _STAGE_BEGINS.split(data)
+    end = lockfile.END.encode() if data.endswith(lockfile.END.encode()) else b""  # no part of the last stage
+    head, *stages = _STAGE_BEGINS.split(data.removesuffix(end))
     pieces = [head]
     for stage in stages:
         pieces.append(b"\n" * stage.count(b"\n") if stage in seen else stage)
         seen.add(stage)
-    return b"".join(pieces)
+    return b"".join([*pieces, end])
 
 
 def refuse_outputs(name: str, data: bytes, where: str, reason_of: Callable[[str], str | None]) -> None:

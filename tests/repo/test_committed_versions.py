@@ -6,6 +6,9 @@ import pytest
 
 from dvlite.commands.init import init
 from dvlite.errors import FormatError
+from dvlite.formats import lockfile
+from dvlite.formats.lockfile import Facts, Locked, LockedStage, Lockfile
+from dvlite.oid import FILE, format_oid
 from dvlite.progress import NullProgress
 from dvlite.repo import committed_versions
 from dvlite.repo.revisions import Scope
@@ -54,6 +57,21 @@ def test_reachable_versions_of_each_scope(work):
     assert {v[1] for v in found(all_commits=True)} == {version("1"), version("2"), version("3")}
     assert Scope().is_workspace
     assert not Scope(all_tags=True).is_workspace
+
+
+def test_versions_of_a_lockfile_whose_last_stage_is_the_same_are_all_known(work):
+    def stage(name, text):
+        out = Locked(name, format_oid(FILE, version(text).digest), len(text))
+        return LockedStage(name, "0" * 64, Facts("cmd"), outs=(out,))
+
+    for text in "234":
+        (work / "dvlite.lock").write_bytes(lockfile.dump(Lockfile((stage("first", text), stage("last", "1")))))
+        commit(work)
+    progress = RecordingProgress()
+    reachable = committed_versions.reachable(opened(work).git, Scope(all_commits=True), progress=progress)
+    expected = {("last", version("1")), *(("first", version(text)) for text in "234")}
+    assert {(item.path, item.pointer) for item in reachable} == expected
+    assert progress.warnings == []
 
 
 def test_a_broken_pointer_in_history_is_warned_of(work):
