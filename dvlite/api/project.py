@@ -437,11 +437,13 @@ class Repo:
         *,
         way: Literal["up", "down", "both"] = "up",
         depth: int | None = None,
+        sources: bool = False,
         remote: RemoteChoice | None = None,
     ) -> LineageResult:
         """Show how something was made, or what was made from it.
 
-        The `subject` is a path, REV:PATH, an object id, a sha256, or a run. With `remote` (True: the default one) its runs are searched.
+        The `subject` is a path, REV:PATH, an object id, a sha256, or a run. With `remote` (True: the default one) its runs are searched;
+        with `sources`, those of repositories that data was imported from are fetched.
         """
         from dvlite.commands.lineage import lineage as verb
 
@@ -450,6 +452,7 @@ class Repo:
             "upwards": way != "down",
             "downwards": way != "up",
             "depth": depth,
+            "sources": sources,
             "environ": os.environ,
         }
 

@@ -330,8 +330,9 @@ def lineage() -> None:
 @click.option(
     "--format", "form", type=click.Choice(["tree", "mermaid", "dot", "json"]), help="Print a tree, a diagram or JSON."
 )
+@click.option("--sources", is_flag=True, help="Fetch the runs of repositories that data was imported from.")
 @ANY_REMOTE
-def lineage_show(subject: str, *, way: str | None, depth: int | None, form: str | None, remote: str | None) -> int:
+def lineage_show(subject: str, *, way: str | None, form: str | None, **flags: Any) -> int:  # depth, sources, remote
     """Show how X was made, or with --down what was made from it.
 
     X is a path, REV:PATH, any file or folder on disk, an object id or 8 digits of one, a sha256, or a run.
@@ -339,17 +340,15 @@ def lineage_show(subject: str, *, way: str | None, depth: int | None, form: str 
     """
     from dvlite.commands.lineage import lineage as verb
 
-    flags: dict[str, Any] = click.get_current_context().ensure_object(dict)
     if form == "json":
-        flags["json"] = True
+        click.get_current_context().ensure_object(dict)["json"] = True
     return run(
         lambda s: verb(
             _repo_if_any(s),
             subject,
             upwards=way in (None, "up", "both"),
             downwards=way in ("down", "both"),
-            depth=depth,
-            remote=remote,
+            **flags,
             environ=s.environ,
             progress=s.progress,
         ),

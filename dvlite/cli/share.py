@@ -219,7 +219,9 @@ def sync(**flags: Any) -> int:
 
 
 @click.command(
-    cls=Verb, example="dvlite get git@example.com:acme/birds model.pt --rev v1.2 -o model.pt", codes=(3, 10, 12, 13)
+    cls=Verb,
+    example="dvlite get git@example.com:acme/birds model.pt --rev v1.2 -o model.pt\ndvlite get https://example.com/birds.csv",
+    codes=(3, 10, 12, 13),
 )
 @click.argument("source", metavar="[REPO]", type=PathText())
 @click.argument("path", metavar="[REV:]PATH", required=False)
@@ -233,7 +235,7 @@ def sync(**flags: Any) -> int:
     help="Fetch from this remote of REPO; or, by its URL, copy a snapshot on it: SNAPSHOT[:PATH], without git.",
 )
 def get(source: str, path: str | None, *, output: str | None, **flags: Any) -> int:
-    """Copy data, or files of git, out of any repository, without a clone."""
+    """Copy data, or files of git, out of any repository, without a clone; or a file at a URL."""
     return _copied(source, path, output, **flags)
 
 

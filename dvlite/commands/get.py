@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, ClassVar
+from urllib.parse import urlsplit
 
 from dvlite.errors import DvliteError, NotARepository, ObjectMissing, UsageError
-from dvlite.files import read_regular
+from dvlite.files import TEMP_PREFIX, os_error, read_regular, temporary_name
 from dvlite.formats import pointer
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.formats.snapshot import Version
+from dvlite.git.program import without_credentials
 from dvlite.lineage.context import open_place
-from dvlite.oid import MANIFEST
+from dvlite.oid import FILE, MANIFEST, format_oid
 from dvlite.paths import overlap
 from dvlite.progress import Progress
 from dvlite.repo.remotes import configured
@@ -26,12 +29,16 @@ from dvlite.repo.tracked_paths import Tracked
 from dvlite.results import Result
 from dvlite.share.any_repository import Opened, is_address, open_any
 from dvlite.share.bring import Brought, bring
-from dvlite.show import Show, quote, word
+from dvlite.share.url_imports import key_of, opened
+from dvlite.show import Show, printable, quote, word
 from dvlite.store import snapshots
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
+from dvlite.store.origins import Download, download, name_in
 from dvlite.workspace import export
 from dvlite.workspace.purged import PurgedFile, failure_of
+
+_DOWNLOADS = ("http", "https", "s3", "gs", "az", "abfs", "sftp")  # what else has a scheme is git's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -87,6 +94,10 @@ def get(
             if path is not None or revision is not None:
                 raise UsageError("a pointer file is a version already", hint=f"dvlite get {word(source)} -o OUT")
             opening = contextlib.nullcontext(_pointer_file(source, environ))
+        elif path is None and urlsplit(source).scheme in _DOWNLOADS and not source.endswith(".git"):
+            if revision is not None or remote is not None:
+                raise UsageError("a URL of a file has no revisions and no remote", hint=f"dvlite get {word(source)}")
+            return _from_url(source, where, stream, environ, progress)
         elif path is None:
             raise UsageError(
                 f"missing the path: dvlite get {word(source)} PATH", hint=f"what is there: dvlite ls {word(source)}"
@@ -96,26 +107,26 @@ def get(
     with opening as found:
         if remote is not None and found.repo is not None:
             configured(found.repo.config, remote)
-        opened = replace(found, remote=remote if found.repo is not None else None)
-        target = _target(where, opened.path) if stream is None else None
+        place = replace(found, remote=remote if found.repo is not None else None)
+        target = _target(where, place.path) if stream is None else None
         if target is not None:
             export.refuse_existing(target)
-        wanted, gone = bring(opened, jobs, progress)
-        damaged = _write(wanted, opened.cache, target, stream, progress)
+        wanted, gone = bring(place, jobs, progress)
+        damaged = _write(wanted, place.cache, target, stream, progress)
         if damaged:
             for digest, _ in damaged:
-                opened.cache.discard(digest)
+                place.cache.discard(digest)
             try:
-                wanted, gone = bring(opened, jobs, progress)
+                wanted, gone = bring(place, jobs, progress)
             except (ObjectMissing, UsageError):  # there is no other copy
                 raise damaged[0][1] from None
-            damaged = _write(wanted, opened.cache, target, stream, progress)
+            damaged = _write(wanted, place.cache, target, stream, progress)
         if damaged:
             raise damaged[0][1]
     return GetResult(
         source=source,
-        path=opened.path if path is not None else "",
-        revision=opened.commit,
+        path=place.path if path is not None else "",
+        revision=place.commit,
         output="-" if target is None else str(target) if where and os.path.isabs(where) else os.path.relpath(target),
         oid=wanted.oid,
         files=len(wanted.entries) - wanted.entries.flags.count(EMPTY_DIR),
@@ -145,6 +156,60 @@ def _write(
             "only a single file can go to standard output, this is a folder", hint="dvlite get PATH -o OUT"
         )
     return export.to_stream(wanted.entries[0], cache, stream.write)
+
+
+def _from_url(
+    url: str, where: str | None, stream: BinaryIO | None, environ: Mapping[str, str], progress: Progress
+) -> GetResult:
+    """Downloads one file, and takes up what an earlier command left of it."""
+    started = time.monotonic()
+    target = None if stream is not None else _target(where, name_in(url))
+    if target is not None:
+        export.refuse_existing(target)
+    try:
+        repo = open_repo(Path(), environ)
+    except NotARepository:
+        repo = None
+    folder = Path(tempfile.gettempdir()) if target is None else target.parent
+    with opened(url, repo, environ, 1) as (origin, retries):
+        progress.start(f"looking at {printable(url)}")
+        items = retries.run(origin.look)
+        if len(items) != 1 or items[0].name:
+            raise UsageError(
+                f"{origin.label} is a folder, and get takes one file of a URL", hint=f"dvlite import-url {word(url)}"
+            )
+        key, temporary = key_of(url, items[0]), folder / temporary_name()
+        kept = None if key is None or target is None else folder / f"{TEMP_PREFIX}get-{key.hex()[:16]}"
+        progress.start(f"downloading {printable(url)}", total_bytes=items[0].size_bytes)
+        try:
+            into = Download(kept, temporary, progress, retries, mode=0o666)
+        except OSError as error:
+            raise os_error(error, "write", temporary) from error
+        try:
+            item = download(origin, items[0], into, retries)
+            digest = into.digest()
+            if target is not None:
+                export.publish(into.path, target)
+            elif stream is not None:
+                into.copy_to(stream)
+            into.path.unlink(missing_ok=True)
+        finally:
+            temporary.unlink(missing_ok=True)
+            into.close()
+        progress.finish()
+    return GetResult(
+        source=without_credentials(url),
+        path="",
+        revision="",
+        output="-" if target is None else str(target) if where and os.path.isabs(where) else os.path.relpath(target),
+        oid=format_oid(FILE, digest),
+        files=1,
+        size_bytes=into.size_bytes,
+        elapsed_seconds=time.monotonic() - started,
+        warnings=(f"it came compressed ({item.encoding}), as its server keeps it, and is written like that",)
+        if item.encoding
+        else (),
+    )
 
 
 # --- opening ---

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from dvlite.errors import DvliteError
 from dvlite.formats import manifest
+from dvlite.formats.source import ImportSource
 from dvlite.lineage.compare import LineageDifference, LineageMeasure, compare_graphs
 from dvlite.lineage.context import LineageContext, open_context
 from dvlite.lineage.find_query import parse_query
@@ -19,13 +20,16 @@ from dvlite.lineage.walk import makers_of, run_io, users_of, walk
 from dvlite.oid import MANIFEST, Oid, format_oid, parse_oid
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
+from dvlite.repo.sources import require_trusted
 from dvlite.results import Result, TableResult
 from dvlite.runs.history import LineageCommit, describe_commits
-from dvlite.runs.index import RunIndex
+from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.names import find_stage, name_of
 from dvlite.runs.queries import Artefact, RunIO, RunQueries
+from dvlite.runs.records import open_source_records
 from dvlite.runs.schema import METRIC, PARAM, RunRow
 from dvlite.runs.upstream import upstream_params, upstream_runs
+from dvlite.share.imports import fetch_runs
 from dvlite.show import printable, quote, word
 from dvlite.workspace.changes import Counts, FileChange
 
@@ -45,6 +49,16 @@ class LineageSubject:
     sha256: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageImport:
+    """Content that was imported from another repository; `up` is what made it there, null if its runs are not here or none made it."""
+
+    path: str
+    source: ImportSource
+    has_runs: bool = False  # records of that repository are here
+    up: LineageGraph | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class LineageResult(Result):
     """What made the subject (`up`) and what was made from it (`down`); null if not asked for."""
@@ -54,6 +68,7 @@ class LineageResult(Result):
     up: LineageGraph | None = None
     down: LineageGraph | None = None
     measured: tuple[LineageMeasure, ...] = ()  # with `up`: by runs that read it, one of each stage
+    imports: tuple[LineageImport, ...] = ()  # with `up`: what of it is from other repositories
     depth: int | None = None
     remote: str | None = None
     runs_searched: int = 0
@@ -123,12 +138,13 @@ def lineage(
     downwards: bool = False,
     depth: int | None = None,
     remote: str | None = None,
+    sources: bool = False,
     environ: Mapping[str, str],
     progress: Progress,
 ) -> LineageResult:
-    """Returns what made an artefact or run (up), and what was made from it (down).
+    """Returns what made an artefact or run (up), also where it was imported from, and what was made from it (down).
 
-    Without a remote nothing is fetched but listings. Raises DvliteError if no run and no pointer names the content, UsageError if `text`
+    Without a remote nothing is fetched but listings; with `sources`, the runs of the repositories that data was imported from. Raises DvliteError if no run and no pointer names the content, UsageError if `text`
     names nothing.
     """
     with open_context(repo, remote, environ, progress) as context:
@@ -141,6 +157,7 @@ def lineage(
             up=above,
             down=below,
             measured=tuple(_measured(starts, above, provenance)),
+            imports=tuple(_imports(above, context, depth, sources=sources)),
             depth=depth,
             remote=None if context.remote is None else context.label,
             runs_searched=context.index.count_runs(),
@@ -275,6 +292,32 @@ def _about_parameters(subject: Target, below: LineageGraph | None, context: Line
     if keys:
         example = printable(keys[0].removeprefix(start))
         yield f"parameters of {quote(subject.path)} are recorded by value: dvlite lineage find {example}=VALUE finds what was made with one"
+
+
+def _imports(
+    above: LineageGraph | None, context: LineageContext, depth: int | None, *, sources: bool
+) -> Iterator[LineageImport]:
+    """Yields what a walk up found to be imported, each with the walk that goes on there, in the records of that repository."""
+    repo = context.repo
+    for artefact in above.artefacts if above is not None and repo is not None else ():
+        source = artefact.imported
+        if source is None or not source.repository or repo is None:
+            continue
+        if sources:
+            require_trusted(repo, artefact.path, source)
+            fetch_runs(repo, source, context.progress)
+        records = open_source_records(repo, source.repository, context.progress)
+        if not records.batches():
+            yield LineageImport(path=artefact.path, source=source)
+            continue
+        with open_index(records) as index:
+            there = LineageContext(None, index, context.cache, None, source.repository, context.progress)
+            provenance = Provenance(there)
+            start = Artefact(Oid(artefact.oid), source.path, artefact.size_bytes, artefact.files)
+            starts = _artefacts(start, provenance)
+            graph = report(walk(provenance, starts[:1], "up", depth=depth), provenance) if starts else None
+            made_there = graph if graph is not None and graph.runs else None
+            yield LineageImport(path=artefact.path, source=source, has_runs=True, up=made_there)
 
 
 # --- the subject ---

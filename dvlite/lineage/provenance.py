@@ -15,6 +15,7 @@ from dvlite.errors import DvliteError
 from dvlite.formats.pointer import Pointer
 from dvlite.formats.record import Run
 from dvlite.formats.snapshot import Version
+from dvlite.formats.source import ImportSource
 from dvlite.lineage.context import LineageContext
 from dvlite.lineage.directories import DirectoryVersions
 from dvlite.oid import FILE, MANIFEST, Digest, Oid, format_oid
@@ -29,12 +30,16 @@ Origin = Literal["run", "stage", "data", "code", "directory", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """The origin of content that no known run wrote: the first commit that names it, or the stage of a lockfile that names it."""
+    """The origin of content that no known run wrote: the first commit that names it, or the stage of a lockfile that names it.
+
+    `imported` is where the pointer says that it is from.
+    """
 
     origin: Origin
     commit: str | None = None
     stage: str = ""
     lockfile: str = ""
+    imported: ImportSource | None = None
 
 
 class Provenance:
@@ -194,10 +199,11 @@ class Provenance:
             None if self._history is None else self._history.version(artefact.oid, None if by_bytes else artefact.path)
         )
         if version is not None:
-            return DataSource("data", version.commit)
+            return DataSource("data", version.commit, imported=_unchanged(version.pointer))
         for item in self._all_named_now().get(artefact.oid, ()):
             if by_bytes or item.path == artefact.path:
-                return DataSource("stage" if item.lockfile else "data", None, item.stage, item.lockfile)
+                origin: Origin = "stage" if item.lockfile else "data"
+                return DataSource(origin, None, item.stage, item.lockfile, _unchanged(item.pointer))
         return None
 
     def _is_in_git(self, path: str) -> bool:
@@ -244,6 +250,11 @@ class Provenance:
                         known = (version, "" if body is None else body.commit)
                         self._of_remote.setdefault(format_oid(version.kind, version.digest), known)
         return self._of_remote
+
+
+def _unchanged(pointer: Pointer) -> ImportSource | None:
+    """Returns where the version of a pointer was imported from, unless it was changed since."""
+    return pointer.source if pointer.source is not None and pointer.source.oid == pointer.oid else None
 
 
 def tracked_artefact(path: str, pointer: Pointer) -> Artefact:

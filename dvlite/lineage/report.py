@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dvlite.formats.record import Run
+from dvlite.formats.source import ImportSource
 from dvlite.lineage.provenance import DataSource, Origin, Provenance
 from dvlite.lineage.walk import Subgraph, run_io
 from dvlite.oid import Oid
@@ -56,6 +57,7 @@ class LineageArtefact:
     commit: LineageCommit | None = None  # whose pointer names it
     stage: str = ""  # of the lockfile that names it, if no run is known
     lockfile: str = ""
+    imported: ImportSource | None = None  # from another repository, or a URL
     made_by: tuple[LineageRunName, ...] = ()  # the first one is followed
     held_by: tuple[LineageLink, ...] = ()  # directories that contain it
     parts: tuple[LineageLink, ...] = ()  # its contents that runs know
@@ -208,6 +210,7 @@ def _artefacts(graph: Subgraph, provenance: Provenance) -> list[LineageArtefact]
                 commit=None if origin.commit is None else LineageCommit(commit=origin.commit),
                 stage=origin.stage,
                 lockfile=origin.lockfile,
+                imported=origin.imported,
                 now=tuple(provenance.named_now(artefact.oid)),
             )
         )

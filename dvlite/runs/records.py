@@ -19,7 +19,7 @@ from dvlite import files
 from dvlite.errors import Busy, DvliteError, FormatError, ObjectCorrupt
 from dvlite.formats import record
 from dvlite.formats.record import Note, Run
-from dvlite.oid import RUN, Digest, Oid, digest_run, format_oid, parse_oid
+from dvlite.oid import RUN, Digest, Oid, digest_bytes, digest_run, format_oid, parse_oid
 from dvlite.progress import NullProgress, Progress
 from dvlite.repo.repository import Repo
 from dvlite.show import quote
@@ -379,3 +379,9 @@ def nonces() -> Iterator[bytes]:
 def open_records(repo: Repo, progress: Progress) -> Records:
     """Returns the records of this clone, shared by its worktrees; creates no folder."""
     return Records(repo.common_dir / "dvlite" / "runs", progress)
+
+
+def open_source_records(repo: Repo, address: str, progress: Progress) -> Records:
+    """Returns the records that came with imports from a repository: apart from this project's own, for they are about other paths."""
+    name = digest_bytes(address.encode("utf-8", "surrogateescape")).hex()[:32]
+    return Records(repo.common_dir / "dvlite" / "sources" / name, progress)

@@ -5,24 +5,30 @@ The data is this repository's from then on: pushed to its own remote, kept whate
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
-from dvlite.errors import UsageError
+from dvlite.errors import DvliteError, UsageError
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EXECUTABLE, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.formats.source import ImportSource
 from dvlite.progress import Progress
-from dvlite.repo.repository import Repo
+from dvlite.repo.open_stores import open_remote
+from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.sources import open_address
 from dvlite.results import Result
+from dvlite.runs import sync
+from dvlite.runs.records import nonces, open_records, open_source_records
 from dvlite.share.any_repository import Opened, open_any
 from dvlite.share.bring import bring
-from dvlite.show import quote
+from dvlite.show import printable, quote
+from dvlite.store import batch
 from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
@@ -87,13 +93,7 @@ def take_from_repository(
 
     Raises UsageError for what is not there, Purged and ObjectMissing for what has no bytes any more; nothing is written then.
     """
-    address = open_address(source.repository, repo)
-    revision = source.revision or ("HEAD" if os.path.isdir(address) else None)
-    with open_any(address, source.path, revision, repo.environ, progress) as opened:
-        if not opened.commit:
-            raise UsageError(
-                f"{quote(source.revision)} is a run there, not a commit", hint="give --rev a branch, tag or commit"
-            )
+    with _opened(repo, source, source.revision, progress) as opened:
 
         def supply(adder: Adder, target: AddTarget, writer: Writer) -> AddedPath:
             new, entries = _brought(opened, writer, jobs, progress)
@@ -101,7 +101,45 @@ def take_from_repository(
             meta = target.old.meta if target.old is not None else ""
             return adder.from_version(target, replace(new, source=from_there, meta=meta), entries)
 
-        return take_in(repo, path, supply, stage=stage, progress=progress)
+        taken = take_in(repo, path, supply, stage=stage, progress=progress)
+        _keep_runs(repo, source, opened, progress)
+        return taken
+
+
+def fetch_runs(repo: Repo, source: ImportSource, progress: Progress) -> None:
+    """Brings the run records of the repository that a source names, which the user trusts. Raises DvliteError where it cannot be read."""
+    with _opened(repo, source, source.commit, progress) as opened:
+        _keep_runs(repo, source, opened, progress)
+
+
+@contextlib.contextmanager
+def _opened(repo: Repo, source: ImportSource, revision: str, progress: Progress) -> Iterator[Opened]:
+    address = open_address(source.repository, repo)
+    wanted = revision or ("HEAD" if os.path.isdir(address) else None)
+    with open_any(address, source.path, wanted, repo.environ, progress) as opened:
+        if not opened.commit:
+            raise UsageError(f"{quote(revision)} is a run there, not a commit", hint="give a branch, tag or commit")
+        yield opened
+
+
+def _keep_runs(repo: Repo, source: ImportSource, opened: Opened, progress: Progress) -> None:
+    """Keeps the run records of the other repository, if it has a pipeline: so lineage goes on there. What fails is a warning."""
+    there = opened.repo
+    if there is None or not any(item.lockfile for item in opened.tracked):
+        return
+    records = open_source_records(repo, source.repository, progress)
+    try:
+        if not opened.far:
+            known = {oid for oid, _ in records}
+            new = (data for oid, data in open_records(there, progress) if oid not in known)
+            for made in batch.encode(new, nonces()):
+                records.adopt(made.name, made.data)
+        elif there.config.project is not None and there.config.remote_names:
+            _, remote = open_remote(there, open_cache(repo), opened.remote, None)
+            with remote:
+                sync.receive(remote, records, there.config.project)
+    except DvliteError as error:
+        progress.warn(f"the runs of {printable(source.repository)} are not here: {error.message}")
 
 
 def _brought(opened: Opened, writer: Writer, jobs: int | None, progress: Progress) -> tuple[Pointer, Entries]:

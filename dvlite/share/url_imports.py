@@ -22,6 +22,7 @@ from dvlite.formats.source import ImportSource
 from dvlite.oid import DIGEST_BYTES, Digest, digest_bytes
 from dvlite.paths import check_paths, refuse_files_used_as_folders
 from dvlite.progress import Progress
+from dvlite.repo import config_files
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.sources import open_address, options_of
 from dvlite.share.imports import version_of_entries
@@ -45,11 +46,14 @@ _AT_ONCE = 64  # downloads that wait for the cache at a time
 
 
 @contextlib.contextmanager
-def opened(repo: Repo, url: str, connections: int) -> Iterator[tuple[Origin, Retries]]:
+def opened(
+    url: str, repo: Repo | None, environ: Mapping[str, str], connections: int
+) -> Iterator[tuple[Origin, Retries]]:
     """Opens what is at a URL that is no folder on disk; makes no request. Raises Untrusted as `sources.options_of` does."""
-    location = None if urlsplit(url).scheme in _WEB else parse_url(url, repo.root)
-    options = {} if location is None else options_of(location, repo)
-    retries = Retries(RetryBudget(repo.config.retry_seconds))
+    location = None if urlsplit(url).scheme in _WEB else parse_url(url, Path.cwd())
+    options = {} if location is None or repo is None else options_of(location, repo)
+    config = config_files.load(None, environ) if repo is None else repo.config
+    retries = Retries(RetryBudget(config.retry_seconds))
     origin = open_origin(url, location, options, connections)
     try:
         yield origin, retries
@@ -64,8 +68,14 @@ def look(repo: Repo, source: ImportSource, progress: Progress) -> ImportSource:
     if folder is not None:
         scan = _scanned(Workspace(repo, open_cache(repo), progress), folder)
         return _described(source, _items_on_disk(scan))
-    with opened(repo, source.url, 1) as (origin, retries):
+    with opened(source.url, repo, repo.environ, 1) as (origin, retries):
         return _described(source, retries.run(origin.look))
+
+
+def key_of(url: str, item: Item) -> Digest | None:
+    """Returns what a file is kept by that came in part; None for one that is begun again: it is small, or another one would look the same."""
+    is_kept = item.stamp and (item.size_bytes or 0) > _RESUMED_BYTES
+    return digest_bytes(f"{url}\n{item.name}\n{item.stamp}".encode("utf-8", "surrogateescape")) if is_kept else None
 
 
 def has_moved(old: ImportSource, new: ImportSource) -> bool | None:
@@ -98,7 +108,7 @@ def take_from_url(
         if folder is not None:
             items, entries = _from_disk(repo, path, folder, writer, progress)
         else:
-            with opened(repo, source.url, jobs or repo.config.jobs) as (origin, retries):
+            with opened(source.url, repo, repo.environ, jobs or repo.config.jobs) as (origin, retries):
                 items, entries = _Fetch(repo, source.url, origin, retries, writer, progress).all(jobs)
         new = version_of_entries(entries, writer)
         meta = target.old.meta if target.old is not None else ""
@@ -206,10 +216,10 @@ class _Fetch:
     def _one(self, item: Item) -> tuple[Item, Path]:
         """Downloads a file; returns what its server said, and where it is."""
         temporary = self._writer.temporary()
-        is_large = (item.size_bytes or 0) > _RESUMED_BYTES and item.stamp
-        key = f"{self._url}\n{item.name}\n{item.stamp}" if is_large else ""
+        key = key_of(self._url, item)
+        kept = None if key is None else self._writer.cache.partial_path(key)
         try:
-            into = Download(self._writer.cache, key, temporary, self._progress, self._retries)
+            into = Download(kept, temporary, self._progress, self._retries)
         except OSError as error:
             raise os_error(error, "write", temporary) from error
         try:

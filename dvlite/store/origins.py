@@ -10,15 +10,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 from dvlite.errors import RemoteError
-from dvlite.files import os_error, require_space, write_all
-from dvlite.oid import digest_bytes
+from dvlite.files import os_error, read_at, require_space, write_all
+from dvlite.oid import Digest, digest_file
 from dvlite.progress import Progress
 from dvlite.show import quote
-from dvlite.store.cache import Cache
 from dvlite.store.retry import Retries
 
 _RENEWED_BYTES = 1 << 20  # so much more counts as an answer: a server that stops after each byte is given up
@@ -65,10 +64,12 @@ class Origin(Protocol):
 
 
 class Download:
-    """A file on its way to the cache's disk. With a `key`, what came stays when the command is stopped, for the next one with that key."""
+    """A file on its way. If it may be `kept`, what came stays there when the command is stopped, for the next one; else at `temporary`."""
 
-    def __init__(self, cache: Cache, key: str, temporary: Path, progress: Progress, retries: Retries) -> None:
-        self.path, self._file = _opened(cache, key, temporary)
+    def __init__(
+        self, kept: Path | None, temporary: Path, progress: Progress, retries: Retries, *, mode: int = 0o600
+    ) -> None:
+        self.path, self._file = _opened(kept, temporary, mode)
         self.size_bytes = os.fstat(self._file).st_size
         self._progress, self._retries = progress, retries
         self._renewed = self.size_bytes
@@ -97,18 +98,28 @@ class Download:
             self._renewed = self.size_bytes
             self._retries.answered()
 
+    def digest(self) -> Digest:
+        """Returns the digest of what came."""
+        return digest_file(self._file, self.size_bytes)
+
+    def copy_to(self, stream: BinaryIO) -> None:
+        """Writes what came to a stream."""
+        stream.writelines(
+            read_at(self._file, _RENEWED_BYTES, offset) for offset in range(0, self.size_bytes, _RENEWED_BYTES)
+        )
+
     def close(self) -> None:
         """Closes the file, which stays."""
         os.close(self._file)
 
 
-def _opened(cache: Cache, key: str, temporary: Path) -> tuple[Path, int]:
-    """Opens the file of a key at its end, or a temporary one if there is no key or another process fills it."""
+def _opened(kept: Path | None, temporary: Path, mode: int) -> tuple[Path, int]:
+    """Opens the file that may be kept, at its end, or the temporary one if there is none or another process fills it."""
     import fcntl  # Unix only
 
-    for path in [cache.partial_path(digest_bytes(key.encode()))] * bool(key) + [temporary]:
+    for path in [temporary] if kept is None else [kept, temporary]:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
         except PermissionError:
             if path == temporary:
                 raise

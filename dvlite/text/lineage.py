@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from dvlite.commands.lineage import LineageDiffResult, LineageFindResult, LineageResult, LineageSide
 from dvlite.lineage.compare import LineageContentChange, LineageValueChange
 from dvlite.lineage.report import LineageArtefact, LineageGraph, LineageLink, LineageRun, key_of
-from dvlite.show import Show, count, printable, short_oid, size_text, some
+from dvlite.show import Show, count, printable, short_oid, size_text, some, word
 from dvlite.text import lineage_tree
+from dvlite.text.import_ import origin
 from dvlite.text.lineage_tree import amount, commit_text, named, run_named, scalar, short_values, unrecorded
 from dvlite.text.style import table
 from dvlite.workspace.changes import counts_text
@@ -30,6 +31,7 @@ def text(result: LineageResult | LineageFindResult | LineageDiffResult, show: Sh
         yield _subject(result, show)
         if result.up is not None:
             yield from _Upstream(result, result.up, show).lines()
+        yield from _imports(result, show)
         yield from _downstream(result, show)
 
 
@@ -38,6 +40,7 @@ def tree(result: LineageResult, show: Show) -> Iterator[str]:
     yield _subject(result, show)
     if result.up is not None:
         yield from lineage_tree.tree(result.up, down=False)
+    yield from _imports(result, show)
     yield from _downstream(result, show)
 
 
@@ -63,6 +66,20 @@ def _subject(result: LineageResult, show: Show) -> str:
         start = result.down.artefacts[0]
         parts += lineage_tree.facts_of(start, subject.path or "", down=True)
     return show.bold(parts[0]) + "".join(f"  {part}" for part in parts[1:])
+
+
+def _imports(result: LineageResult, show: Show) -> Iterator[str]:
+    """Yields what goes on in other repositories, a tree for each path that is from one."""
+    for item in result.imports:
+        yield ""
+        where = f"{show.bold(printable(item.path))} is from {origin(item.source)}"
+        if item.up is not None:
+            yield f"{where}, where it was made:"
+            yield from lineage_tree.tree(item.up, down=False)
+        elif item.has_runs:
+            yield f"{where}; no run made it there"
+        else:
+            yield f"{where}; its runs there: dvlite lineage --sources {word(result.subject.text)}"
 
 
 # --- up ---
@@ -197,6 +214,8 @@ def _end(artefact: LineageArtefact, link: LineageLink) -> str:
         facts.append(f"commit {commit_text(artefact.commit)}")
     elif artefact.origin == "data":
         facts.append("not committed")
+    if artefact.imported is not None:
+        facts.append(f"from {origin(artefact.imported)}")
     text = f" ({', '.join(facts)})"
     if artefact.cut_runs:
         return f"{text} <- {_cut(artefact.cut_runs)}"
@@ -212,6 +231,9 @@ def _cut(runs: int) -> str:
 
 
 def _source(artefact: LineageArtefact) -> str:
+    if artefact.imported is not None:
+        commit = f", in commit {commit_text(artefact.commit)}" if artefact.commit is not None else ""
+        return f"imported from {origin(artefact.imported)}{commit}"
     if artefact.commit is not None:
         by = f" by {printable(artefact.commit.author)}" if artefact.commit.author else ""
         when = f", {_minute(artefact.commit.time)}" if artefact.commit.time else ""
@@ -338,13 +360,13 @@ def _difference(result: LineageDiffResult, show: Show) -> Iterator[str]:
     rows += [("code" if row[0] else "", *row) for change in result.changes.code for row in _content(change, show)]
     if result.old.commit is not None and result.new.commit is not None and result.old.commit != result.new.commit:
         rows.insert(at, ("commit", "", f"{commit_text(result.old.commit)} -> {commit_text(result.new.commit)}"))
-    for word, changes in (
+    for noun, changes in (
         ("stage", result.changes.stages),
         ("param", result.changes.params),
         ("env", result.changes.environment),
         ("metric", result.changes.metrics),
     ):
-        rows += [(word, *row) for row in _values(changes)]
+        rows += [(noun, *row) for row in _values(changes)]
     if rows:
         yield from table(rows)
     if result.changes.same:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dvlite.lineage.report import LineageArtefact, LineageGraph, LineageLink, LineageRun, LineageRunName, key_of
 from dvlite.runs.history import LineageCommit
 from dvlite.show import count, printable, short_oid, size_text, some
+from dvlite.text.import_ import origin
 from dvlite.text.style import dot_label, mermaid_label
 
 _METRICS = 4  # in a line
@@ -203,6 +204,8 @@ def facts_of(artefact: LineageArtefact, path: str, *, down: bool) -> list[str]:
         facts.append(unrecorded(artefact))
     elif artefact.origin == "unknown" and not down and not artefact.cut_runs:
         facts.append("unknown (not recorded)")
+    if artefact.imported is not None:
+        facts.append(f"from {origin(artefact.imported)}")
     if down and artefact.now:
         others = [printable(name) for name in artefact.now if name != path]
         facts.append("in use" + (f" as {some(others)}" if others else ""))

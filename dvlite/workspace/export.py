@@ -44,7 +44,7 @@ def to_path(want: Entries, cache: Cache, target: Path, progress: Progress) -> Da
         if outcome.missing:
             raise missing_object(want.digest(outcome.missing[0]), (KIND_FILE,))
         if not outcome.damaged:
-            _publish(around / target.name, target)
+            publish(around / target.name, target)
         return outcome.damaged
     except OSError as error:
         raise files.os_error(error, "write", target) from error
@@ -87,7 +87,7 @@ def refuse_leaving_links(want: Entries, cache: Cache) -> None:
                     )
 
 
-def _publish(temporary: Path, target: Path) -> None:
+def publish(temporary: Path, target: Path) -> None:
     """Gives what was made its name; for a file the kernel refuses a name that was taken meanwhile, if it can."""
     if not temporary.is_dir():
         with contextlib.suppress(PermissionError, NotImplementedError):  # a file system without hard links

@@ -9,6 +9,7 @@ from dvlite.commands.get import get
 from dvlite.errors import ObjectCorrupt
 from dvlite.git.program import Git
 from dvlite.progress import NullProgress
+from tests.commands.badserver import Page, serving
 from tests.commands.project import Project, fill, tree
 
 
@@ -278,3 +279,26 @@ def test_from_a_bucket(project, outside, weed, s3_url):
     assert outside.read("b.txt") == b"beta"
     outside.dvlite("get", project.root.as_uri(), "data")
     assert tree(outside.root / "data") == before
+
+
+def test_a_plain_url_is_downloaded_and_taken_up_by_the_next_command(outside, monkeypatch):
+    body = os.urandom(3_000_000)
+    pages = {"/data/a%20b.csv": Page(b"a,b"), "/big": Page(body, etag='"big"', stops=1000, sends=10_000)}
+    monkeypatch.setenv("DVLITE_RETRY_SECONDS", "0.2")
+    with serving(pages) as web:
+        assert "Wrote a b.csv (3 B)" in outside.dvlite("get", f"{web}/data/a%20b.csv").stdout
+        assert outside.read("a b.csv") == b"a,b"
+        assert outside.dvlite("get", f"{web}/data/a%20b.csv", "-o", "-").stdout == "a,b"
+        assert "nothing is overwritten" in outside.dvlite("get", f"{web}/data/a%20b.csv", code=2).stderr
+        outside.dvlite("get", f"{web}/big", code=1)
+        assert not outside.has("big")
+        pages["/big"].stops = 0
+        pages["/big"].asked.clear()
+        outside.dvlite("get", f"{web}/big?token=secret", code=1)
+        outside.dvlite("get", f"{web}/big")
+        assert outside.read("big") == body
+        (_, part, _) = pages["/big"].asked[-1]
+        assert part is not None
+        assert sorted(os.listdir(outside.root)) == ["a b.csv", "big"]
+        assert "secret" not in outside.dvlite("get", f"{web}/none?token=secret", code=1).stderr
+    assert "missing the path" in outside.dvlite("get", "https://example.com/x.git", code=2).stderr

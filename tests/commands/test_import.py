@@ -7,16 +7,32 @@ import pytest
 from dvlite.formats import pointer
 from tests.commands.project import Project, fill, tree
 
+TRAIN = """\
+stages:
+  train:
+    cmd: cat data/birds/big.bin data/birds/a.txt > models/wren.pt
+    deps: [data/birds]
+    outs: [models/wren.pt]
+"""
+SCORE = """\
+stages:
+  score:
+    cmd: cksum wren.pt > score.txt
+    deps: [wren.pt]
+    outs: [score.txt]
+"""
+
 
 @pytest.fixture
 def registry(prepared, tmp_path):
-    """A repository with two commits of data, all pushed, a tag at the first, and a bare one beside it."""
+    """A repository with data and a model that a run made of it, all pushed and tagged, and a bare one beside it."""
 
     def build(project):
         fill(project, "data/birds")
-        project.write("models/wren.pt", b"m" * 100_000)
         project.write("models/card.md", "kept by git")
-        project.dvlite("add", "data/birds", "models/wren.pt")
+        project.write("dvlite.yaml", TRAIN)
+        project.dvlite("add", "data/birds")
+        project.dvlite("repro")
 
     project = prepared("registry", build, remote=False)
     project.dvlite("remote", "add", tmp_path / "store")
@@ -155,6 +171,37 @@ def test_where_it_is_from_survives_a_move_an_edit_and_another_revision(registry,
     publish(registry, **{"newer.txt": "new"})
     user.dvlite("update")
     assert user.read("moved.dvlite").endswith(b"meta:\n  mine: 1\n")
+
+
+def test_lineage_goes_on_in_the_other_repository(registry, user, colleague, tmp_path):
+    bare = str(tmp_path / "bare.git")
+    user.dvlite("import", bare, "models/wren.pt")
+    user.write("dvlite.yaml", SCORE)
+    user.dvlite("repro")
+    user.commit("Score")
+    result = user.json("lineage", "score.txt")
+    assert [run["stage"] for run in result["up"]["runs"]] == ["score"]
+    (imported,) = result["imports"]
+    assert (imported["path"], imported["source"]["path"]) == ("wren.pt", "models/wren.pt")
+    assert [run["stage"] for run in imported["up"]["runs"]] == ["train"]
+    assert {artefact["path"] for artefact in imported["up"]["artefacts"]} == {"models/wren.pt", "data/birds"}
+    assert "is from models/wren.pt in" in user.dvlite("lineage", "score.txt").stdout
+    assert [run["stage"] for run in user.json("runs")["runs"]] == ["score"]
+    user.dvlite("remote", "add", tmp_path / "own")
+    user.commit("Remote")
+    user.dvlite("push")
+    other = colleague(user)
+    other.dvlite("remote", "trust", tmp_path / "own")
+    other.dvlite("pull")
+    hint = other.dvlite("lineage", "score.txt").stdout
+    assert "dvlite lineage --sources score.txt" in hint
+    assert f"dvlite remote trust {bare}" in other.dvlite("lineage", "--sources", "score.txt", code=1).stderr
+    other.dvlite("remote", "trust", bare)
+    other.dvlite("remote", "trust", tmp_path / "store")
+    assert other.json("lineage", "--sources", "score.txt")["imports"][0]["up"]["runs"][0]["stage"] == "train"
+    other.write("wren.pt", "edited")
+    other.dvlite("add", "wren.pt")
+    assert other.json("lineage", "wren.pt")["imports"] == []
 
 
 def test_bad_sources_are_one_clear_line_and_nothing_is_written(registry, user, tmp_path):
