@@ -235,7 +235,10 @@ def sync(**flags: Any) -> int:
     help="Fetch from this remote of REPO; or, by its URL, copy a snapshot on it: SNAPSHOT[:PATH], without git.",
 )
 def get(source: str, path: str | None, *, output: str | None, **flags: Any) -> int:
-    """Copy data, or files of git, out of any repository, without a clone; or a file at a URL."""
+    """Copy data, or files of git, out of any repository, without a clone.
+
+    With the URL of a file alone, download that.
+    """
     return _copied(source, path, output, **flags)
 
 
