@@ -13,6 +13,7 @@ import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from dvlite.errors import FormatError
@@ -21,6 +22,7 @@ from dvlite.formats.lockfile import Facts, Locked
 from dvlite.formats.strict_fields import (
     Check,
     an_object,
+    any_mapping,
     each,
     filled,
     mapping,
@@ -28,7 +30,7 @@ from dvlite.formats.strict_fields import (
     number,
     one_of,
     or_none,
-    scalar,
+    scalars,
     table,
     text,
     truth,
@@ -273,6 +275,7 @@ _LATER = re.compile(r"dvlite\.(run|note)/[0-9]{1,9}")
 _MAX_DEPTH = 60  # parameters may be as deep as YAML allows, 50
 _MOST = (1 << 63) - 1
 _MANY = 10**18  # whole numbers from here on are written as text
+_NO_NAMES = frozenset({"", ".", ".."})
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 _LAST_YEAR = 9000
@@ -313,18 +316,23 @@ def _oid(*kinds: str) -> Check:
 def _path(value: Any) -> Any:
     if not isinstance(value, str) or not 0 < len(value) <= 4096 or "\0" in value:
         raise ValueError("is not a path")
-    if any(part in {"", ".", ".."} for part in value.split("/")):
+    if not _NO_NAMES.isdisjoint(value.split("/")):
         raise ValueError("is not a plain path relative to the repository")
     return value
 
 
 def _written_path(value: Any) -> Any:
     """Outputs are written when a run is reused from the run cache, so the rules for paths of data apply."""
+    _check_written(_path(value))
+    return value
+
+
+@lru_cache(1000)  # the runs of a repository write the same paths
+def _check_written(path: str) -> None:
     try:
-        check_paths([os.fsencode(_path(value))])
+        check_paths([os.fsencode(path)])
     except FormatError as error:
         raise ValueError(f"is refused: {error.message}") from None
-    return value
 
 
 def _folder(value: Any) -> Any:
@@ -404,9 +412,7 @@ _IMPORTED = table(
     ),
 )
 _CODE = table(Code, repo=or_none(_line), commit=or_none(_commit), dirty=each(_path), diff=or_none(_oid(FILE)))
-_FACTS = table(
-    Facts, cmd=_words, wdir=_folder, params=mapping(lambda value: value), env=mapping(_words), capture=mapping(_words)
-)
+_FACTS = table(Facts, cmd=_words, wdir=_folder, params=any_mapping, env=mapping(_words), capture=mapping(_words))
 _RUN = table(
     Run,
     but=("facts",),
@@ -424,10 +430,10 @@ _RUN = table(
     retry=number(0, 1 << 16, int),
     log=or_none(_oid(FILE)),
     code=an_object(Code, _CODE),
-    environment=mapping(scalar),
+    environment=scalars,
     inputs=each(an_object(Input, _INPUT)),
     outputs=each(an_object(Output, _OUTPUT)),
-    metrics=mapping(scalar),
+    metrics=scalars,
     start=_time,
     end=_time,
     seconds=_seconds,

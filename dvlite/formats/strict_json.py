@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 from dvlite.errors import FormatError, LaterVersion, ObjectCorrupt
@@ -126,7 +126,7 @@ def _refuse(text: str) -> Any:
 
 def _fraction(text: str) -> float:
     value = float(text)
-    if len(text) > 40 or not math.isfinite(value):
+    if len(text) > 40 or not isfinite(value):
         _refuse(text)
     return value
 

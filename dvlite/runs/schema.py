@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii  # as `dumps` writes a text, without the way there
 from typing import Any, NamedTuple
 
 from dvlite.formats.record import Note, Run
@@ -23,6 +24,11 @@ WITH_OUTPUTS = "('ok', 'cached', 'asserted', 'tainted')"  # statuses of runs who
 MAKERS = (
     f"FROM io other JOIN run maker ON maker.id = other.run AND maker.status IN {WITH_OUTPUTS}"
     " WHERE other.obj = {row}.obj AND other.output = 1 AND other.path = {row}.path"
+)
+# The run that wrote the content of the row `used`: the newest before the run that used it, else the first after it, for clocks differ.
+MAKER_OF_USED = (
+    f"ifnull((SELECT other.run {MAKERS.format(row='used')} AND other.run < used.run ORDER BY other.run DESC LIMIT 1),"
+    f" (SELECT other.run {MAKERS.format(row='used')} AND other.run > used.run ORDER BY other.run LIMIT 1))"
 )
 _BITS = 15  # below the milliseconds in a record's number
 
@@ -188,17 +194,10 @@ def _content(output: int, path: str, oid: Oid, sha256: str | None, size_bytes: i
     return Content(output, stored_text(path), digest_of(oid), oid.startswith(MANIFEST), digits, size_bytes, files)
 
 
-def values(run: Run) -> Iterator[tuple[str, str | bytes, Any]]:
-    """Yields namespace, key and value of parameters, metrics and environment."""
+def values(run: Run) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+    """Returns parameters, metrics and environment, each with its namespace."""
     source = {} if run.imported is None else {IMPORTED: imported_from(run.file, run.imported.id)}
-    spaces: tuple[tuple[str, Mapping[str, Any]], ...] = (
-        (PARAM, run.facts.params),
-        (METRIC, run.metrics),
-        (ENV, {**run.surroundings, **run.facts.env, **source}),
-    )
-    for space, mapping in spaces:
-        for key, value in mapping.items():
-            yield space, stored_text(key), stored_value(value)
+    return (PARAM, run.facts.params), (METRIC, run.metrics), (ENV, {**run.surroundings, **run.facts.env, **source})
 
 
 def imported_from(program: str, source_id: str) -> str:
@@ -234,9 +233,11 @@ def loaded_text(stored: str | bytes) -> str:
 
 def stored_value(value: Any) -> int | float | str:
     """Returns a number as it is, anything else as JSON: numbers compare as numbers, and a text never equals one."""
-    if type(value) is int and abs(value) < 1 << 63:
-        return value
-    return value if type(value) is float else json.dumps(value, sort_keys=True)
+    kind = type(value)
+    if kind is str:
+        return encode_basestring_ascii(value)
+    number: float = value
+    return number if kind is float or (kind is int and abs(value) < 1 << 63) else json.dumps(value, sort_keys=True)
 
 
 def loaded_value(stored: float | str) -> Any:

@@ -540,7 +540,7 @@ def test_records_whose_ids_begin_alike_are_indexed_in_few_looks(records):
     first.set_trace_callback(looks.append)
     writer = index_update._Writer(first, records)
     for number in range(300):
-        free = writer._free((1 << 63) - 2, bytes.fromhex(oid(number)[7:]))
+        free = writer._free((1 << 63) - 2, bytes.fromhex(oid(number)[7:]), ())
         first.execute("INSERT INTO record VALUES(?)", (free,))
     first.close()
     assert len(looks) < 300 * 16
