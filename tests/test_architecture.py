@@ -87,6 +87,7 @@ LATE_IMPORTS = (
     "commands.hook_commit",
     "commands.hook_follow",
     "commands.hook_push",
+    "commands.runs",
     "commands.verify",
     "workspace.adder",
     "workspace.path_args",

@@ -13,7 +13,6 @@ from dvlite.formats import record
 from dvlite.formats.record import Note, Operation, Run
 from dvlite.formats.series import SeriesFile, is_series
 from dvlite.oid import MANIFEST, Oid
-from dvlite.pipeline import stages
 from dvlite.repo.repository import open_cache
 from dvlite.results import Result, TableResult, even, moment, plain
 from dvlite.runs import columns
@@ -22,7 +21,6 @@ from dvlite.runs.compare import RunCompareRow, RunDifference, compare_runs, side
 from dvlite.runs.filters import Condition, Filters, SortOrder
 from dvlite.runs.history import History, in_git, locked_now
 from dvlite.runs.index import RunIndex, open_index
-from dvlite.runs.logs import bring_histories, load_text
 from dvlite.runs.names import find_run, name_of, names_of, suggestion
 from dvlite.runs.options import RunsOptions, order_of, parsed, resolved
 from dvlite.runs.outputs import series_of
@@ -33,6 +31,7 @@ from dvlite.runs.upstream import source_data, upstream_params
 from dvlite.show import quote, size_text, word
 
 if TYPE_CHECKING:
+    from dvlite.pipeline.stages import Stage
     from dvlite.progress import Progress
     from dvlite.repo.repository import Repo
 
@@ -426,7 +425,10 @@ def _series(repo: Repo, run: Run, progress: Progress) -> SeriesFile:
     size_bytes = sum(item.size_bytes for item in run.metric_files if is_series(item.path))
     if size_bytes > _MOST_SERIES_BYTES:
         return SeriesFile({}, (f"{size_text(size_bytes)}, too much for a terminal: dvlite view",))
-    bring_histories(repo, [run], progress)
+    if run.imported is not None:
+        from dvlite.runs.logs import bring_histories  # as in `_text`
+
+        bring_histories(repo, [run], progress)
     return series_of(run, open_cache(repo))
 
 
@@ -440,18 +442,21 @@ def _log(repo: Repo, run: Run, name: str, progress: Progress) -> str:
     if run.log is None:
         because = _NOTHING_RAN.get(run.status, "nothing was printed, or it was not kept")
         raise UsageError(f"the run {name} has no log: {because}", hint=f"dvlite runs show {word(name)}")
-    return load_text(repo, run.log, f"the log of {name}", _by(run), progress)
+    return _text(repo, run.log, f"the log of {name}", run, progress)
 
 
 def _edits(repo: Repo, run: Run, name: str, progress: Progress) -> str:
     if run.code.diff is None:
         because = "too long to be kept" if run.code.dirty else "none: it ran as the commit is"
         raise UsageError(f"the edits that {name} ran with are {because}", hint=f"dvlite runs show {word(name)}")
-    return load_text(repo, run.code.diff, f"the diff of {name}", _by(run), progress)
+    return _text(repo, run.code.diff, f"the diff of {name}", run, progress)
 
 
-def _by(run: Run) -> str:
-    return "@".join(part for part in (run.user.partition("@")[0], run.host) if part)
+def _text(repo: Repo, oid: Oid, what: str, run: Run, progress: Progress) -> str:
+    from dvlite.runs.logs import load_text  # the remote side, slow to load: no list of runs pays it
+
+    by = "@".join(part for part in (run.user.partition("@")[0], run.host) if part)
+    return load_text(repo, oid, what, by, progress)
 
 
 def _side(oid: Oid, run: Run) -> RunSide:
@@ -481,10 +486,9 @@ def _code_paths(repo: Repo, index: RunIndex, runs: Sequence[Run]) -> set[str]:
 
 def _directions(repo: Repo, run: Run) -> dict[str, str]:
     """Returns `higher` or `lower` for metrics, as the run's pipeline file declares now."""
-    loaded = stages.load(repo.work_tree, [run.file])
     return {
         f"{path}:{key}": direction
-        for stage in loaded.stages
+        for stage in _stages(repo, [run.file])
         if stage.name == run.stage
         for out in stage.outs
         for path in (out.path, stage.local(out.path))
@@ -492,11 +496,17 @@ def _directions(repo: Repo, run: Run) -> dict[str, str]:
     }
 
 
+def _stages(repo: Repo, files: Sequence[str] | None = None) -> Sequence[Stage]:
+    from dvlite.pipeline import stages  # slow to load: no list of runs pays it
+
+    return stages.load(repo.work_tree, files).stages
+
+
 def _declared_better(repo: Repo, key: str) -> Direction:
     """Returns whether higher or lower values of a metric are better, as the pipeline files declare it."""
     directions = {
         direction
-        for stage in stages.load(repo.work_tree).stages
+        for stage in _stages(repo)
         for out in stage.outs
         for name, direction in out.spec.better.items()
         if key == f"{stage.local(out.path)}:{name}"

@@ -12,13 +12,12 @@ from typing import Any
 
 from dvlite.errors import UsageError
 from dvlite.repo.stage_names import GLOB
-from dvlite.runs.schema import MAKERS, PARAM, WITH_OUTPUTS, number_at, stored_text, stored_value
+from dvlite.runs.schema import MAKER_OF_USED, MAKERS, PARAM, WITH_OUTPUTS, number_at, stored_text, stored_value
 from dvlite.show import quote
 
-FEW = 5000  # matches of one condition that are joined by IN; more are checked one by one, from the newest run on
+FEW = 10_000  # matches of one condition that are listed; with more, runs are checked one by one, in order
+FEW_UPSTREAM = 1000  # the same where the runs downstream of them are listed too
 _CONDITION = re.compile(r"([^=<>!]+)(>=|<=|!=|==|=|>|<)(.*)", re.DOTALL)
-_RUNS_WITH = "SELECT kv.run FROM kv WHERE kv.name IN"
-_RUNS_AND_NAMES_WITH = _RUNS_WITH.replace("kv.run", "kv.run, kv.name", 1)
 COLUMNS = {
     "run": "record.digest",
     "when": "run.start",
@@ -143,34 +142,50 @@ def parts(
     if filters.hidden is not None:
         conditions.append(_noted(("hide", "unhide"), "", negated=not filters.hidden))
     conditions += [_noted(("tag", "untag"), tag.removeprefix("!"), negated=tag.startswith("!")) for tag in filters.tags]
-    for condition in filters.conditions:
-        matching = _matching(condition, keys(condition.space, condition.key))
-        if count(matching, FEW + 1) <= FEW:
-            own = SqlPart(f"run.id IN ({matching.sql})", matching.arguments)
-        else:
-            own = SqlPart(f"EXISTS ({matching.sql} AND kv.run = run.id)", matching.arguments)
-        conditions.append(_or_behind(own, matching) if condition.space == PARAM else own)
+    for condition in sorted(filters.conditions, key=lambda condition: condition.space == PARAM):  # what costs most last
+        named = keys(condition.space, condition.key)
+        held = held_in(condition, named)
+        matching = SqlPart(f"SELECT kv.run FROM kv WHERE {held.sql}", held.arguments)  # noqa: S608  # users' words are arguments
+        inherits = condition.space == PARAM
+        few = FEW_UPSTREAM if inherits else FEW
+        if filters.limit is None or count(matching, few + 1) <= few:
+            listed = _runs_behind(held.sql) if inherits else matching.sql
+            conditions.append(SqlPart(f"run.id IN ({listed})", held.arguments))
+        else:  # of the runs themselves first: the newest match most often
+            own = SqlPart(f"EXISTS ({matching.sql} AND kv.run = run.id)", held.arguments)
+            ahead = f"({own.sql} OR EXISTS ({_runs_ahead(held.sql, named)}))"
+            conditions.append(SqlPart(ahead, (*held.arguments, *held.arguments)) if inherits else own)
     return conditions
 
 
-def sorted_parts(wanted: Sequence[SqlPart], order: SortOrder) -> list[SqlPart]:
-    """Returns the ends of two queries: the runs that have the value, sorted by it, then those without it, newest first."""
+def with_value(wanted: Sequence[SqlPart], order: SortOrder, held: Sequence[SqlPart]) -> SqlPart:
+    """Returns the query for the numbers of the runs that have the value, sorted by it; `held` are conditions on its row in `kv`."""
     way = "DESC" if order.descending else "ASC"
-    if order.space == "run":
-        value = COLUMNS[order.key]
-        there, absent = SqlPart(f"{value} IS NOT NULL AND {value} != ''"), SqlPart(f"ifnull({value}, '') = ''")
-        first, join = joined([there, *wanted]), SqlPart("")
+    if order.space != "run":
+        parts = [_named(order), *held, *wanted]
+        join, by = "JOIN kv ON kv.run = run.id", f"kv.v {way}, kv.run"  # as its index has them
     else:
-        value = "kv.v"
-        name = "kv.name = (SELECT id FROM name WHERE ns = ? AND k = ?) AND kv.v != 'null'"
-        join = SqlPart(f"JOIN kv ON kv.run = run.id AND {name}", (order.space, stored_text(order.key)))
-        absent = SqlPart(f"NOT EXISTS (SELECT 1 FROM kv WHERE kv.run = run.id AND {name})", join.arguments)  # noqa: S608  # constants only
-        first = joined(wanted)
-    rest = joined([absent, *wanted])
-    return [
-        SqlPart(f"{join.sql} {first[0]} ORDER BY {value} {way}, run.id DESC", (*join.arguments, *first[1])),
-        SqlPart(f"{rest[0]} ORDER BY run.id DESC", rest[1]),
-    ]
+        value = COLUMNS[order.key]
+        parts = [SqlPart(f"{value} IS NOT NULL AND {value} != ''"), *wanted]
+        join, by = "JOIN record ON record.id = run.id" if order.key == "run" else "", f"{value} {way}, run.id"
+    where, arguments = joined(parts)
+    return SqlPart(f"SELECT run.id FROM run {join} {where} ORDER BY {by} DESC", arguments)  # noqa: S608
+
+
+def without_value(wanted: Sequence[SqlPart], order: SortOrder) -> SqlPart:
+    """Returns the query for the numbers of the runs that do not have it, newest first."""
+    if order.space == "run":
+        absent = SqlPart(f"ifnull({COLUMNS[order.key]}, '') = ''")
+    else:
+        named = _named(order)
+        absent = SqlPart(f"NOT EXISTS (SELECT 1 FROM kv WHERE kv.run = run.id AND {named.sql})", named.arguments)  # noqa: S608  # constants only
+    where, arguments = joined([*wanted, absent])
+    return SqlPart(f"SELECT run.id FROM run {where} ORDER BY run.id DESC", arguments)  # noqa: S608
+
+
+def _named(order: SortOrder) -> SqlPart:
+    sql = "kv.name = (SELECT id FROM name WHERE ns = ? AND k = ?) AND kv.v != 'null'"
+    return SqlPart(sql, (order.space, stored_text(order.key)))
 
 
 def joined(wanted: Sequence[SqlPart]) -> tuple[str, tuple[Any, ...]]:
@@ -190,17 +205,11 @@ def prefix_bounds(digits: str) -> tuple[bytes, bytes]:
     return bytes.fromhex(digits.ljust(64, "0")), bytes.fromhex(digits.ljust(64, "f"))
 
 
-def _or_behind(own: SqlPart, matching: SqlPart) -> SqlPart:
-    """Returns a condition on runs that match themselves (checked first: the newest do most often), or through a run upstream."""
-    behind = _runs_behind(matching.sql.replace(_RUNS_WITH, _RUNS_AND_NAMES_WITH, 1))
-    return SqlPart(f"({own.sql} OR run.id IN ({behind}))", (*own.arguments, *matching.arguments))
-
-
-def _runs_behind(matching: str) -> str:
-    """Returns the SQL for runs given with the number of a key, and the runs downstream up to the next one that has that key."""
+def _runs_behind(held: str) -> str:
+    """Returns the SQL for runs that hold a value, and the runs downstream up to the next one that has that key."""
     later = MAKERS.format(row="made")
     return (
-        f"WITH RECURSIVE behind(run, name) AS ({matching} UNION"  # noqa: S608  # users' words are arguments
+        f"WITH RECURSIVE behind(run, name) AS (SELECT kv.run, kv.name FROM kv WHERE {held} UNION"  # noqa: S608
         " SELECT used.run, behind.name FROM behind JOIN io made ON made.run = behind.run AND made.output = 1"
         " JOIN io used ON used.obj = made.obj AND used.output IN (0, 2) AND used.path = made.path AND used.run != made.run"
         f" AND used.run < ifnull((SELECT other.run {later} AND other.run > made.run ORDER BY other.run LIMIT 1), {1 << 62})"
@@ -211,16 +220,28 @@ def _runs_behind(matching: str) -> str:
     )
 
 
-def _matching(wanted: Condition, keys: list[int]) -> SqlPart:
-    names = ",".join(map(str, keys)) or "NULL"
+def _runs_ahead(held: str, keys: Sequence[int]) -> str:
+    """Returns the SQL for what one run inherits: values of the runs upstream, up to the next one that has that key, that are as wanted."""
+    names = ",".join(map(str, keys))
+    return (
+        f"WITH RECURSIVE ahead(run, name) AS (SELECT run.id, id FROM name WHERE id IN ({names}) UNION"  # noqa: S608
+        f" SELECT {MAKER_OF_USED}, ahead.name FROM ahead JOIN io used ON used.run = ahead.run AND used.output IN (0, 2)"
+        " WHERE NOT EXISTS (SELECT 1 FROM kv WHERE kv.name = ahead.name AND kv.run = ahead.run)"
+        f") SELECT 1 FROM ahead JOIN kv ON kv.run = ahead.run AND kv.name = ahead.name WHERE {held}"
+    )
+
+
+def held_in(wanted: Condition, keys: list[int]) -> SqlPart:
+    """Returns the condition on a row of `kv` that it holds the value."""
+    names = f"kv.name IN ({','.join(map(str, keys)) or 'NULL'})"
     if wanted.operator in {"=", "!="}:
         same = _same(wanted.value)
         negation = "NOT " if wanted.operator == "!=" else ""
-        return SqlPart(f"{_RUNS_WITH} ({names}) AND kv.v {negation}IN ({marks(same)})", same)
+        return SqlPart(f"{names} AND kv.v {negation}IN ({marks(same)})", same)
     bound = _number(wanted.value)
     low = "kv.v <= ?" if wanted.operator.startswith(">") else "kv.v >= ?"
     other = _HIGHEST if wanted.operator.startswith(">") else -_HIGHEST
-    return SqlPart(f"{_RUNS_WITH} ({names}) AND kv.v {wanted.operator} ? AND {low}", (bound, other))
+    return SqlPart(f"{names} AND kv.v {wanted.operator} ? AND {low}", (bound, other))
 
 
 def _same(text: str) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -130,18 +131,23 @@ class RunIndex:
 
     def find(self, filters: Filters) -> list[RunRow]:
         """Returns the runs that match, newest first."""
-        where, arguments = search.joined(search.parts(filters, self._keys, self._count))
+        where, arguments = search.joined(self._parts(filters))
         limit = "" if filters.limit is None else f" LIMIT {int(filters.limit)}"
         return self._run_rows(f"{where} ORDER BY run.id DESC{limit}", *arguments)
 
     def find_sorted(self, filters: Filters, order: SortOrder) -> list[RunRow]:
         """Returns the runs that match, sorted by a value; those without it come last."""
-        conditions = search.parts(filters, self._keys, self._count)
-        rows: list[RunRow] = []
-        for part in search.sorted_parts(conditions, order):
-            left = -1 if filters.limit is None else filters.limit - len(rows)
-            rows += self._run_rows(f"{part.sql} LIMIT ?", *part.arguments, left)
-        return rows
+        by = self._keys(order.space, order.key)
+        held = [each for each in filters.conditions if by and self._keys(each.space, each.key) == by]
+        rest = replace(filters, conditions=[each for each in filters.conditions if each not in held])
+        own = [search.held_in(each, by) for each in held]
+        numbers = self._numbers(search.with_value(self._parts(rest), order, own), filters.limit)
+        if filters.limit is None or len(numbers) < filters.limit:
+            left = None if filters.limit is None else filters.limit - len(numbers)
+            numbers += self._numbers(search.without_value(self._parts(filters), order), left)
+        sql = f"SELECT run.id, {schema.RUN_COLUMNS} {_FROM_RUNS} WHERE run.id IN"
+        rows = {number: schema.loaded_run(row) for number, *row in self.select_in(sql, numbers)}
+        return [rows[number] for number in numbers if number in rows]
 
     def values(self, runs: Sequence[Oid], space: str) -> dict[Oid, dict[str, Any]]:
         """Returns the parameters (`param`), metrics or environment (`env`) of runs, by key."""
@@ -285,6 +291,13 @@ class RunIndex:
         rows = self.select(f"SELECT {schema.RUN_COLUMNS} {_FROM_RUNS} {where}", *arguments)
         return [schema.loaded_run(row) for row in rows]
 
+    def _parts(self, filters: Filters) -> list[SqlPart]:
+        return search.parts(filters, self._keys, self._count)
+
+    def _numbers(self, part: SqlPart, limit: int | None) -> list[int]:
+        rows = self.select(f"{part.sql} LIMIT ?", *part.arguments, -1 if limit is None else limit)
+        return [number for (number,) in rows]
+
     def _keys(self, space: str, key: str) -> list[int]:
         """Returns the numbers of the keys that a word may stand for."""
         rows = self.select("SELECT id, k FROM name WHERE ns = ?", space)
@@ -292,7 +305,7 @@ class RunIndex:
         return [numbers[name] for name in keys_meant(key, numbers)]
 
     def _count(self, part: SqlPart, most: int) -> int:
-        return len(self.select(f"{part.sql} LIMIT ?", *part.arguments, most))
+        return int(self.select(f"SELECT count(*) FROM ({part.sql} LIMIT ?)", *part.arguments, most)[0][0])  # noqa: S608
 
     def _oids(self, sql: str, *arguments: Any) -> list[Oid]:
         return [_run_oid(digest) for (digest,) in self.select(sql, *arguments)]

@@ -14,17 +14,12 @@ from dvlite.paths import ancestors
 from dvlite.repo.repository import Repo
 from dvlite.runs.index import RunIndex
 from dvlite.runs.queries import Artefact, RunQueries
-from dvlite.runs.schema import MAKERS, PARAM
+from dvlite.runs.schema import MAKER_OF_USED, PARAM
 
 _MOST_MAKERS = 20  # of the same content: the newest
 _MOST_LEVELS = 100  # of runs before one another: a stage that reads its own output adds one each time it runs
 
-_MAKER = (
-    "SELECT DISTINCT used.run, ifnull("  # noqa: S608  # constants only
-    f"(SELECT other.run {MAKERS.format(row='used')} AND other.run < used.run ORDER BY other.run DESC LIMIT 1),"
-    f" (SELECT other.run {MAKERS.format(row='used')} AND other.run > used.run ORDER BY other.run LIMIT 1)"  # clocks differ
-    ") FROM io used WHERE used.output IN (0, 2) AND used.run IN"
-)
+_MAKER = f"SELECT DISTINCT used.run, {MAKER_OF_USED} FROM io used WHERE used.output IN (0, 2) AND used.run IN"  # noqa: S608  # constants only
 
 RunKey = TypeVar("RunKey", Oid, int)
 

@@ -3,11 +3,12 @@
 import pytest
 
 from dvlite.errors import UsageError
+from dvlite.formats.record import Input, Output
 from dvlite.runs import filters as search
 from dvlite.runs.filters import Filters, SortOrder, keys_meant, parse_condition
 from dvlite.runs.index import open_index
 from dvlite.runs.records import Records
-from tests.runs.recorded import START_NS, name, note, run
+from tests.runs.recorded import START_NS, name, note, oid, run
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ RUNS = [
 ]
 
 
-@pytest.mark.parametrize("few", [search.FEW, 0])
+@pytest.mark.parametrize(("few", "limit"), [(20_000, None), (0, 99)])
 @pytest.mark.parametrize(
     ("filters", "found"),
     [
@@ -84,14 +85,15 @@ RUNS = [
         ({"sweep": ""}, []),
     ],
 )
-def test_runs_are_found_by_filters(index_of, monkeypatch, few, filters, found):
-    monkeypatch.setattr(search, "FEW", few)  # both ways to look for values
+def test_runs_are_found_by_filters(index_of, monkeypatch, few, limit, filters, found):
+    for bound in ("FEW", "FEW_UPSTREAM"):
+        monkeypatch.setattr(search, bound, few)  # both ways to look for values
     notes = [note(RUNS[n], "tag", "good", minute=9) for n in (1, 2, 3)]
     notes += [note(RUNS[1], "untag", "good", minute=10), note(RUNS[2], "tag", "old", minute=11)]
     notes.append(note(RUNS[3], "commit", "eeee" * 10, minute=12))
     notes += [note(RUNS[n], "hide", "", minute=13) for n in (0, 2)] + [note(RUNS[0], "unhide", "", minute=14)]
     with index_of(*RUNS, *notes) as index:
-        assert numbers(index.find(Filters(**filters)), RUNS) == found
+        assert numbers(index.find(Filters(**{"limit": limit, **filters})), RUNS) == found
 
 
 @pytest.mark.parametrize("text", ["", "lr", "=1", "acc>high", "acc>nan", "acc>="])
@@ -116,6 +118,42 @@ def test_runs_are_sorted_by_a_value_before_they_are_cut_and_those_without_it_com
             ({"limit": 1}, SortOrder("run", "exit_code", descending=True), [4]),
         ):
             assert numbers(index.find_sorted(Filters(**filters), order), runs) == found, (filters, order)
+
+
+def test_the_work_of_a_question_follows_what_it_lists_not_the_runs(index_of, monkeypatch):
+    for bound in ("FEW", "FEW_UPSTREAM"):
+        monkeypatch.setattr(search, bound, 3)
+    lr, acc = parse_condition("param", "lr=1"), parse_condition("metric", "acc>0.2")
+    by_acc = {"space": "metric", "key": "m.json:acc"}
+    questions = {
+        "newest": lambda index: index.find(Filters(limit=5, hidden=False)),
+        "param": lambda index: index.find(Filters(limit=5, conditions=(lr,))),
+        "inherited": lambda index: index.find(Filters(limit=5, conditions=(lr,), stage="evaluate")),
+        "metric": lambda index: index.find(Filters(limit=5, conditions=(acc,))),
+        "both": lambda index: index.find(Filters(limit=5, conditions=(acc, lr))),
+        "best": lambda index: index.find_sorted(Filters(limit=5), SortOrder(**by_acc, descending=True)),
+        "least": lambda index: index.find_sorted(Filters(limit=5, conditions=(lr,)), SortOrder(**by_acc)),
+    }
+
+    def experiment(number):
+        made = Output(path="model.pt", oid=oid(f"model {number}"), size_bytes=9000)
+        yield run(2 * number, params={"params.yaml:lr": number % 3}, metrics={}, outputs=(made,))
+        read = Input(path="model.pt", oid=made.oid, size_bytes=9000)
+        metrics = {"m.json:acc": number * 7919 % 1000 / 1000}
+        yield run(2 * number + 1, stage="evaluate", params={}, metrics=metrics, inputs=(read,), outputs=())
+
+    def steps(count):
+        taken = {}
+        with index_of(*(one for number in range(count) for one in experiment(number))) as index:
+            for title, ask in questions.items():
+                done = []
+                index._connection.set_progress_handler(lambda done=done: done.append(1), 10)
+                assert len(ask(index)) == 5
+                taken[title] = len(done)
+        return taken
+
+    few, many = steps(50), steps(250)
+    assert {title: number for title, number in many.items() if number > 1.7 * few[title] + 10} == {}
 
 
 @pytest.mark.parametrize(

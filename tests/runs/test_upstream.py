@@ -6,6 +6,7 @@ import pytest
 
 from dvlite.formats.record import Input, Output
 from dvlite.repo.repository import open_repo
+from dvlite.runs import filters
 from dvlite.runs.filters import Filters, parse_condition
 from dvlite.runs.index import open_index
 from dvlite.runs.queries import RunQueries
@@ -72,8 +73,12 @@ def test_a_run_inherits_the_parameters_of_the_nearest_run(records):
         }
 
 
+@pytest.mark.parametrize("few", [filters.FEW_UPSTREAM, 0])
 @pytest.mark.parametrize("clock_was_wrong", [False, True])
-def test_of_runs_that_wrote_the_same_bytes_the_newest_before_counts_for_listings_and_filters(records, clock_was_wrong):
+def test_of_runs_that_wrote_the_same_bytes_the_newest_before_counts_for_listings_and_filters(
+    records, monkeypatch, clock_was_wrong, few
+):
+    monkeypatch.setattr(filters, "FEW_UPSTREAM", few)  # from matches down, or from each run up
     inputs, outputs = (reads("model", "m"),), (writes("model", "m"),)
     early = [run(1, stage="evaluate", params={}, inputs=inputs, outputs=())] if clock_was_wrong else []
     middle = run(3, stage="evaluate", params={}, inputs=inputs, outputs=())
@@ -82,10 +87,29 @@ def test_of_runs_that_wrote_the_same_bytes_the_newest_before_counts_for_listings
     with put(records, *early, middle, late, *trained) as index:
         for value, wanted in ((1, [middle, *early]), (2, [late])):
             condition = parse_condition("param", f"rate={value}")
-            rows = index.find(Filters(stage="evaluate", conditions=(condition,)))
+            rows = index.find(Filters(stage="evaluate", conditions=(condition,), limit=9))
             assert [row.oid for row in rows] == [name(one) for one in wanted]
             inherited = upstream_params(index, [name(one) for one in wanted])
             assert list(inherited.values()) == [rate(value)] * len(wanted)
+
+
+@pytest.mark.parametrize("few", [filters.FEW_UPSTREAM, 0])
+def test_a_filter_takes_inherited_parameters_up_to_the_nearest_run_that_has_its_own(records, monkeypatch, few):
+    monkeypatch.setattr(filters, "FEW_UPSTREAM", few)
+    prepared = run(1, stage="prepare", params={**rate(1), "p:b": 1}, outputs=(writes("tiles", "t"),))
+    trained = run(2, params={"p:b": 2}, inputs=(reads("tiles", "t"),), outputs=(writes("model", "m"),))
+    measured = run(3, stage="evaluate", params=rate(3), inputs=(reads("model", "m"),), outputs=())
+    with put(records, prepared, trained, measured) as index:
+        for text, wanted in (
+            ("rate=1", [trained, prepared]),
+            ("rate>0", [measured, trained, prepared]),
+            ("rate!=1", [measured]),
+            ("b=1", [prepared]),
+            ("b=2", [measured, trained]),
+            ("b!=1", [measured, trained]),
+        ):
+            rows = index.find(Filters(conditions=(parse_condition("param", text),), limit=9))
+            assert [row.oid for row in rows] == [name(one) for one in wanted], text
 
 
 def test_runs_that_form_a_circle_end(records, git_repo):
