@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     from dvlite.commands.repro import ReproResult
     from dvlite.commands.runs import RunsBestResult, RunsCompareResult, RunsDiffResult, RunsListResult, RunsShowResult
     from dvlite.commands.status import StatusResult
+    from dvlite.commands.update import UpdateResult
     from dvlite.commands.verify import VerifyResult
     from dvlite.runs.options import RunsOptions
     from dvlite.share.fetch_plan import FetchResult, PullResult
+    from dvlite.share.imports import ImportResult
     from dvlite.share.publish import PushResult
     from dvlite.workspace.restore import CheckoutResult
 
@@ -284,6 +286,52 @@ class Repo:
         scope = _scope(rev, all_branches=all_branches, all_tags=all_tags, all_commits=all_commits)
         flags: dict[str, Any] = {"jobs": jobs, "dry_run": dry_run, "allow_missing": allow_missing}
         flags |= {"remote": remote or self._place.remote, "scope": scope, "exclude": _words(exclude)}
+        return self._place.write(lambda repo, progress: verb(repo, _paths(paths), **flags, progress=progress))
+
+    # -- data of others
+
+    def import_(
+        self,
+        address: Name,
+        path: str,
+        *,
+        rev: str | None = None,
+        output: Name | None = None,
+        jobs: int | None = None,
+        stage: bool = True,
+    ) -> ImportResult:
+        """Track data of another repository, and remember where it is from."""
+        from dvlite.commands.import_ import import_ as verb
+
+        flags: dict[str, Any] = {"revision": rev, "jobs": jobs, "stage": stage}
+        flags |= {"output": None if output is None else os.fspath(output)}
+        return self._place.write(
+            lambda repo, progress: verb(repo, os.fspath(address), path, **flags, progress=progress)
+        )
+
+    def import_url(
+        self, url: Name, output: Name | None = None, *, jobs: int | None = None, stage: bool = True
+    ) -> ImportResult:
+        """Track what is at a URL, in a bucket or a folder, and remember where it is from."""
+        from dvlite.commands.import_url import import_url as verb
+
+        target = None if output is None else os.fspath(output)
+        flags: dict[str, Any] = {"jobs": jobs, "stage": stage}
+        return self._place.write(lambda repo, progress: verb(repo, os.fspath(url), target, **flags, progress=progress))
+
+    def update(
+        self,
+        *paths: Name,
+        rev: str | None = None,
+        dry_run: bool = False,
+        force: bool = False,
+        jobs: int | None = None,
+        stage: bool = True,
+    ) -> UpdateResult:
+        """Bring imported data to what its source has now."""
+        from dvlite.commands.update import update as verb
+
+        flags: dict[str, Any] = {"revision": rev, "dry_run": dry_run, "force": force, "jobs": jobs, "stage": stage}
         return self._place.write(lambda repo, progress: verb(repo, _paths(paths), **flags, progress=progress))
 
     # -- pipeline

@@ -20,7 +20,14 @@ from tests.commands.conftest import prepared, shared, start_project  # noqa: F40
 
 VERBS = {name: value for name, value in vars(dvlite.Repo).items() if not name.startswith("_")}
 NOT_ON_THE_COMMAND_LINE = {"open", "fs"}
-DEFAULT_VERBS = {"params": "params diff", "metrics": "metrics show", "runs": "runs list", "lineage": "lineage show"}
+DEFAULT_VERBS = {
+    "import_": "import",
+    "import_url": "import-url",
+    "params": "params diff",
+    "metrics": "metrics show",
+    "runs": "runs list",
+    "lineage": "lineage show",
+}
 ON_THE_SCREEN = {"stat", "md", "markdown", "exit_code", "driver", "csv", "words", "html", "open", "format", "junit"}
 ON_THE_SCREEN |= {"charts", "annotations", "summary", "up_to_date"}
 OF_THE_REPO = {"wait"}
@@ -53,7 +60,9 @@ def test_arguments_are_the_flags_of_the_verb(name):
     flags = {argument_of(each, command) for each in options} - common - {"start_in"}
     flags -= ON_THE_SCREEN | OF_THE_REPO | OF_THE_PLACE.get(name, set()) | DEFAULT.get(name, set())
     parameters = inspect.signature(VERBS[name]).parameters.values()
-    arguments = {each.name for each in parameters if each.kind is each.KEYWORD_ONLY or each.name == "output"}
+    arguments = {
+        each.name for each in parameters if each.kind is each.KEYWORD_ONLY or (name, each.name) == ("get", "output")
+    }
     assert arguments - NO_FLAGS.get(name, set()) == flags
 
 
@@ -168,6 +177,33 @@ def test_data_goes_in_and_out(worked, tmp_path, colleague_of):
     ran = other.repro(set={"lr": 0.5})
     assert [run.state for run in ran.outcome.stages] == ["ok"]
     assert json.loads((there / "lr.json").read_bytes()) == {"lr": 0.5}
+
+
+def test_data_of_others_is_imported_and_follows(worked, tmp_path, prepared_other):
+    repo, other = dvlite.Repo(), dvlite.Repo(prepared_other)
+    assert repo.import_(prepared_other, "birds", output="theirs").path.path == "theirs"
+    (prepared_other / "birds" / "new").write_text("new")
+    other.add("birds")
+    subprocess.run(["git", "commit", "-qam", "more"], cwd=prepared_other, check=True)
+    assert [path.state for path in repo.update(dry_run=True).paths] == ["behind"]
+    repo.update("theirs")
+    assert worked.read("theirs/new") == b"new"
+    (tmp_path / "raw.csv").write_text("a,b\n")
+    repo.import_url(tmp_path / "raw.csv", "raw.csv")
+    assert worked.read("raw.csv") == b"a,b\n"
+
+
+@pytest.fixture
+def prepared_other(tmp_path, worked, invoke):
+    other = tmp_path / "other"
+    for words in (("init", "-q", str(other)), ("-C", str(other), "commit", "-q", "--allow-empty", "-m", "x")):
+        subprocess.run(["git", *words], check=True)
+    invoke("init", "--no-hooks", "-q", cwd=other, check=True)
+    (other / "birds").mkdir()
+    (other / "birds" / "a").write_text("a")
+    invoke("add", "-q", "birds", cwd=other, check=True)
+    subprocess.run(["git", "-C", str(other), "commit", "-qam", "birds"], check=True)
+    return other
 
 
 def test_paths_start_at_the_folder_of_the_repo_wherever_the_process_is(worked, tmp_path, monkeypatch):
