@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import operator
 import posixpath
 import re
 from array import array
@@ -26,6 +28,7 @@ IMAGE_LIMIT_BYTES = 8 << 20
 MOST_IMAGE_BYTES = 64 << 20  # of all images
 _MOST_FILES = 200  # of one side of a plot
 _MOST_CURVES = 500  # of one plot
+_MOST_ROWS = 5_000_000  # that are read of a file
 _MOST_WORDS = 10_000  # different ones in a column
 _MOST_CLASSES = 100  # of a confusion matrix
 _BINS = 30  # of a histogram
@@ -259,8 +262,9 @@ class _Collector:
                     if name not in columns and name != spec.x and len(columns) < MOST_COLUMNS:
                         columns[name] = _Column(), _Column()
                     if name in columns:
-                        columns[name][0].append(x)
                         columns[name][1].append(y)
+                        if spec.x:
+                            columns[name][0].append(x)
         if spec.x and spec.x not in rows.names:
             raise _no_column(file, spec.x, rows.names)
         for name, (over, values) in columns.items():
@@ -278,8 +282,10 @@ class _Collector:
             made = self._curve(file, name, number, over.cells(kept), ())
             return replace(made, y=values.cells(kept))
         if not spec.x:
-            return self._curve(file, name, number, (), values.values)
-        order = range(number) if over.words else sorted(range(number), key=over.values.__getitem__)
+            finite = array("d", filter(math.isfinite, values.values))
+            return replace(self._curve(file, name, number, (), ()), gaps=number - len(finite), y=finite)
+        is_sorted = over.words or all(map(operator.le, over.values, itertools.islice(over.values, 1, None)))
+        order = range(number) if is_sorted else sorted(range(number), key=over.values.__getitem__)
         line = Series(name, array("q", order), array("d", map(values.values.__getitem__, order)), array("d"))
         few = thinned(line)
         return self._curve(file, name, number, over.cells(few.steps), few.values)
@@ -332,7 +338,10 @@ class _Rows:
     def __iter__(self) -> Iterator[Mapping[str, Cell]]:
         file, notes = self._file, Notes()
         shown = file.side.shown(file.path)
-        for _, row in series.rows(file.data, file.path, notes, shown):
+        for number, row in series.rows(file.data, file.path, notes, shown):
+            if number > _MOST_ROWS:
+                notes.note(f"it has more than {_MOST_ROWS:,} rows: the others are left out")
+                break
             if len(self.names) < _MOST_NAMES:
                 self.names.update(dict.fromkeys(row))
             yield row
@@ -377,7 +386,7 @@ def _no_column(file: _PlotFile, name: str, known: Iterable[str]) -> FormatError:
 
 def _binned(curves: Sequence[PlotCurve]) -> tuple[PlotCurve, ...]:
     """Returns how many values of each curve are in each of some bins, which all curves share."""
-    finite = [[value for value in curve.y if isinstance(value, float)] for curve in curves]
+    finite = [array("d", (y for y in curve.y if isinstance(y, float))) for curve in curves]
     least = min((min(values) for values in finite if values), default=0.0)
     greatest = max((max(values) for values in finite if values), default=0.0)
     step = greatest / _BINS - least / _BINS

@@ -17,6 +17,7 @@ from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Revision
 
+_FULL = re.compile(r"^([0-9a-f]{7})[0-9a-f]{33,}$")  # the id of a commit, shown by its first digits
 _MOST_LETTERS = 80  # of the name of a chart's file
 
 
@@ -37,7 +38,7 @@ def review(repo: Repo, old: str, new: str, charts: str | None, progress: Progres
 
     Of a run, metrics are not compared. What cannot be read is a warning.
     """
-    sides = [open_side(repo, name, progress) for name in (old, new)]
+    sides = [open_side(repo, name, progress, shown=_FULL.sub(r"\1", name)) for name in (old, new)]
     at = next((side.at for side in reversed(sides) if side.at is not None), repo.work_tree)
     loaded = load(at)
     plots = [
@@ -50,7 +51,9 @@ def review(repo: Repo, old: str, new: str, charts: str | None, progress: Progres
     metrics = _metrics(repo, sides, problems)
     progress.finish()
     warnings = tuple(dict.fromkeys([*(error.message for error in loaded.broken), *problems]))
-    return Review(old=old, new=new, metrics=metrics, plots=tuple(plots), charts=files, warnings=warnings)
+    return Review(
+        old=sides[0].name, new=sides[1].name, metrics=metrics, plots=tuple(plots), charts=files, warnings=warnings
+    )
 
 
 def _differs(plot: Plot, sides: list[PlotSide]) -> bool:

@@ -98,11 +98,11 @@ class PlotSide:
         raise FormatError(f"cannot read {shown}: {reason}", hint="plot a smaller file")
 
 
-def open_side(repo: Repo, name: str, progress: Progress) -> PlotSide:
-    """Returns the work tree for `workspace`, a revision, or a run. Raises UsageError for what is none of them."""
+def open_side(repo: Repo, name: str, progress: Progress, *, shown: str = "") -> PlotSide:
+    """Returns the work tree for `workspace`, a revision, or a run, called `shown`. Raises UsageError for what is none of them."""
     cache = open_cache(repo)
     try:
         at = named(repo, name)
     except UsageError:
-        return PlotSide(repo, name, None, at_word(repo, name, progress, in_git=True).tracked, cache)
-    return PlotSide(repo, name, at, at.tracked([]), cache)
+        return PlotSide(repo, shown or name, None, at_word(repo, name, progress, in_git=True).tracked, cache)
+    return PlotSide(repo, shown or name, at, at.tracked([]), cache)
