@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback
+from fsspec.config import apply_config
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 from fsspec.utils import isfilelike, tokenize
 
@@ -71,37 +72,38 @@ class _OneForEachVersion(type(AbstractFileSystem)):  # type: ignore[misc]  # fss
 
     def __call__(
         cls,
-        repo: str | None = None,
+        repo: str | os.PathLike[str] | None = None,
         rev: str | None = None,
         remote: str | None = None,
         *,
         source: VersionSource | None = None,
         **options: Any,
     ) -> DvliteFileSystem:
+        given = {"repo": None if repo is None else os.fspath(repo), "rev": rev, "remote": remote}
+        options = apply_config(cls, options | {name: value for name, value in given.items() if value is not None})
+        named = {name: options.pop(name) for name in given if name in options}
         for option in sorted(options.keys() - _OPTIONS):
-            known = closest(option, ("repo", "rev", "remote"))
-            hint = f"did you mean '{known}'?" if known else "its options: repo, rev, remote"
+            known = closest(option, given)
+            hint = f"did you mean '{known}'?" if known else f"its options: {', '.join(given)}"
             raise UsageError(f"{quote(option)} is not an option of dvlite://", hint=hint)
         if source is None:
             with as_os_errors():
-                where = None if repo is None else os.fspath(repo)
-                source = open_source(where, rev, remote, os.environ)
+                source = open_source(named.get("repo"), named.get("rev"), named.get("remote"), os.environ)
+        is_kept = not options.pop("skip_instance_cache", False)
         token = tokenize(cls.__name__, source.identity)
         key = (os.getpid(), token)
-        instance = None if options.get("skip_instance_cache") else cls._cache.get(key)
-        if instance is None:
-            options["skip_instance_cache"] = True
-            named = {"repo": repo, "rev": rev, "remote": remote}
-            instance = super().__call__(source=source, **options)
-            instance.storage_options = {name: value for name, value in named.items() if value is not None}
-            instance._fs_token_ = token
-            cls._cache[key] = instance
+        version: DvliteFileSystem | None = cls._cache.get(key) if is_kept else None
+        if version is not None:
+            version.forget_git_files()
+            return version
+        made: DvliteFileSystem = super().__call__(source=source, skip_instance_cache=True, **options)
+        made.storage_options = named
+        made._fs_token_ = token
+        if is_kept:
+            cls._cache[key] = made
             for old in list(cls._cache)[:-_INSTANCES]:
                 cls._cache.pop(old, None)
-        else:
-            instance.forget_git_files()
-        version: DvliteFileSystem = instance
-        return version
+        return made
 
 
 class DvliteFileSystem(AbstractFileSystem, metaclass=_OneForEachVersion):  # type: ignore[misc]

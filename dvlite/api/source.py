@@ -87,6 +87,7 @@ def open_source(
     if repo is None and remote is not None and is_place(remote):
         return _of_snapshot(remote, revision, environ)
     place = "." if repo is None else os.path.expanduser(repo)
+    place = os.path.abspath(place) if os.path.isdir(place) else place
     with open_any(place, ".", revision, environ, _PROGRESS, reads=False) as opened:
         assert opened.repo is not None
         if remote is not None and not is_place(remote):
@@ -221,16 +222,20 @@ class Stores:
 
     def _look(self) -> Catalog:
         """Opens the remote and looks at what it holds. Raises Untrusted, RemoteError, and ObjectMissing where there is none."""
-        remote = self._open.enter_context(self._remote())
-        return Catalog(remote, _PROGRESS, to_read=True).look()
+        with contextlib.ExitStack() as opening:
+            remote = opening.enter_context(self._remote())
+            catalog = Catalog(remote, _PROGRESS, to_read=True).look()
+            self._open.push(opening.pop_all())
+        return catalog
 
     def _remote(self) -> contextlib.AbstractContextManager[Remote]:
         name = self._source.remote
         if name is not None and is_place(name):
             return open_place(name, self._environ)
         if self.repo is not None:
-            _require_remote(self.repo.config.remote_names)
-            return open_remote(self.repo, self.cache, name, max(self.repo.config.jobs, _CONNECTIONS))[1]
+            repo = self.repo.open_other(self.repo.root)  # the user may have approved the remote since
+            _require_remote(repo.config.remote_names)
+            return open_remote(repo, self.cache, name, max(repo.config.jobs, _CONNECTIONS))[1]
         config = config_files.load(None, self._environ, committed=self._source.config)
         _require_remote(config.remote_names)
         refuse_relative_folder(config, _NOWHERE, name)

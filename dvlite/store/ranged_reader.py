@@ -22,13 +22,13 @@ from typing import NamedTuple
 from dvlite import files
 from dvlite.errors import DvliteError, LaterVersion, ObjectCorrupt, ObjectMissing
 from dvlite.formats.recipe import Term
-from dvlite.oid import EMPTY_FILE, FILE, Digest, digest_bytes, digest_file, format_oid
+from dvlite.oid import EMPTY_FILE, FILE, Buffer, Digest, digest_bytes, digest_file, format_oid
 from dvlite.store import fetch
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
-from dvlite.store.index import RecordLocation, ranges, unpack_at
+from dvlite.store.index import RecordLocation, ranges
 from dvlite.store.object_store import ObjectAbsent
-from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_RECIPE, Record
+from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_RECIPE, Record, unpack_view
 from dvlite.store.recipes import LargeFile
 from dvlite.store.remote import MEND, Traffic
 
@@ -318,10 +318,11 @@ class RangedReader:
             if term.pack in problems:
                 plan.absent[number] = problems[term.pack]
                 continue
-            for place, piece in _cut(term, footers[term.pack], begin, span) or ():
-                plan.pieces.setdefault(place, []).append(piece._replace(span=number))
             if not _fits(term, footers[term.pack]):
                 plan.absent[number] = catalog.remote.damaged(_unfit(span.digest, term.pack))
+                continue
+            for place, piece in _chunks(term, footers[term.pack], begin, span):
+                plan.pieces.setdefault(place, []).append(piece._replace(span=number))
 
     def _footers_of(
         self, catalog: Catalog, names: Iterable[Digest]
@@ -409,13 +410,13 @@ class RangedReader:
             left, damaged = damaged or group, {}
             for place in left:
                 try:
-                    content = unpack_at(place, data, start)[1]
+                    content = _content(place.record, data, start)
                 except (ObjectCorrupt, LaterVersion) as error:
                     damaged[place] = error
                     continue
                 _fill(views, content, pieces[place])
                 if any(piece.stop - piece.start < len(content) for piece in pieces[place]):
-                    self._keep(place.record.digest, content)
+                    self._keep(place.record.digest, bytes(content))
             if not damaged:
                 break
         return damaged
@@ -455,7 +456,13 @@ def _purged(span: Span) -> DvliteError:
     )
 
 
-def _fill(views: Mapping[int, memoryview], content: bytes, pieces: Iterable[_Piece]) -> None:
+def _content(record: Record, data: bytes, start: int) -> Buffer:
+    """Returns what a record holds, checked against its oid, from a range of its pack that begins at `start`: not copied where it is not compressed."""
+    offset = record.offset - start
+    return unpack_view(record, memoryview(data)[offset : offset + record.stored_length])
+
+
+def _fill(views: Mapping[int, memoryview], content: Buffer, pieces: Iterable[_Piece]) -> None:
     for piece in pieces:
         if piece.span in views:
             view = views[piece.span]
@@ -481,12 +488,8 @@ def _fits(term: Term, footer: _Footer) -> bool:
     return (footer.ends[term.first + term.count] - footer.ends[term.first]) * term.repeat == term.length_bytes
 
 
-def _cut(term: Term, footer: _Footer, begin: int, span: Span) -> Iterator[tuple[RecordLocation, _Piece]] | None:
-    """Yields the chunks of a term, which begins at `begin` in the file, that hold a span; None for one that does not fit the pack."""
-    return _chunks(term, footer, begin, span) if _fits(term, footer) else None
-
-
 def _chunks(term: Term, footer: _Footer, begin: int, span: Span) -> Iterator[tuple[RecordLocation, _Piece]]:
+    """Yields the chunks of a term, which begins at `begin` in the file, that hold a span."""
     period, base = term.length_bytes // term.repeat, footer.ends[term.first]
     first, last = max(0, span.start - begin), min(term.length_bytes, span.end - begin)
     for turn in range(first // period, -(-last // period)):

@@ -256,9 +256,12 @@ def test_purged_data_is_named_with_its_reason(published):
 def test_a_place_that_was_not_approved_is_not_asked(published, monkeypatch):
     published.lose_data()
     monkeypatch.delenv("DVLITE_TRUST")
+    fs = DvliteFileSystem()
     with pytest.raises(Untrusted, match="not approved") as caught:
-        DvliteFileSystem().cat_file("model.pt")
+        fs.cat_file("model.pt")
     assert isinstance(caught.value, PermissionError)
+    published.clone.dv("remote", "trust", published.store)
+    assert fs.cat_file("model.pt") == FILES["model.pt"]
 
 
 def test_an_option_that_is_none_is_refused(published):
