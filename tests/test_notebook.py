@@ -8,6 +8,14 @@ import pytest
 
 NOTEBOOK = Path(__file__).parent.parent / "examples" / "notebook" / "birds.ipynb"
 
+BAR = """\
+import time
+from dvlite.api.progress import reporting
+with reporting("bar") as progress:
+    progress.start("pushing", total_bytes=100)
+    time.sleep(2.5)
+"""
+
 
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the libraries of notebooks
@@ -19,7 +27,11 @@ def test_the_notebook_runs_and_shows_tables_and_a_plot(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "clear the outputs before a commit"
+    notebook.cells.append(nbformat.v4.new_code_cell(BAR))
     nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    drawn = "".join(output.text for output in notebook.cells.pop().outputs)  # not as HTML, which would need widgets
+    assert "pushing" in drawn
+    assert "widgets" not in drawn
     outputs = [output for cell in notebook.cells if "%%bash" not in cell.source for output in cell.get("outputs", ())]
     assert not [output for output in outputs if output.output_type == "stream"], "nothing prints"
     shown = [output.data for output in outputs if "data" in output]

@@ -50,8 +50,10 @@ class Place:
             return
         where = os.path.expanduser(where or _HERE)
         is_folder = os.path.isdir(where)
-        self.is_near = not is_bare(Path(where)) if is_folder else not _is_address(where)
-        self.where = os.path.abspath(where) if is_folder or self.is_near else where
+        self.is_near = is_folder and not is_bare(Path(where))
+        if not is_folder and not _is_address(where):
+            raise UsageError(f"cannot find {quote(where)}", hint="give a folder in a repository, or a git URL")
+        self.where = os.path.abspath(where) if is_folder else where
         if self.is_near:
             with raised():
                 repository.open_repo(Path(self.where), os.environ)

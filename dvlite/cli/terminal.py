@@ -345,7 +345,7 @@ class TerminalProgress:
 
         text = Text(line, no_wrap=True, overflow="ellipsis", end="")
         if self._live is None:
-            console = Console(file=self._stream, force_terminal=True, color_system=None)
+            console = Console(file=self._stream, force_terminal=True, force_jupyter=False, color_system=None)
             self._live = Live(
                 text, console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
             )

@@ -288,6 +288,8 @@ def test_errors_have_hint_exit_code_and_what_was_done(worked, tmp_path):
     assert wrong.value.__notes__ == [f"hint: {line}" for line in wrong.value.hint.splitlines()]
     with pytest.raises(dvlite.NotARepository):
         dvlite.Repo(tmp_path)
+    with pytest.raises(dvlite.UsageError, match="cannot find"):
+        dvlite.Repo("nowhere")
     worked.write("dvlite.yaml", "stages:\n  bad:\n    cmd: exit 3\n    outs: [x]\n")
     with pytest.raises(dvlite.StageFailed) as failed:
         repo.repro()
