@@ -27,7 +27,7 @@ from fsspec.utils import isfilelike, tokenize
 from dvlite import files
 from dvlite.api.os_errors import as_os_error, as_os_errors
 from dvlite.api.read_ahead import ReadAhead
-from dvlite.api.source import Stores, VersionSource, open_source
+from dvlite.api.source import Stores, VersionSource, open_source, still_at
 from dvlite.api.version_tree import Node, VersionTree
 from dvlite.api.work_tree import WorkTree
 from dvlite.errors import DvliteError, UsageError
@@ -83,13 +83,15 @@ class _OneForEachVersion(type(AbstractFileSystem)):  # type: ignore[misc]  # fss
         options = apply_config(cls, options | {name: value for name, value in given.items() if value is not None})
         named = {name: options.pop(name) for name in given if name in options}
         for option in sorted(options.keys() - _OPTIONS):
-            known = closest(option, given)
-            hint = f"did you mean '{known}'?" if known else f"its options: {', '.join(given)}"
+            close = closest(option, given)
+            hint = f"did you mean '{close}'?" if close else f"its options: {', '.join(given)}"
             raise UsageError(f"{quote(option)} is not an option of dvlite://", hint=hint)
-        if source is None:
-            with as_os_errors():
-                source = open_source(named.get("repo"), named.get("rev"), named.get("remote"), os.environ)
         is_kept = not options.pop("skip_instance_cache", False)
+        if source is None:
+            known = [each.source for each in cls._cache.values()] if is_kept else []
+            with as_os_errors():
+                asked = named.get("repo"), named.get("rev"), named.get("remote")
+                source = still_at(known, *asked, os.environ) or open_source(*asked, os.environ)
         token = tokenize(cls.__name__, source.identity)
         key = (os.getpid(), token)
         version: DvliteFileSystem | None = cls._cache.get(key) if is_kept else None

@@ -10,7 +10,7 @@ import contextlib
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,8 @@ from typing import NamedTuple
 from dvlite.errors import DvliteError, ObjectMissing
 from dvlite.formats.pointer import Pointer
 from dvlite.formats.snapshot import Version
-from dvlite.git.output import TreeEntry
+from dvlite.git.far import resolve_far
+from dvlite.git.output import TreeEntry, is_commit_id
 from dvlite.lineage.context import open_place
 from dvlite.oid import MANIFEST, digest_bytes
 from dvlite.progress import NullProgress
@@ -110,6 +111,22 @@ def open_source(
             config=config or b"",
             files=_git_files(opened),
         )
+
+
+def still_at(
+    known: Sequence[VersionSource],
+    repo: str | None,
+    revision: str | None,
+    remote: str | None,
+    environ: Mapping[str, str],
+) -> VersionSource | None:
+    """Returns that of known versions of a far repository which the name still stands for: no clone is needed. One `git ls-remote`, none for a whole commit id."""
+    same = [source for source in known if source.is_far and (source.place, source.remote) == (repo, remote)]
+    if not same:
+        return None
+    name = revision or ""
+    commit = name if is_commit_id(name) else resolve_far(same[0].place, [name], environ).get(name)
+    return next((source for source in same if source.commit == commit), None)
 
 
 def is_place(remote: str) -> bool:

@@ -119,6 +119,10 @@ def test_revisions_are_told_apart_and_names_are_resolved_each_time(published, ur
     assert now.ukey("data/big.bin") == old.ukey("data/big.bin")
     git(published.bare, "tag", "-f", "v1", "main")
     assert DvliteFileSystem(**there, rev="v1").exists("data/later")
+    commit = now.source.commit
+    pinned = DvliteFileSystem(**there, rev=commit)
+    published.bare.rename(published.path / "moved.git")
+    assert DvliteFileSystem(**there, rev=commit) is pinned
     here = DvliteFileSystem(repo=published.path)
     put(published.path / "new", b"new")
     published.clone.dv("add", "new")
