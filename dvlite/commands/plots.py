@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from dvlite.errors import DvliteError, PartlyDone, UsageError
-from dvlite.paths import is_inside
+from dvlite.errors import DvliteError, PartlyDone
 from dvlite.pipeline.stages import load
 from dvlite.plots.charts import drawings_of
 from dvlite.plots.collect import Plot, plots_of
@@ -17,7 +16,7 @@ from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, place_of_page
 from dvlite.repo.revisions import WORK_TREE
 from dvlite.results import Result
-from dvlite.show import Show, count, quote
+from dvlite.show import Show, count
 
 _HEAD = "HEAD"
 
@@ -99,10 +98,8 @@ def _plots(
     sides = [open_side(repo, name, progress) for name in names]
     at = next((side.at for side in reversed(sides) if side.at is not None), repo.work_tree)
     loaded = load(at)
-    wanted = _Targets(repo, targets)
     progress.start("reading plots")
-    plots = plots_of(sides, [*loaded.stages, *loaded.loose], wanted.has)
-    wanted.require_all()
+    plots = plots_of(sides, [*loaded.stages, *loaded.loose], {word: repo.relative(word) for word in targets})
     warnings = [error.message for error in loaded.broken]
     revisions = tuple(
         PlotRevision(revision=side.name, commit=None if side.at is None else side.at.commit) for side in sides
@@ -122,21 +119,3 @@ def _plots(
     progress.finish()
     problems = [f"{plot.title}: {problem}" for plot in plots for problem in plot.problems]
     return replace(result, warnings=tuple(dict.fromkeys([*warnings, *problems])))
-
-
-class _Targets:
-    """The plots that are wanted: by their title, their path, or a folder above it; all if none is named."""
-
-    def __init__(self, repo: Repo, words: Sequence[str]) -> None:
-        self._paths = {word: repo.relative(word) for word in words}
-        self._unknown = set(words)
-
-    def has(self, title: str, path: str) -> bool:
-        hits = {word for word, known in self._paths.items() if word == title or is_inside(path, known)}
-        self._unknown -= hits
-        return bool(hits) or not self._paths
-
-    def require_all(self) -> None:
-        for word in self._paths:
-            if word in self._unknown:
-                raise UsageError(f"{quote(word)} is no plot", hint="see which there are: dvlite plots show")

@@ -9,13 +9,14 @@ import posixpath
 import re
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from dvlite.errors import DvliteError, FormatError
+from dvlite.errors import DvliteError, FormatError, UsageError
 from dvlite.formats import event_file, series
-from dvlite.formats.plots import IMAGE_TYPES, MOST_COLUMNS, TEMPLATES, PlotSpec, is_image
+from dvlite.formats.plots import IMAGE_TYPES, MOST_COLUMNS, TEMPLATES, PlotSpec, is_image, is_plotted
 from dvlite.formats.series import Cell, Notes, Series
+from dvlite.paths import is_inside
 from dvlite.pipeline.globs import expression
 from dvlite.pipeline.stages import Stage
 from dvlite.plots.side import PlotSide
@@ -41,8 +42,8 @@ _SVG = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml|<!DOCTYPE svg|<!--|<svg\b)[^\
 class PlotCurve:
     """The points of one column of a file on one side; `points` is how many there are, of which those that show are here.
 
-    None in `y` is a gap: the value is not finite; `gaps` counts those that are here. Of a histogram `x` has the edges of the bins, `y` the values between them; of a
-    confusion matrix each pair of `x` and `y` comes once, `counts` times.
+    None in `y` is a gap: the value is not finite; `gaps` counts them. Of a histogram `x` has the edges of the bins, `y` how many values are
+    between them; of a confusion matrix each pair of `x` and `y` comes once, with its number in `counts`.
     """
 
     revision: str
@@ -81,12 +82,14 @@ class Plot:
     problems: tuple[str, ...] = ()
 
 
-def plots_of(sides: Sequence[PlotSide], stages: Sequence[Stage], wanted: Callable[[str, str], bool]) -> list[Plot]:
+def plots_of(
+    sides: Sequence[PlotSide], stages: Sequence[Stage], targets: Mapping[str, str] | None = None
+) -> list[Plot]:
     """Returns the plots that stages declare, then those of their series and images for which none is declared.
 
-    `wanted` is asked with the title and the path of what is declared, and the path of a file.
+    With `targets`, words and the paths that they may be, only plots of that title, path or folder, or of any file that can be drawn.
+    Raises UsageError for a word that is none of it.
     """
-    collector = _Collector(sides)
     declared = [spec for stage in stages for spec in stage.plots]
     own = [
         PlotSpec(out.line, {out.path: ()})
@@ -95,9 +98,22 @@ def plots_of(sides: Sequence[PlotSide], stages: Sequence[Stage], wanted: Callabl
         if is_image(out.path) or (out.spec.metric and series.is_series(out.path))
         if not any(_covers(path, out.path) for spec in declared for path in spec.columns)
     ]
-    specs = [*declared, *own]
-    chosen = [spec for spec in specs if any(wanted(spec.title, path) for path in spec.columns)]
+    chosen = [*declared, *own]
+    if targets:
+        named = (spec for word, path in targets.items() for spec in _named(chosen, word, path, sides))
+        chosen = list({id(spec): spec for spec in named}.values())
+    collector = _Collector(sides)
     return [plot for spec in chosen for plot in collector.plots(spec)]
+
+
+def _named(specs: Sequence[PlotSpec], word: str, path: str, sides: Sequence[PlotSide]) -> Sequence[PlotSpec]:
+    """Returns the plots that a user's word means: by title, by path, or of a file in a folder or pattern; else one of the file itself."""
+    hits = [spec for spec in specs if word == spec.title or any(is_inside(file, path) for file in spec.columns)]
+    parts = ((spec, names) for spec in specs for file, names in spec.columns.items() if _covers(file, path))
+    hits = hits or [replace(spec, columns={path: names}) for spec, names in parts]
+    if not hits and not is_plotted(path) and all(side.names(path) == [path] for side in sides):
+        raise UsageError(f"{quote(word)} is no plot", hint="see which there are: dvlite plots show")
+    return hits or [PlotSpec(0, {path: ()})]
 
 
 def _covers(pattern: str, path: str) -> bool:
@@ -221,7 +237,7 @@ class _Collector:
     def _curves(self, spec: PlotSpec, file: _PlotFile) -> Iterator[PlotCurve]:
         if spec.template == "confusion":
             yield from self._confusion(spec, file)
-        elif event_file.is_event_file(file.path) or (not spec.x and spec.template != "histogram"):
+        elif event_file.is_event_file(file.path) or (spec.x in ("", _STEP) and spec.template != "histogram"):
             if spec.x not in ("", _STEP):
                 raise file.wrong(f"there is no column {quote(spec.x)}: event files have steps")
             yield from self._by_step(spec, file)
@@ -237,7 +253,9 @@ class _Collector:
             kept = {name: (one if whole else thinned(one), len(one.values)) for name, one in read.series.items()}
             self._series[place] = kept
         known = self._series[place]
-        for name in file.columns or known:
+        if not file.columns and len(known) > MOST_COLUMNS:
+            self._note(file.wrong(f"of {len(known)} columns {MOST_COLUMNS} are shown"))
+        for name in file.columns or list(known)[:MOST_COLUMNS]:
             if name not in known:
                 self._note(_no_column(file, name, known))
                 continue

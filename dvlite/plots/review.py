@@ -41,9 +41,7 @@ def review(repo: Repo, old: str, new: str, charts: str | None, progress: Progres
     sides = [open_side(repo, name, progress, shown=_FULL.sub(r"\1", name)) for name in (old, new)]
     at = next((side.at for side in reversed(sides) if side.at is not None), repo.work_tree)
     loaded = load(at)
-    plots = [
-        plot for plot in plots_of(sides, [*loaded.stages, *loaded.loose], lambda *_: True) if _differs(plot, sides)
-    ]
+    plots = [plot for plot in plots_of(sides, [*loaded.stages, *loaded.loose]) if _differs(plot, sides)]
     files, problems = {}, [f"{plot.title}: {problem}" for plot in plots for problem in plot.problems]
     if charts is not None:
         progress.start("drawing plots")

@@ -10,6 +10,7 @@ from dvlite.formats.manifest import Entries
 from dvlite.formats.plots import is_plotted
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import FILE, MANIFEST, parse_oid
+from dvlite.paths import is_inside
 from dvlite.pipeline.globs import expression, names_on_disk
 from dvlite.pipeline.known_data import KnownData
 from dvlite.pipeline.outputs import is_cached
@@ -60,7 +61,8 @@ class PlotSide:
 
     def _matches(self, pattern: str) -> Iterator[str]:
         for path in self._known.pointers:
-            yield from self._known.matches(path, pattern)
+            if not (self._is_on_disk and os.path.lexists(self._root / path)):
+                yield from self._known.matches(path, pattern)
         if self._is_on_disk:
             yield from names_on_disk(self._root, pattern)
         elif self.at is not None:
@@ -69,6 +71,11 @@ class PlotSide:
     def read(self, path: str, limit_bytes: int) -> bytes | None:
         """Returns the bytes of a file, None where there is none. Raises ObjectMissing, and FormatError for one that is too large, or none."""
         if self._is_on_disk and self.at is not None:
+            folder = os.path.realpath((self._root / path).parent)
+            if not is_inside(
+                folder, os.path.realpath(self._root)
+            ):  # a page may be published: nothing else of this machine
+                return self._refuse(path, "a link in its path leads out of the repository", hint="name a file inside")
             data = self.at.read(path, limit_bytes)
             if data is not None:
                 return data if len(data) <= limit_bytes else self._refuse(path, f"it has more than {limit_bytes} bytes")
@@ -93,9 +100,8 @@ class PlotSide:
         """Returns what a file is called in messages: `HEAD:roc.csv`, and on disk its path."""
         return path if self._is_on_disk else f"{self.name}:{path}"
 
-    def _refuse(self, path: str, reason: str) -> bytes:
-        shown = quote(self.shown(path))
-        raise FormatError(f"cannot read {shown}: {reason}", hint="plot a smaller file")
+    def _refuse(self, path: str, reason: str, *, hint: str = "plot a smaller file") -> bytes:
+        raise FormatError(f"cannot read {quote(self.shown(path))}: {reason}", hint=hint)
 
 
 def open_side(repo: Repo, name: str, progress: Progress, *, shown: str = "") -> PlotSide:

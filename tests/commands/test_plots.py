@@ -68,6 +68,8 @@ def test_series_are_plots_without_a_word_unless_one_is_declared(project):
     declared(project, {"path": "log.jsonl", "y": "loss", "title": "L"}, metrics="[{path: log.jsonl, cache: false}]")
     assert {title for title, *_ in curves(project, "show")} == {"L"}
     assert "is no plot" in project.dvlite("plots", "show", "M", code=2).stderr
+    project.write("deep/own.csv", "a\n1\n2\n")
+    assert {title for title, *_ in curves(project, "show", "deep")} == {"deep/own.csv: a"}
     assert project.dvlite("plots", "show", "L", "--terminal").stdout.splitlines()[1].startswith("     3 █")
 
 
@@ -115,7 +117,10 @@ def test_data_at_revisions_comes_from_the_cache_and_runs_are_sides(pipeline):
     assert "'log.jsonl' is not on disk; dvlite checkout log.jsonl" in done.stderr
 
 
-def test_what_cannot_be_read_is_one_line_of_its_plot(project):
+def test_what_cannot_be_read_is_one_line_of_its_plot(project, tmp_path):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "a.csv").write_text("a\n1\n2\n")
+    (project.root / "out").symlink_to(tmp_path / "outside")
     project.write("a.csv", "loss,words\nnan,x\n1,y\n-inf,z\n")
     project.write("map.png", "no picture")
     project.write("bad.jsonl", "{\n[]\n")
@@ -124,7 +129,7 @@ def test_what_cannot_be_read_is_one_line_of_its_plot(project):
     declared(
         project,
         {"path": "a.csv", "y": ["los", "loss", "words"], "x": "words"},
-        *["map.png", "gone.csv", "bad.jsonl", "bad.json", "link.csv"],
+        *["map.png", "gone.csv", "bad.jsonl", "bad.json", "link.csv", "out/a.csv"],
         {"path": "a.csv", "x": HOSTILE, "y": HOSTILE, "template": "confusion", "title": HOSTILE},
     )
     done = project.dvlite("plots", "show", code=3)
@@ -138,6 +143,7 @@ def test_what_cannot_be_read_is_one_line_of_its_plot(project):
         "bad.jsonl",
         "'bad.json': it has no list of mappings",
         "link.csv",
+        "'out/a.csv': a link in its path leads out of the repository",
         r"there is no column '</script><b>\x1b[31m'",
     ):
         assert any(words in line for line in warnings), words
