@@ -19,6 +19,7 @@ from dvlite.api.progress import ProgressCallback, reporting
 from dvlite.errors import DvliteError, UsageError
 from dvlite.files import os_error
 from dvlite.git.discover import is_bare
+from dvlite.git.program import without_credentials
 from dvlite.progress import Progress
 from dvlite.repo import repository
 from dvlite.results import Result
@@ -59,6 +60,11 @@ class Place:
                 repository.open_repo(Path(self.where), os.environ)
 
     @property
+    def shown(self) -> str:
+        """What people see of it: an address without the password that it may carry."""
+        return without_credentials(str(self.where or self.remote))
+
+    @property
     def revision(self) -> str | None:
         """The revision that is read where none is given: of a far repository, the default branch."""
         return self.rev if self.is_near else self.rev or "HEAD"
@@ -77,7 +83,7 @@ class Place:
         """Runs a verb in the repository's folder."""
         if not self.is_near:
             raise UsageError(
-                f"this needs a clone on disk, and {quote(str(self.where or self.remote))} is none",
+                f"this needs a clone on disk, and {quote(self.shown)} is none",
                 hint="dvlite clone URL; then Repo(FOLDER)",
             )
         return self.read(work)
@@ -152,7 +158,7 @@ class Place:
             from dvlite.share.any_repository import open_history
 
             folder = tempfile.mkdtemp(prefix="dvlite-")
-            progress.start(f"reading {self.where}")
+            progress.start(f"reading {self.shown}")
             weakref.finalize(self, _remove, folder, os.getpid())
             self._far = open_history(self.where, self.rev, Path(folder) / "clone", os.environ)
             progress.finish()

@@ -71,8 +71,9 @@ class Repo:
 
     def __repr__(self) -> str:
         at = self._place
-        shown = [f"{name}={value!r}" for name, value in (("rev", at.rev), ("remote", at.remote)) if value is not None]
-        return f"Repo({', '.join([repr(at.where), *shown] if at.where is not None else shown)})"
+        words = [] if at.where is None else [repr(at.shown)]
+        words += [f"{name}={value!r}" for name, value in (("rev", at.rev), ("remote", at.remote)) if value is not None]
+        return f"Repo({', '.join(words)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Lets it go to another process, which opens the same place."""

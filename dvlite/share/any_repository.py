@@ -101,7 +101,7 @@ def open_any(
     if not os.path.exists(source) and "://" not in source and ":" not in source:
         raise UsageError(f"cannot find {quote(source)}", hint="give a git URL, or the folder of a repository")
     with tempfile.TemporaryDirectory(prefix="dvlite-") as folder:
-        progress.start(f"reading {source}")
+        progress.start(f"reading {without_credentials(source)}")
         far = _far(source, path, revision, Path(folder) / "clone", environ, reads=reads)
         progress.finish()
         yield far

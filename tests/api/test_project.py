@@ -156,6 +156,7 @@ def test_results_are_those_of_the_command_line(worked):
     assert repo.runs_diff(*names).old.name == names[0]
 
 
+@pytest.mark.long
 def test_data_goes_in_and_out(worked, tmp_path, colleague_of):
     repo = dvlite.Repo(worked.root)
     worked.write("new/x", "x")
@@ -179,6 +180,7 @@ def test_data_goes_in_and_out(worked, tmp_path, colleague_of):
     assert json.loads((there / "lr.json").read_bytes()) == {"lr": 0.5}
 
 
+@pytest.mark.long
 def test_data_of_others_is_imported_and_follows(worked, tmp_path, prepared_other):
     repo, other = dvlite.Repo(), dvlite.Repo(prepared_other)
     assert repo.import_(prepared_other, "birds", output="theirs").path.path == "theirs"
@@ -275,6 +277,14 @@ def test_a_far_repository_and_a_remote_alone_are_read(worked, tmp_path, monkeypa
     assert place.lineage(dvlite.Repo(worked.root).lineage("model").subject.oid).up.runs
     with pytest.raises(dvlite.UsageError, match="needs a repository"):
         place.diff("v1")
+
+
+def test_a_password_in_an_address_is_not_shown():
+    repo = dvlite.Repo("https://me:secret@example.com/birds.git", rev="v1")
+    assert repr(repo) == "Repo('https://example.com/birds.git', rev='v1')"
+    with pytest.raises(dvlite.UsageError) as refused:
+        repo.add("x")
+    assert "secret" not in str(refused.value)
 
 
 # --- errors
