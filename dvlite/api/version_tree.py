@@ -60,6 +60,7 @@ class VersionTree:
         self._source, self._stores = source, stores
         self._tracked = {item.path: item for item in source.tracked}
         self._paths = sorted(self._tracked)
+        self._several = frozenset(source.several)
         self._lock = threading.Lock()
         self._git: dict[str, TreeEntry] | None = None
         self._names: Sequence[str] = ()
@@ -168,7 +169,7 @@ class VersionTree:
             item = self._tracked.get(name)
             if item is not None:
                 return item
-            if name in self._source.several:
+            if name in self._several:
                 raise UsageError(
                     f"{quote(name)} has several versions in this snapshot",
                     hint="read one of them by its oid, from: dvlite ls --remote URL SNAPSHOT",
