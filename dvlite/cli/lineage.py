@@ -17,6 +17,7 @@ from dvlite.cli.options import (
     NO_STAGE,
     NO_WAIT,
     REVISION,
+    RUNS_OF,
     DefaultVerbs,
     PathText,
     Session,
@@ -238,7 +239,7 @@ def runs_apply(name: str, *, branch: str | None, force: bool) -> int:
     example="dvlite runs import mlflow mlruns\ndvlite runs import wandb wandb\ndvlite runs import neptune exports/data",
     codes=(3, 10),
 )
-@click.argument("program", metavar="mlflow|wandb|neptune", type=click.Choice(["mlflow", "wandb", "neptune"]))
+@click.argument("program", metavar="mlflow|wandb|neptune", type=click.Choice(RUNS_OF))
 @click.argument("source", metavar="SOURCE", type=PathText())
 @click.option(
     "--experiment", "experiments", metavar="NAME", multiple=True, help="Only runs of this experiment of MLflow."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ from dvlite.cli.options import (
     PATHS,
     REMOTE,
     REVISION,
+    RUNS_OF,
     DefaultVerbs,
     PathText,
     R,
@@ -267,7 +269,12 @@ def cat(path: str, remote: str | None, **flags: Any) -> int:
 def import_(address: str, path: str, **flags: Any) -> int:
     """Track data of another repository, and remember where it is from."""
     from dvlite.commands.import_ import import_ as verb
+    from dvlite.show import word
 
+    if address in RUNS_OF and not os.path.exists(f"{address}/.git"):
+        raise UsageError(
+            "import is for data of other repositories", hint=f"dvlite runs import {word(address)} {word(path)}"
+        )
     return run(
         lambda s: verb(s.repo(), address, path, **flags, stage=s.stage(), progress=s.progress),
         text="import_",

@@ -15,10 +15,12 @@ from dvlite.exports.exported_run import ExportedRun
 from dvlite.exports.table import Part, RunValues
 from dvlite.files import os_error, temporary_name
 from dvlite.formats.parquet import ColumnType
+from dvlite.git.output import is_pipeline_file
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.results import Result
 from dvlite.runs.index import RunIndex, open_index
+from dvlite.runs.logs import bring_histories
 from dvlite.runs.names import names_of
 from dvlite.runs.options import RunsOptions, parsed, resolved
 from dvlite.runs.outputs import series_of
@@ -26,6 +28,7 @@ from dvlite.runs.records import open_records
 from dvlite.runs.schema import METRIC, PARAM, RunRow
 from dvlite.runs.upstream import upstream_params
 from dvlite.show import Show, count, quote
+from dvlite.store.cache import Cache
 
 _MILLION = 10**6
 
@@ -39,6 +42,7 @@ class ExportResult(Result):
     place: str  # as given: a folder, a file, or `-` for standard output
     runs: int = 0
     points: int = 0
+    unchanged: int = 0  # runs that an earlier export wrote: nothing of them changed since
     problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -59,15 +63,15 @@ def export_tensorboard(
 
     Raises UsageError where no run matches, or the folder is a file.
     """
-    return _exported(repo, "tensorboard", folder, options, tensorboard.write_run, now_ns, progress)
+    pair = tensorboard.is_written, tensorboard.write_run
+    return _exported(repo, "tensorboard", folder, options, pair, now_ns, progress)
 
 
 def export_mlflow(repo: Repo, folder: str, options: RunsOptions, *, now_ns: int, progress: Progress) -> ExportResult:
     """Writes the runs that match as a tracking folder of MLflow, in an experiment that is called as the repository; as `export_tensorboard`."""
     experiment = mlflow.experiment_folder(Path(repo.cwd, folder), repo.root.name)
-    result = _exported(
-        repo, "mlflow", folder, options, lambda run, _: mlflow.write_run(run, experiment), now_ns, progress
-    )
+    pair = lambda run, _: mlflow.is_written(run, experiment), lambda run, _: mlflow.write_run(run, experiment)
+    result = _exported(repo, "mlflow", folder, options, pair, now_ns, progress)
     mlflow.write_experiment(experiment, repo.root.name)
     return result
 
@@ -117,7 +121,7 @@ def _series_table(
 ) -> ExportResult:
     with open_index(open_records(repo, progress)) as index:
         exporting = _Exporting(repo, index, _chosen(repo, index, options, now_ns), progress)
-        parts = (part for run in exporting.runs() for part in table.of_series(run))
+        parts = (part for run in exporting.runs() for part in table.of_series(exporting.with_series(run)))
         with _opened(repo, file) as stream:
             write(stream, table.SERIES_COLUMNS, exporting.counted(parts))
     return exporting.result(to, file if isinstance(file, str) else "-")
@@ -148,22 +152,26 @@ def _exported(
     to: str,
     folder: str,
     options: RunsOptions,
-    write: Callable[[ExportedRun, Path], int],
+    pair: tuple[Callable[[ExportedRun, Path], bool], Callable[[ExportedRun, Path], int]],
     now_ns: int,
     progress: Progress,
 ) -> ExportResult:
     place = Path(repo.cwd, folder)
     if place.exists() and not place.is_dir():
         raise UsageError(f"{quote(folder)} is a file", hint="name a folder, which is made if it is not there")
-    points = 0
+    is_written, write = pair
+    points = unchanged = 0
     with open_index(open_records(repo, progress)) as index:
         exporting = _Exporting(repo, index, _chosen(repo, index, options, now_ns), progress)
         for run in exporting.runs():
             try:
-                points += write(run, place)
+                if is_written(run, place):
+                    unchanged += 1
+                else:
+                    points += write(exporting.with_series(run), place)
             except OSError as error:
                 raise os_error(error, "write", place) from error
-    return replace(exporting.result(to, folder), points=points)
+    return replace(exporting.result(to, folder), points=points, unchanged=unchanged)
 
 
 def _chosen(repo: Repo, index: RunIndex, options: RunsOptions, now_ns: int) -> list[RunRow]:
@@ -174,27 +182,36 @@ def _chosen(repo: Repo, index: RunIndex, options: RunsOptions, now_ns: int) -> l
 
 
 class _Exporting:
-    """Reads runs with their series, one after the other, and keeps what could not be read."""
+    """Reads runs, one after the other, and of those for which it is asked the series; keeps what could not be read."""
 
     def __init__(self, repo: Repo, index: RunIndex, rows: Sequence[RunRow], progress: Progress) -> None:
         self._repo, self._index, self._rows, self._progress = repo, index, rows, progress
         self._points = 0
+        self._cache: Cache | None = None
         self._problems: dict[str, tuple[str, ...]] = {}
 
     def runs(self) -> Iterator[ExportedRun]:
         oids = [row.oid for row in self._rows]
-        tags, cache = self._index.tags_of(oids), open_cache(self._repo)
+        tags = self._index.tags_of(oids)
         names = table.unique_names(names_of(self._rows), oids)
         self._progress.start("exporting runs", total_files=len(oids))
         for oid, name in zip(oids, names, strict=True):
             run = self._index.run(oid)
             if run is not None:
-                found = series_of(run, cache)
-                if found.problems:
-                    self._problems[name] = found.problems
-                yield ExportedRun(run, oid, name, tuple(tags.get(oid, ())), found.series)
+                yield ExportedRun(run, oid, name, tuple(tags.get(oid, ())))
             self._progress.advance(files=1)
         self._progress.finish()
+
+    def with_series(self, exported: ExportedRun) -> ExportedRun:
+        """Reads the series of a run; of imported ones, all that the cache lacks are fetched before the first."""
+        if self._cache is None:
+            imported = [row.oid for row in self._rows if not is_pipeline_file(row.file)]
+            bring_histories(self._repo, filter(None, map(self._index.run, imported)), self._progress)
+            self._cache = open_cache(self._repo)
+        found = series_of(exported.run, self._cache)
+        if found.problems:
+            self._problems[exported.name] = found.problems
+        return replace(exported, series=found.series, is_whole=not found.problems)
 
     def counted(self, parts: Iterable[Part]) -> Iterator[Part]:
         """Yields parts of a table, and counts their rows."""

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 from dvlite.errors import DvliteError, FormatError, PartlyDone, UsageError
 from dvlite.foreign import mlflow_store, neptune_folder, wandb_folder
-from dvlite.foreign.curves import lines
+from dvlite.foreign.curves import MOST_POINTS, lines
 from dvlite.foreign.foreign_run import ForeignRun, notes_of, record_of
 from dvlite.formats import record
 from dvlite.formats.record import Note, Operation, Output, Run
@@ -110,6 +110,7 @@ class _Importer:
     stages: dict[str, None] = field(default_factory=dict)
     problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
+    thinned: list[str] = field(default_factory=list)
     points: int = 0
     replaced: int = 0
     known: int = 0
@@ -190,6 +191,8 @@ class _Importer:
         self.stages[made.stage] = None
         self.points += sum(len(one.steps) for one in run.series.values())
         self.replaced += is_replaced
+        if run.is_thinned:
+            self.thinned.append(f"{name}: of more than {MOST_POINTS:,} points of metrics some are left out, no peak is")
         if run.problems:
             self.problems[name] = run.problems
 
@@ -207,7 +210,7 @@ class _Importer:
             exported=self.exported,
             problems=self.problems,
             unread=tuple(self.unread),
-            warnings=(*warnings, *self.unread),
+            warnings=(*warnings, *self.thinned, *self.unread),
         )
 
 

@@ -14,13 +14,14 @@ from dvlite.oid import Oid
 
 @dataclass(frozen=True, slots=True)
 class ExportedRun:
-    """A run with its id, its name (`train-7f3a9c`), its tags and its series by `file:name`."""
+    """A run with its id, its name (`train-7f3a9c`), its tags and its series by `file:name`; `is_whole`: these are all that it has."""
 
     run: Run
     oid: Oid
     name: str
     tags: tuple[str, ...] = ()
     series: Mapping[str, Series] = field(default_factory=dict)
+    is_whole: bool = True
 
     @property
     def start_ms(self) -> int:

@@ -18,6 +18,7 @@ from dvlite.paths import ancestors
 
 _FINISHED, _FAILED, _KILLED = 3, 4, 5
 _STATUSES = {"failed": _FAILED, "tainted": _FAILED, "canceled": _KILLED}  # all others are finished
+_WHOLE = "dvlite.whole"  # a tag of runs that were written with all series
 _LOCAL = 4  # the type of a source
 _UNSAFE = re.compile(r"[^\w.\- /]+")
 _LONGEST_NAME, _LONGEST_PARAM = 200, 6000
@@ -44,13 +45,12 @@ def write_experiment(experiment: Path, name: str) -> None:
 def write_run(exported: ExportedRun, experiment: Path) -> int:
     """Writes a run into the folder of an experiment, over what an earlier export wrote of it; returns how many points its metrics have."""
     run, start = exported.run, exported.start_ms
-    run_id = run.id.replace("-", "")
-    folder = experiment / run_id
+    folder = _folder(exported, experiment)
+    run_id = folder.name
     points = {key: list(_points(one, start)) for key, one in exported.series.items()}
     points |= {key: [f"{start} {number!r} 0"] for key, number in exported.numbers.items()}
     _write_files(folder / "params", {key: str(value)[:_LONGEST_PARAM] for key, value in run.facts.params.items()})
     _write_files(folder / "metrics", {key: "\n".join(lines) + "\n" for key, lines in points.items()})
-    _write_files(folder / "tags", _tags(exported))
     outputs = [{"path": item.path, "oid": item.oid, "size": item.size_bytes} for item in run.outputs]
     _write(folder / "artifacts" / "dvlite-outputs.json", json.dumps(outputs, indent=1))
     meta = {
@@ -71,7 +71,21 @@ def write_run(exported: ExportedRun, experiment: Path) -> int:
         "user_id": run.user,
     }
     _write_meta(folder, meta)
+    _write_files(folder / "tags", _tags(exported))
     return sum(map(len, points.values()))
+
+
+def is_written(exported: ExportedRun, experiment: Path) -> bool:
+    """Returns whether an earlier export wrote all of a run, and brings its tags up to date: nothing else changes later. Needs no series."""
+    folder = _folder(exported, experiment)
+    if not (folder / "tags" / _WHOLE).is_file():
+        return False
+    _write_files(folder / "tags", _tags(exported))
+    return True
+
+
+def _folder(exported: ExportedRun, experiment: Path) -> Path:
+    return experiment / exported.run.id.replace("-", "")
 
 
 def _points(one: Series, start_ms: int) -> Iterator[str]:
@@ -93,6 +107,7 @@ def _tags(exported: ExportedRun) -> dict[str, str]:
         "dvlite.status": run.status,
         "dvlite.sweep": run.sweep,
         "dvlite.tags": ",".join(exported.tags),
+        _WHOLE: "true" if exported.is_whole else "",
     }
     return {key: value for key, value in tags.items() if value}
 

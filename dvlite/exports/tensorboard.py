@@ -25,7 +25,8 @@ _SUCCESS = 1
 def write_run(exported: ExportedRun, folder: Path) -> int:
     """Writes the event file of a run into a folder of its name, and returns how many points that are.
 
-    A metric that has no series is one point, at step 0. The file is called by the start of the run, so that a second export replaces it.
+    A metric that has no series is one point, at step 0. The file is called by the start of the run, so that a second export replaces it;
+    one without all series has a name of its own.
     """
     start, series, numbers = exported.start_ms / 1000, exported.series, exported.numbers
     tags = short_names([*series, *numbers])
@@ -33,11 +34,23 @@ def write_run(exported: ExportedRun, folder: Path) -> int:
     taken |= {key: [Scalar(tags[key], 0, number, start)] for key, number in numbers.items()}
     points = [point for key in sorted(taken) for point in taken[key]]
     events = [*_hyperparameters(exported, start), *map(scalar_event, points)]
-    place = folder / re.sub(r"[^\w@+=-]+", "-", exported.name)
-    place.mkdir(parents=True, exist_ok=True)
-    data = b"".join(event_file.write(events, start))
-    write_atomic(place / f"events.out.tfevents.{int(start)}.dvlite-{exported.run.id}", data)
+    whole = _place(exported, folder)
+    part = whole.with_name(f"{whole.name}-part")
+    whole.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(whole if exported.is_whole else part, b"".join(event_file.write(events, start)))
+    if exported.is_whole:
+        part.unlink(missing_ok=True)
     return len(points)
+
+
+def is_written(exported: ExportedRun, folder: Path) -> bool:
+    """Returns whether an earlier export wrote all of a run: nothing of it changes later. Needs no series."""
+    return _place(exported, folder).is_file()
+
+
+def _place(exported: ExportedRun, folder: Path) -> Path:
+    name = f"events.out.tfevents.{exported.start_ms // 1000}.dvlite-{exported.run.id}"
+    return folder / re.sub(r"[^\w@+=-]+", "-", exported.name) / name
 
 
 def _points(tag: str, one: Series, start: float) -> list[Scalar]:

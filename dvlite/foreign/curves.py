@@ -16,10 +16,11 @@ _NOT_KNOWN = math.nan
 
 
 class Curves:
-    """Collects points, in any order. `problems` are sentences on what was left out."""
+    """Collects points, in any order. `problems` are sentences on what was left out, `is_thinned` says that points were."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
+        self.is_thinned = False
         self._columns: dict[str, tuple[array[float], array[float], array[float]]] = {}  # steps, values, times
         self._count = 0
 
@@ -28,7 +29,8 @@ class Curves:
         column = self._columns.get(name)
         if column is None:
             if len(self._columns) == MOST_SERIES or not 0 < len(name) <= LONGEST_NAME:
-                self._note(f"more than {MOST_SERIES} metrics, or a name of more than {LONGEST_NAME} characters")
+                problem = f"more than {MOST_SERIES} metrics, or a name of more than {LONGEST_NAME} characters"
+                self.problems += [problem] if problem not in self.problems else []
                 return
             column = self._columns[name] = array("d"), array("d"), array("d")
         for numbers, number in zip(column, (step, value, time), strict=True):
@@ -42,17 +44,12 @@ class Curves:
         return {name: _series(name, *column) for name, column in self._columns.items()}
 
     def _thin(self) -> None:
-        self._note(f"more than {MOST_POINTS:,} points of metrics: thinned, peaks stay")
-        self._count = 0
+        self.is_thinned, self._count = True, 0
         for name, column in self._columns.items():
             kept = places_kept(column[1], len(column[1]) // 2)
             steps, values, times = (array("d", (numbers[place] for place in kept)) for numbers in column)
             self._columns[name] = steps, values, times
             self._count += len(kept)
-
-    def _note(self, problem: str) -> None:
-        if problem not in self.problems:
-            self.problems.append(problem)
 
 
 def _series(name: str, steps: array[float], values: array[float], times: array[float]) -> Series:

@@ -59,6 +59,7 @@ class ForeignRun:
     repository: str = ""
     commit: str = ""
     artifacts: tuple[ImportedArtifact, ...] = ()
+    is_thinned: bool = False  # points of its series were left out, for there were too many
     problems: tuple[str, ...] = ()
 
 

@@ -15,6 +15,7 @@ from dvlite.show import one_line, quote
 
 _STATUSES: dict[str, Status] = {"FINISHED": "ok", "FAILED": "failed"}  # others were stopped, or did not end yet
 _OWN = "mlflow."  # the names of MLflow's own tags begin so
+_RETRIES = 2  # its own 7 take minutes until a server that is not there is said to be none
 _AT_ONCE = 200  # runs in one answer
 _MOST_FOLDERS = 100  # of artifacts of a run
 
@@ -67,7 +68,10 @@ def _client(mlflow: Any, place: str) -> Any:
     path = Path(place)
     if "://" not in place and not path.exists():
         raise UsageError(f"{quote(place)} does not exist", hint="give a folder (mlruns), a file (mlflow.db) or a URI")
-    mlflow.environment_variables.MLFLOW_ALLOW_FILE_STORE.set(True)
+    settings = mlflow.environment_variables
+    settings.MLFLOW_ALLOW_FILE_STORE.set(True)
+    if not settings.MLFLOW_HTTP_REQUEST_MAX_RETRIES.is_set():
+        settings.MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(_RETRIES)
     uri = place if "://" in place else path.absolute().as_uri() if path.is_dir() else f"sqlite:///{path.absolute()}"
     return mlflow.MlflowClient(tracking_uri=uri)
 
@@ -108,6 +112,7 @@ def _run(client: Any, run: Any, experiment: str) -> ForeignRun:
         repository=tags.get("mlflow.source.git.repoURL", ""),
         commit=tags.get("mlflow.source.git.commit", ""),
         artifacts=tuple(artifacts),
+        is_thinned=curves.is_thinned,
         problems=(*problems, *curves.problems),
     )
 

@@ -107,6 +107,7 @@ class _Collected:
             artifacts=tuple(ImportedArtifact(path=key[:4096], url=url[:4096]) for key, url in self.files.items())[
                 :MOST_ARTIFACTS
             ],
+            is_thinned=self.curves.is_thinned,
             problems=(*self.problems, *self.curves.problems),
         )
 

@@ -85,6 +85,7 @@ def _run(path: Path) -> ForeignRun:
         repository=run.git_url or _text(git.get("remote")),
         commit=run.git_commit or _text(git.get("commit")),
         artifacts=tuple(map(_artifact, run.artifacts[:MOST_ARTIFACTS])),
+        is_thinned=curves.is_thinned,
         problems=(*run.problems, *curves.problems),
     )
 

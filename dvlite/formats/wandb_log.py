@@ -153,7 +153,7 @@ def _item(data: bytes, place: slice) -> tuple[tuple[str, ...], Any]:
             elif number == 16:
                 value = data[part]
     try:
-        return tuple(keys), json.loads(value)
+        return tuple(keys), json.loads(value.decode())
     except ValueError:
         return tuple(keys), None
 

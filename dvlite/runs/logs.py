@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats.record import Run
@@ -35,7 +35,7 @@ def load_text(repo: Repo, oid: Oid, name: str, by: str, progress: Progress) -> s
     return _text(cache, digest)
 
 
-def bring_histories(repo: Repo, runs: Sequence[Run], progress: Progress) -> None:
+def bring_histories(repo: Repo, runs: Iterable[Run], progress: Progress) -> None:
     """Fetches the histories of imported runs that the cache lacks, as far as the default remote has them and the user approved it."""
     cache = open_cache(repo)
     sources = (run.imported.history for run in runs if run.imported is not None and run.imported.history is not None)

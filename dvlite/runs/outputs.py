@@ -101,7 +101,8 @@ def series_of(run: Run, cache: Cache) -> SeriesFile:
                 continue
             read = series.parse(cache.read_file(digest, output.size_bytes), output.path)
         except ObjectMissing:
-            problems.append(f"{quote(output.path)} is not in the cache")
+            how = "" if run.imported is None else ": dvlite runs show fetches it"
+            problems.append(f"{quote(output.path)} is not in the cache{how}")
             continue
         except DvliteError as error:
             problems.append(error.message)

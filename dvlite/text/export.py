@@ -18,6 +18,8 @@ def text(result: ExportResult, show: Show) -> Iterator[str]:
     if result.place == "-":
         return
     points = f" with {count(result.points, 'point')}" if result.points else ""
-    yield f"Wrote {count(result.runs, 'run')}{points} to {show.path(result.place)}"
+    yield f"Wrote {count(result.runs - result.unchanged, 'run')}{points} to {show.path(result.place)}"
+    if result.unchanged and not show.quiet:
+        yield f"{count(result.unchanged, 'run')} {'is' if result.unchanged == 1 else 'are'} there already"
     if result.to in _NEXT:
         yield from show.next_step(f"{_NEXT[result.to]} {word(result.place)}")

@@ -144,5 +144,6 @@ def test_what_cannot_be_read_is_named_and_the_rest_comes_in(project):
     for words in (["runs"], ["runs", "show", name], ["lineage", name], ["export", "csv", "-"]):
         assert "\x1b" not in project.dvlite(*words).stdout
     assert "\x1b" not in done.stdout + done.stderr
+    assert "dvlite runs import wandb here" in project.dvlite("import", "wandb", "here", code=2).stderr
     assert "does not exist" in project.dvlite("runs", "import", "wandb", "nowhere", code=2).stderr
     assert "--experiment" in project.dvlite("runs", "import", "wandb", "wandb", "--experiment", "x", code=2).stderr

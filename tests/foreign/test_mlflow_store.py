@@ -59,8 +59,8 @@ def client(monkeypatch):
                 raise OSError("no credentials")
             return [] if path else [thing(path="m.bin", is_dir=False, file_size=7), thing(path="d", is_dir=True)]
 
-    flag = thing(set=str)
-    variables = thing(MLFLOW_ALLOW_FILE_STORE=flag)
+    flag = thing(set=str, is_set=bool)
+    variables = thing(MLFLOW_ALLOW_FILE_STORE=flag, MLFLOW_HTTP_REQUEST_MAX_RETRIES=flag)
     package = thing(
         MlflowClient=Client, environment_variables=variables, exceptions=thing(MlflowException=MlflowException)
     )
