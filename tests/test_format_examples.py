@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dvlite.errors import FormatError
 from dvlite.formats import (
     condemned,
     config,
@@ -22,6 +23,7 @@ from dvlite.formats import (
     pointer,
     recipe,
     record,
+    reference,
     root,
     series,
     snapshot,
@@ -215,6 +217,28 @@ def the_snapshot():
             Version("run.sh", "blake3", digest_bytes(SCRIPT), len(SCRIPT), executable=True),
         ]
     )
+
+
+def test_a_reference():
+    items = reference.parse(shown("reference"), "x")
+    assert [(item.name, item.stamp.rpartition(" ")[2]) for item in items] == [
+        ("gull/1.jpg", "48213"),
+        ("wren.jpg", "52011"),
+    ]
+    assert items[1].stamp.startswith("3sL4kqtJlcpXroDTDmJ ")
+    assert reference.dump(items) == shown("reference")
+    assert reference.digest_text(reference.stamps_of(items)).startswith("2 ")
+    for line in (
+        b"{}",
+        b"[]",
+        b'{"path": 1}',
+        b'{"path": "x", "size": true}',
+        b'{"path": "x", "etag": 1}',
+        b"\xff",
+        b"[" * 9999,
+    ):
+        with pytest.raises(FormatError, match="line 2"):
+            reference.parse(b'{"path": "x"}\n' + line, "x")
 
 
 def test_a_snapshot():

@@ -288,6 +288,13 @@ def import_(address: str, path: str, **flags: Any) -> int:
 )
 @click.argument("url", metavar="URL", type=PathText())
 @click.argument("output", metavar="[OUT]", required=False, type=PathText())
+@click.option(
+    "--no-download",
+    "download",
+    flag_value=False,
+    default=True,
+    help="Track a list of what is in a bucket or folder: names, sizes, versions. The data stays there.",
+)
 @JOBS
 @NO_STAGE
 @NO_WAIT

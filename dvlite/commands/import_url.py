@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from urllib.parse import urlsplit
 
 from dvlite.formats.source import ImportSource
 from dvlite.progress import Progress
@@ -18,17 +19,19 @@ def import_url(
     url: str,
     output: str | None = None,
     *,
+    download: bool = True,
     jobs: int | None = None,
     stage: bool = True,
     progress: Progress,
 ) -> ImportResult:
     """Tracks what is at a URL (http, https, s3, a file or folder on disk, and what fsspec reaches) as `output`, or by its own name.
 
-    Nothing is written if any of it cannot be read.
+    Without `download`, a list of what is there comes in place of it: the data stays where it is. Nothing is written if any of it cannot be read.
     """
     started = time.monotonic()
     source = ImportSource(url=url_address(url, repo))
-    target = output_path(repo, output, name_in(source.url))
+    name = name_in(source.url) or urlsplit(source.url).netloc
+    target = output_path(repo, output, name if download else f"{name}.jsonl")
     with repo.lock(progress):
-        taken = take_from_url(repo, target, source, jobs=jobs, stage=stage, progress=progress)
+        taken = take_from_url(repo, target, source, download=download, jobs=jobs, stage=stage, progress=progress)
         return result_of(repo, taken, started, consent(repo, source))

@@ -16,7 +16,7 @@ from dvlite.repo.tracked_paths import Tracked
 from dvlite.results import Result
 from dvlite.share.imports import take_from_repository
 from dvlite.share.source_state import SourceState, states_of
-from dvlite.share.url_imports import take_from_url
+from dvlite.share.url_imports import is_reference, take_from_url
 from dvlite.show import Show, quote, some, word
 from dvlite.workspace.adder import AddedPath
 from dvlite.workspace.path_args import select, usable
@@ -92,6 +92,7 @@ def update(
             ]
         else:
             states = states_of(repo, chosen, progress)
+        references = {item.path for item in chosen if is_reference(item.pointer)}
         edited = [item.path for item in chosen if item.pointer.oid != sources[item.path].oid and not force]
         done: list[UpdatedPath] = []
         files: list[tuple[str, ...]] = []
@@ -105,8 +106,20 @@ def update(
             try:
                 if state.path in edited:
                     raise _refused(repo, state.path)
-                take = take_from_repository if state.source.repository else take_from_url
-                taken = take(repo, state.path, state.source, jobs=jobs, stage=stage, progress=progress)
+                if state.source.repository:
+                    taken = take_from_repository(
+                        repo, state.path, state.source, jobs=jobs, stage=stage, progress=progress
+                    )
+                else:
+                    taken = take_from_url(
+                        repo,
+                        state.path,
+                        state.source,
+                        download=state.path not in references,
+                        jobs=jobs,
+                        stage=stage,
+                        progress=progress,
+                    )
             except DvliteError as error:
                 if len(states) == 1:
                     raise

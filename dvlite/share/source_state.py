@@ -9,6 +9,7 @@ from functools import partial
 from typing import Literal
 
 from dvlite.errors import DvliteError
+from dvlite.formats.pointer import Pointer
 from dvlite.formats.source import ImportSource
 from dvlite.git.far import is_fixed, resolve_far
 from dvlite.progress import Progress
@@ -19,6 +20,7 @@ from dvlite.share.url_imports import has_moved, look
 from dvlite.show import quote, word
 
 _AT_ONCE = 8
+_MOST_NAMES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,7 @@ class SourceState:
     source: ImportSource
     state: Literal["current", "moved", "unknown"]
     now: str = ""
+    changed: tuple[str, ...] = ()  # names of files at a URL that differ, at most 1,000, if they are known
     problem: str = ""  # why it is unknown
     silent: bool = False  # its server answers, and says nothing by which versions differ
     hint: str = ""
@@ -39,32 +42,37 @@ def states_of(repo: Repo, items: Sequence[Tracked], progress: Progress) -> list[
 
     Of a repository, the commit that a branch or tag names counts, not whether the path itself changed there.
     """
-    imported = [(item.path, item.pointer.source) for item in items if item.pointer.source is not None]
+    imported = {item.path: item.pointer for item in items if item.pointer.source is not None}
     states: dict[str, SourceState] = {}
     by_address: dict[str, list[tuple[str, ImportSource]]] = {}
-    for path, source in imported:
+    for path, pointer in imported.items():
+        source = pointer.source
+        assert source is not None
         try:
             require_trusted(repo, path, source)
         except DvliteError as error:
             states[path] = _unknown(path, source, error)
-        else:
-            by_address.setdefault(source.address, []).append((path, source))
+        else:  # of a URL, one request for each path: what is compared differs
+            key = source.address if source.repository else f"{source.address} {path}"
+            by_address.setdefault(key, []).append((path, source))
     if by_address:
         progress.start("asking the sources of imports")
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for found in pool.map(partial(_group, repo, progress), by_address.values()):
+            for found in pool.map(partial(_group, repo, imported, progress), by_address.values()):
                 states |= {state.path: state for state in found}
         progress.finish()
-    return [states[path] for path, _ in imported]
+    return [states[path] for path in imported]
 
 
-def _group(repo: Repo, progress: Progress, group: Sequence[tuple[str, ImportSource]]) -> list[SourceState]:
-    """Asks one repository or URL, of which each of a group is."""
-    first = group[0][1]
+def _group(
+    repo: Repo, pointers: Mapping[str, Pointer], progress: Progress, group: Sequence[tuple[str, ImportSource]]
+) -> list[SourceState]:
+    """Asks one repository, of which each of a group is, or one URL."""
+    path, first = group[0]
     try:
         if not first.repository:
-            now = look(repo, first, progress)
-            return [_of_url(path, source, now) for path, source in group]
+            now, names = look(repo, pointers[path], progress)
+            return [replace(_of_url(path, first, now), changed=tuple(names[:_MOST_NAMES]))]
         address = open_address(first.address, repo)
         commits = resolve_far(address, [source.revision for _, source in group], repo.environ)
     except DvliteError as error:

@@ -6,6 +6,7 @@ What was downloaded once is known by what its server says to tell versions apart
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,8 +17,10 @@ from urllib.parse import urlsplit
 
 from dvlite.errors import DvliteError, UsageError
 from dvlite.files import os_error, read_own, require_space, write_atomic
-from dvlite.formats import manifest
+from dvlite.formats import manifest, reference
 from dvlite.formats.manifest import FILE, SYMLINK, Entries, Entry
+from dvlite.formats.pointer import Pointer
+from dvlite.formats.reference import Item
 from dvlite.formats.source import ImportSource
 from dvlite.oid import DIGEST_BYTES, Digest, digest_bytes
 from dvlite.paths import check_paths, refuse_files_used_as_folders
@@ -28,7 +31,7 @@ from dvlite.repo.sources import open_address, options_of
 from dvlite.share.imports import version_of_entries
 from dvlite.show import count, printable, quote
 from dvlite.store.cache_writer import Writer
-from dvlite.store.origins import Download, Item, Origin, download
+from dvlite.store.origins import Download, Origin, download
 from dvlite.store.remote import open_origin
 from dvlite.store.retry import Retries, RetryBudget
 from dvlite.store.url import parse_url
@@ -62,14 +65,37 @@ def opened(
         origin.close()
 
 
-def look(repo: Repo, source: ImportSource, progress: Progress) -> ImportSource:
-    """Returns a source as its server describes it now: one request, or one for each 1,000 files below it."""
+def is_reference(pointer: Pointer) -> bool:
+    """Returns whether a pointer tracks the list of what is at a URL, whose data stays there."""
+    return pointer.kind == "file" and pointer.source is not None and pointer.source.listing != ""
+
+
+def look(repo: Repo, pointer: Pointer, progress: Progress) -> tuple[ImportSource, Sequence[str]]:
+    """Returns what a pointer was imported from as its server describes it now, and the names of files there that differ, if that is known.
+
+    One request, or one for each 1,000 files below the URL.
+    """
+    source = pointer.source
+    assert source is not None
+    items = _looked(repo, source, progress)
+    now = _described(source, items)
+    if not source.listing or source.listing == now.listing:
+        return now, ()
+    known = dict(_recall(repo, source.url).keys())
+    if is_reference(pointer):
+        with contextlib.suppress(DvliteError):  # not in the cache, or edited
+            listed = reference.parse(open_cache(repo).read_file(pointer.digest, pointer.size_bytes), source.url)
+            known = reference.stamps_of(listed)
+    is_it = reference.digest_text(known) == source.listing
+    return now, reference.differing(known, reference.stamps_of(items)) if is_it else ()
+
+
+def _looked(repo: Repo, source: ImportSource, progress: Progress) -> Sequence[Item]:
     folder = _folder(repo, source)
     if folder is not None:
-        scan = _scanned(Workspace(repo, open_cache(repo), progress), folder)
-        return _described(source, _items_on_disk(scan))
+        return _items_on_disk(_scanned(Workspace(repo, open_cache(repo), progress), folder))
     with opened(source.url, repo, repo.environ, 1) as (origin, retries):
-        return _described(source, retries.run(origin.look))
+        return retries.run(origin.look)
 
 
 def key_of(url: str, item: Item) -> Digest | None:
@@ -94,9 +120,16 @@ def has_moved(old: ImportSource, new: ImportSource) -> bool | None:
 
 
 def take_from_url(
-    repo: Repo, path: str, source: ImportSource, *, jobs: int | None = None, stage: bool = True, progress: Progress
+    repo: Repo,
+    path: str,
+    source: ImportSource,
+    *,
+    download: bool = True,
+    jobs: int | None = None,
+    stage: bool = True,
+    progress: Progress,
 ) -> TakenIn:
-    """Tracks as `path` what is at the URL of a source now; the caller holds the lock of the work tree and knows that the user trusts it.
+    """Tracks as `path` what is at the URL of a source now, or a list of it; the caller holds the lock of the work tree and knows that the user trusts it.
 
     Nothing is written if any of it cannot be read; what came of large files stays, for the next try.
     """
@@ -105,7 +138,9 @@ def take_from_url(
         refuse_inside(repo, folder.resolve(), path)
 
     def supply(adder: Adder, target: AddTarget, writer: Writer) -> AddedPath:
-        if folder is not None:
+        if not download:
+            items, entries = _listed(repo, source, writer, progress)
+        elif folder is not None:
             items, entries = _from_disk(repo, path, folder, writer, progress)
         else:
             with opened(source.url, repo, repo.environ, jobs or repo.config.jobs) as (origin, retries):
@@ -118,6 +153,19 @@ def take_from_url(
     return take_in(repo, path, supply, stage=stage, progress=progress)
 
 
+def _listed(repo: Repo, source: ImportSource, writer: Writer, progress: Progress) -> tuple[Sequence[Item], Entries]:
+    """Stores a list of what is there in place of it. Raises UsageError for a single file."""
+    progress.start(f"listing {printable(source.url)}")
+    items = _looked(repo, source, progress)
+    progress.finish()
+    if len(items) == 1 and not items[0].name:
+        raise UsageError(
+            f"{quote(source.url)} is one file, and a list is of what is in a folder", hint="leave out --no-download"
+        )
+    digest, size_bytes = writer.put_stream(io.BytesIO(reference.dump(items)), lambda _: None)
+    return items, manifest.from_entries([Entry(b"", FILE, size_bytes, digest)])
+
+
 def _described(source: ImportSource, items: Sequence[Item]) -> ImportSource:
     """Returns a source with what is said of it now."""
     source = replace(source, etag="", version="", modified="", size="", listing="")
@@ -125,9 +173,7 @@ def _described(source: ImportSource, items: Sequence[Item]) -> ImportSource:
         item = items[0]
         size = "" if item.size_bytes is None else str(item.size_bytes)
         return replace(source, etag=item.etag, version=item.version, modified=item.modified, size=size)
-    lines = sorted(f"{item.name}\0{item.stamp}".encode("utf-8", "surrogateescape") for item in items)
-    digest = digest_bytes(b"\n".join(lines))
-    return replace(source, listing=f"{len(items)} {digest.hex()}")
+    return replace(source, listing=reference.digest_text(reference.stamps_of(items)))
 
 
 # --- folders on disk ---

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import fsspec
 
 from dvlite.errors import RemoteError, UsageError
+from dvlite.formats.reference import Item
 from dvlite.show import quote
 from dvlite.store.object_store import (
     Buffer,
@@ -26,7 +27,7 @@ from dvlite.store.object_store import (
     require_name,
     require_prefix,
 )
-from dvlite.store.origins import Download, Item
+from dvlite.store.origins import Download
 from dvlite.store.url import Location
 
 T = TypeVar("T")

@@ -8,38 +8,19 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 from dvlite.errors import RemoteError
 from dvlite.files import os_error, read_at, require_space, write_all
+from dvlite.formats.reference import Item
 from dvlite.oid import Digest, digest_file
 from dvlite.progress import Progress
 from dvlite.show import quote
 from dvlite.store.retry import Retries
 
 _RENEWED_BYTES = 1 << 20  # so much more counts as an answer: a server that stops after each byte is given up
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A file at an origin: its path below the URL (empty: the URL is the file), and what its server says about it, if it does."""
-
-    name: str
-    size_bytes: int | None = None
-    etag: str = ""
-    version: str = ""
-    modified: str = ""
-    encoding: str = ""  # in which its server keeps it: gzip
-
-    @property
-    def stamp(self) -> str:
-        """What differs if the file does, as far as its server says; empty if it says too little."""
-        strong = self.version or ("" if self.etag.startswith("W/") else self.etag)
-        size = "?" if self.size_bytes is None else str(self.size_bytes)
-        return f"{strong} {size}" if strong else f"{self.modified} {size}" if self.modified else ""
 
 
 class Origin(Protocol):

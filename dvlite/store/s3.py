@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from dvlite.errors import RemoteError
+from dvlite.formats.reference import Item
 from dvlite.show import quote
 from dvlite.store.object_store import (
     Buffer,
@@ -30,7 +31,7 @@ from dvlite.store.object_store import (
     require_name,
     require_prefix,
 )
-from dvlite.store.origins import Download, Item
+from dvlite.store.origins import Download
 from dvlite.store.s3_client import S3Client, S3Request
 from dvlite.store.s3_errors import (
     Asked,

@@ -13,10 +13,11 @@ from urllib.parse import urljoin, urlsplit
 
 from dvlite import __version__
 from dvlite.errors import RemoteError
+from dvlite.formats.reference import Item
 from dvlite.git.program import without_credentials
 from dvlite.show import printable, quote
 from dvlite.store.object_store import Transient
-from dvlite.store.origins import Download, Item
+from dvlite.store.origins import Download
 from dvlite.store.s3_errors import SettingWrong, is_untrusted, reason
 from dvlite.store.s3_http import Answer, Broken, Connections, Message, Server, Sink, TooLong, Unreached
 from dvlite.store.s3_settings import connections_to_others

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dvlite.formats.source import ImportSource
-from dvlite.show import Show, duration_text, printable, size_text
+from dvlite.show import Show, count, duration_text, printable, size_text
 from dvlite.text.style import amount_text
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ def text(result: ImportResult, show: Show) -> Iterator[str]:
     path = result.path
     took = duration_text(result.elapsed_seconds)
     size = size_text(path.size_bytes) if path.kind == "file" else amount_text(path.files, path.size_bytes)
+    if path.kind == "file" and result.source.listing:
+        size = f"a list of {count(int(result.source.listing.split()[0]), 'file')}"
     if path.unchanged:
         yield f"{show.path(path.path)} has what is at {origin(result.source)}: {size}, unchanged. {took}"
     else:

@@ -125,7 +125,10 @@ def _uncommitted(pointer: UncommittedPointer, show: Show) -> tuple[str, ...]:
 def _behind(source: SourceState, show: Show) -> tuple[str, ...]:
     if source.state == "unknown":
         return show.path(source.path), "cannot be asked:", one_line(source.problem)
-    return show.path(source.path), origin(source.source), f"-> {printable(source.now[:8])}" if source.now else ""
+    what = f"-> {printable(source.now[:8])}" if source.now else ""
+    if source.changed:
+        what = f"differs: {show.some([printable(name) for name in source.changed])}"
+    return show.path(source.path), origin(source.source), what
 
 
 def _force(path: ChangedPath) -> str:

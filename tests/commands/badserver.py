@@ -67,7 +67,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         stops = page.stops > 0
         page.stops -= stops
-        self.wfile.write(body[: page.sends] if stops else body)
+        with contextlib.suppress(OSError):  # the client may have seen enough
+            self.wfile.write(body[: page.sends] if stops else body)
         if stops or page.length is not None:
             self.close_connection = True
 

@@ -1,13 +1,14 @@
 """`import-url` and its updates: from servers that misbehave, buckets and folders; nothing half written, nothing believed."""
 
+import json
 import os
 
 import pytest
 
 from dvlite.commands.update import update
+from dvlite.formats.reference import Item
 from dvlite.progress import NullProgress
 from dvlite.repo.repository import open_repo
-from dvlite.store.origins import Item
 from dvlite.store.s3 import S3Origin, S3Store
 from dvlite.store.url import Location
 from tests.commands.badserver import Page, serving
@@ -235,6 +236,23 @@ def test_a_bucket_prefix_comes_with_one_listing_and_only_what_changed_comes_agai
         update(open_repo(project.root, os.environ), [], progress=NullProgress())
         assert reads == ["n2"]
         assert project.read("raw/n2") == b"two"
+        listed = project.json("import-url", "--no-download", f"{s3_url}/raw/", "raw.jsonl")
+        rows = [json.loads(line) for line in project.read("raw.jsonl").splitlines()]
+        assert [(row["path"], row["size"]) for row in rows][-1] == ("sub/big", len(BODY))
+        assert listed["path"]["files"] == 1
+        assert reads == ["n2"]
+        project.dvlite("rm", "raw")
+        update(open_repo(project.root, os.environ), [], progress=NullProgress())
+        store.put("raw/n3", b"three")
+        (state,) = project.json("status", "--remote")["sources"]
+        assert (state["state"], state["changed"]) == ("moved", ["n3"])
+        assert "differs: n3" in project.dvlite("status", "--remote").stdout
+        project.dvlite("update")
+        assert project.json("status", "--remote")["sources"][0]["state"] == "current"
+        reads.clear()
+        project.dvlite("import-url", f"{s3_url}/raw/", "raw")  # all but one file is in the cache
+        assert reads == ["n3"]
+        assert project.read("raw/n3") == b"three"
         one = project.json("import-url", f"{s3_url}/raw/sub/big", "one")
         assert one["source"]["etag"]
         assert "there is nothing at" in project.dvlite("import-url", f"{s3_url}/no", "x", code=1).stderr
