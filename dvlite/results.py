@@ -121,9 +121,9 @@ def record_of(row: Any) -> dict[str, Any]:
 
 def even(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Returns rows with the same keys, in the order in which they came; None where a row had none."""
-    found = list(rows)
-    names = dict.fromkeys(name for row in found for name in row)
-    return [{plain(name): row.get(name) for name in names} for row in found]
+    uneven = list(rows)
+    names = dict.fromkeys(name for row in uneven for name in row)
+    return [{plain(name): row.get(name) for name in names} for row in uneven]
 
 
 def plain(value: Any) -> Any:

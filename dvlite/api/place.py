@@ -129,8 +129,8 @@ class Place:
         from dvlite.api import filesystem  # loads fsspec
 
         if self.is_near or rev not in self._file_systems:
-            made: Any = filesystem.DvliteFileSystem  # its metaclass takes what names a version
-            self._file_systems[rev] = made(self.where, rev or self.rev, self.remote)
+            opener: Any = filesystem.DvliteFileSystem  # its metaclass takes what names a version
+            self._file_systems[rev] = opener(self.where, rev or self.rev, self.remote)
         return self._file_systems[rev]
 
     def inside(self, path: str) -> str:

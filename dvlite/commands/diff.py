@@ -65,9 +65,9 @@ class DiffResult(TableResult):
     def records(self) -> list[dict[str, Any]]:
         """Returns a row for each file that differs, and one for each tracked path whose files could not be listed."""
         return even(
-            {"tracked": plain(item.path), **record_of(each)}
+            {"tracked": plain(item.path), **record_of(change)}
             for item in self.paths
-            for each in item.files
+            for change in item.files
             or (FileChange(change="modified", path=item.path, old_oid=item.old_oid, oid=item.oid),)
         )
 
