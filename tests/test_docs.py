@@ -352,7 +352,7 @@ def pattern(shown: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("".join(parts))
 
 
-def execute(text: str, folder: Path) -> list[str]:
+def execute(text: str, folder: Path, *, most_seconds: int = 120) -> list[str]:
     """Runs a page's commands in one shell and returns where what happened is not what is shown."""
     wanted = steps(text)
     mark = "dvlite-docs-step-ended"
@@ -366,7 +366,7 @@ def execute(text: str, folder: Path) -> list[str]:
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",
-        timeout=120,
+        timeout=most_seconds,
     )
     ended = re.split(rf"^{mark} (\d+)\n", done.stdout, flags=re.MULTILINE)
     findings = []

@@ -314,7 +314,7 @@ def test_a_config_file():
 
 def test_a_pipeline_file():
     prepare, train = pipeline.parse(shown("pipeline"), "dvlite.yaml").stages
-    assert (prepare.name, prepare.line, train.cmd_line) == ("prepare", 3, 5)
+    assert (prepare.name, prepare.line, train.cmd_line) == ("prepare", 7, 9)
     assert [param.keys for param in train.params] == [("lr",), ("net.depth",), ("seed",), ()]
     assert [(out.path, out.cache, out.persist, out.push) for out in train.outs if not out.metric] == [
         ("model.pt", True, False, True),

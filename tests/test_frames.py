@@ -20,9 +20,9 @@ PROJECT = Path(__file__).parent.parent
 # command: (functions, files, frames of the deepest call, frames of the first write of a tracked file's bytes; 0: it writes none)
 BOUNDS = {
     "add": (193, 33, 12, 9),
-    "status": (120, 29, 12, 0),
+    "status": (121, 29, 12, 0),
     "push": (416, 56, 20, 0),
-    "repro": (541, 68, 20, 0),
+    "repro": (543, 68, 20, 0),
     "checkout": (212, 36, 19, 13),
     "pull": (457, 59, 21, 3),
 }

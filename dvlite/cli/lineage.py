@@ -100,6 +100,7 @@ def _filters(command: Command) -> Command:
 @click.option("--md", "words", flag_value="markdown", help="Print a Markdown table.")
 @click.option("--html", metavar="FILE", type=PathText(), help="Write a page to look at in a browser.")
 @click.option("--open", "opens", is_flag=True, help="With --html, open the page.")
+@click.option("--watch", "watches", is_flag=True, help="Show what runs now, here, until Ctrl-C.")
 def runs_list(
     *,
     limit: int | None,
@@ -108,12 +109,17 @@ def runs_list(
     words: str | None,
     html: str | None,
     opens: bool,
+    watches: bool,
     **filters: Any,
 ) -> int:  # filters: stage, tags, statuses, params, metrics, since, until, commit, sweep, sort
     """List runs, newest first, with the columns in which they differ."""
     from dvlite.commands.runs import runs_list as verb
     from dvlite.runs.options import RunsOptions
 
+    if watches:
+        if any((limit, everything, columns, words, html, opens, *filters.values())):
+            raise UsageError("--watch shows all that runs now", hint="dvlite runs --watch, without other flags of runs")
+        return _watch()
     chosen = tuple(word for word in (columns or "").split(",") if word)
     if columns is not None and not chosen:
         raise UsageError("--columns names no column", hint="for example --columns run,lr,acc,commit")
@@ -128,6 +134,19 @@ def runs_list(
     return run(
         lambda s: verb(s.repo(), wanted, now_ns=time.time_ns(), progress=s.progress), text="runs", form=words or "text"
     )
+
+
+def _watch() -> int:
+    """Shows what runs now, on a terminal until Ctrl-C."""
+    from dvlite.commands.runs_watch import RunsWatchResult
+    from dvlite.commands.runs_watch import runs_watch as verb
+
+    def work(session: Session) -> RunsWatchResult:
+        repo = session.repo()
+        session.output.watch(lambda: verb(repo, environ=session.environ), "runs_watch")
+        return verb(repo, environ=session.environ)
+
+    return run(work, text="runs_watch")
 
 
 @runs.command("best", example="dvlite runs best acc\ndvlite runs best loss --lower --sweep lr-grid", codes=(10,))

@@ -5,6 +5,7 @@ Results go to standard output, everything else to standard error. The text of a 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import io
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _SHOWN_AFTER_SECONDS = 1.0  # a shorter phase would only flicker
 _REDRAW_SECONDS = 0.2
+_LOOK_SECONDS = 1.0  # at what runs now
 _LINE_EVERY_SECONDS = 30.0  # off a terminal
 _RATE_SECONDS = 15.0  # the rate is that of the last seconds
 EXIT_BUG = 70
@@ -76,7 +78,10 @@ class Terminal:
 
     def use_pager(self) -> None:
         """Lets text of results go through the user's pager if standard output is a terminal, and shows less than all of it."""
-        self._pages = not self._stdout.closed and self._stdout.isatty() and self._environ.get("TERM") != "dumb"
+        self._pages = self._is_screen()
+
+    def _is_screen(self) -> bool:
+        return not self._stdout.closed and self._stdout.isatty() and self._environ.get("TERM") != "dumb"
 
     def result(
         self, result: Any, text: str | Words, form: str = "text", *, root: str | None = None, to_stderr: bool = False
@@ -109,6 +114,23 @@ class Terminal:
         self._stdout.flush()
         failure: DvliteError | None = result.failure(show) if hasattr(result, "failure") else None
         return failure
+
+    def watch(self, look: Callable[[], Any], text: str) -> None:
+        """Draws the text of what `look` returns until Ctrl-C, once a second; only on a terminal, and not with --json."""
+        if self.settings.json or not self._is_screen():
+            return
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+
+        words: Words = importlib.import_module(f"dvlite.text.{text}").text
+        show = Show(self._colors[id(self._stdout)], self.settings.quiet, self.settings.verbose)
+        console = Console(file=self._stdout, force_terminal=True, no_color=not show.color)
+        with contextlib.suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False, transient=True) as live:
+            while True:
+                lines = "\n".join(words(look(), show))
+                live.update(Text.from_ansi(lines, no_wrap=True, overflow="ellipsis"), refresh=True)
+                time.sleep(_LOOK_SECONDS)
 
     def warning(self, message: str) -> None:
         """Prints a warning, once."""

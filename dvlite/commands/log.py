@@ -52,6 +52,7 @@ class LogVersion:
     files: int | None = None
     run: str | None = None
     run_name: str | None = None
+    sweep: str = ""  # that the run was part of
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -267,6 +268,7 @@ def _described(repo: Repo, versions: Sequence[_Version], progress: Progress) -> 
                 files=version.files if version.oid is not None and version.oid.startswith(MANIFEST) else None,
                 run=version.run,
                 run_name=_name(index, version.run),
+                sweep="" if record is None else record.sweep,
                 metrics=_measured(index, queries, version) if record is None or not record.metrics else record.metrics,
             )
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from dvlite.errors import ObjectMissing, UsageError
+from dvlite.errors import DvliteError, ObjectMissing, UsageError
 from dvlite.formats import record
 from dvlite.formats.record import Note, Operation, Run
 from dvlite.formats.series import SeriesFile, is_series
+from dvlite.git.output import is_pipeline_file
 from dvlite.oid import MANIFEST, Oid
 from dvlite.repo.repository import open_cache
 from dvlite.results import Result, TableResult, even, moment, plain
@@ -31,11 +32,10 @@ from dvlite.runs.upstream import source_data, upstream_params
 from dvlite.show import quote, size_text, word
 
 if TYPE_CHECKING:
-    from dvlite.pipeline.stages import Stage
+    from dvlite.formats.pipeline import Direction
     from dvlite.progress import Progress
     from dvlite.repo.repository import Repo
 
-Direction = Literal["higher", "lower"]
 _MILLION = 10**6
 _MILLISECOND_NS = 10**6
 _MOST_SERIES_BYTES = 8 << 20  # drawn in the terminal: 0.7 s to read
@@ -209,7 +209,7 @@ def runs_list(repo: Repo, options: RunsOptions, *, now_ns: int, progress: Progre
         return RunsListResult(
             now=record.time_text(now_ns),
             runs=tuple(runs),
-            columns=tuple(shown),
+            columns=tuple(columns.judged(shown, _better(repo, runs), in_order=requested)),
             chosen=requested,
             more=len(runs) < len(rows),
             known=count,
@@ -285,7 +285,7 @@ def runs_diff(repo: Repo, old: str, new: str, *, progress: Progress) -> RunsDiff
         before, after = _whole(index, oids[0]), _whole(index, oids[1])
         if "asserted" in (before.status, after.status):  # nothing is known of where it ran
             before, after = replace(before, environment={}), replace(after, environment={})
-        changes = compare_runs(before, after, _code_paths(repo, index, (before, after)), _directions(repo, after))
+        changes = compare_runs(before, after, _code_paths(repo, index, (before, after)), _better(repo, [after]))
         return RunsDiffResult(old=_side(oids[0], before), new=_side(oids[1], after), changes=changes)
 
 
@@ -297,9 +297,8 @@ def runs_compare(repo: Repo, texts: Sequence[str], *, progress: Progress) -> Run
         oids = [find_run(index, text, repo.relative) for text in texts]
         runs = [_whole(index, oid) for oid in oids]
         code_paths = _code_paths(repo, index, runs)
-        stage_runs = {(run.file, run.stage): run for run in runs}
-        better = {place: _directions(repo, run) for place, run in stage_runs.items()}
-        differences = [compare_runs(runs[0], run, code_paths, better[run.file, run.stage]) for run in runs[1:]]
+        better = _better(repo, runs)
+        differences = [compare_runs(runs[0], run, code_paths, better) for run in runs[1:]]
         sides = tuple(map(_side, oids, runs))
     return RunsCompareResult(runs=sides, rows=tuple(side_by_side(differences)))
 
@@ -360,7 +359,7 @@ def _cell(run: RunSummary, column: RunColumn) -> Any:
     return moment(value) if column.space == "run" and column.key in ("when", "start") else plain(value)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _open(repo: Repo, progress: Progress) -> Iterator[tuple[Records, RunIndex]]:
     records = open_records(repo, progress)
     with open_index(records) as index:
@@ -467,8 +466,8 @@ def _side(oid: Oid, run: Run) -> RunSide:
 def _whole(index: RunIndex, oid: Oid) -> Run:
     """Returns a record with the parameters of the runs upstream, and if nothing ran with the environment of the run that was reused."""
     run = _record(index, oid)
-    params = {**upstream_params(index, [oid])[oid], **run.facts.params}
-    return replace(run, environment=index.environment_of(run), facts=replace(run.facts, params=params))
+    params = {**upstream_params(index, [oid])[oid], **run.params}
+    return replace(run, axes={}, environment=index.environment_of(run), facts=replace(run.facts, params=params))
 
 
 def _code_paths(repo: Repo, index: RunIndex, runs: Sequence[Run]) -> set[str]:
@@ -484,35 +483,29 @@ def _code_paths(repo: Repo, index: RunIndex, runs: Sequence[Run]) -> set[str]:
     return code - {item.path for run in runs for item in run.inputs if item.oid.startswith(MANIFEST)}
 
 
-def _directions(repo: Repo, run: Run) -> dict[str, str]:
-    """Returns `higher` or `lower` for metrics, as the run's pipeline file declares now."""
-    return {
-        f"{path}:{key}": direction
-        for stage in _stages(repo, [run.file])
-        if stage.name == run.stage
-        for out in stage.outs
-        for path in (out.path, stage.local(out.path))
-        for key, direction in out.spec.better.items()
-    }
+def _better(repo: Repo, runs: Iterable[Run | RunSummary]) -> dict[str, Direction]:
+    """Returns which values of metrics are better, as the pipeline files of these runs declare it now."""
+    return _declared(repo, {run.file for run in runs if run.metrics})
 
 
-def _stages(repo: Repo, files: Sequence[str] | None = None) -> Sequence[Stage]:
-    from dvlite.pipeline import stages  # slow to load: no list of runs pays it
+def _declared(repo: Repo, files: Iterable[str]) -> dict[str, Direction]:
+    """Returns what pipeline files declare `better`; those that do not have the word are not parsed."""
+    telling = []
+    for file in filter(is_pipeline_file, files):
+        with contextlib.suppress(DvliteError):
+            telling += [file] if b"better" in (repo.work_tree.read(file) or b"") else []
+    if not telling:
+        return {}
+    from dvlite.pipeline import stages  # 40 ms that only these pay
 
-    return stages.load(repo.work_tree, files).stages
+    return stages.declared_better(repo.work_tree, telling)
 
 
 def _declared_better(repo: Repo, key: str) -> Direction:
-    """Returns whether higher or lower values of a metric are better, as the pipeline files declare it."""
-    directions = {
-        direction
-        for stage in _stages(repo)
-        for out in stage.outs
-        for name, direction in out.spec.better.items()
-        if key == f"{stage.local(out.path)}:{name}"
-    }
-    if len(directions) == 1:
-        return "higher" if directions == {"higher"} else "lower"
+    """Returns which values of a metric are better, as the pipeline files declare it now. Raises UsageError if they do not."""
+    better = _declared(repo, repo.work_tree.pipeline_files())
+    if key in better:
+        return better[key]
     raise UsageError(
         f"it is not known whether higher or lower values of {quote(key)} are better",
         hint="give --higher or --lower, or declare it in the pipeline file: metrics: [{path: ..., better: {acc: higher}}]",

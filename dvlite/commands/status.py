@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dvlite.progress import Progress
     from dvlite.repo.tracked_paths import Tracked
     from dvlite.share.source_state import SourceState
+    from dvlite.sweep.state import UnfinishedSweep  # as StaleStage: only where there is one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class StatusResult(Result):
     schema: ClassVar[str] = "dvlite.status/1"
     clean: bool
     running: RunningRepro | None = None  # in this worktree; its outputs are on their way
+    sweeps: tuple[UnfinishedSweep, ...] = ()  # dvlite try --resume
     tracked: int = 0
     changed: tuple[ChangedPath, ...] = ()  # dvlite add -u
     outputs_changed: tuple[ChangedPath, ...] = ()  # not as their stage made them: dvlite repro, or dvlite checkout
@@ -110,6 +112,7 @@ def status(
         )
         and all(source.state == "current" for source in sources or ()),
         running=running(repo),
+        sweeps=() if paths else _sweeps(repo),
         tracked=len(chosen),
         changed=changed,
         outputs_changed=outputs_changed,
@@ -127,6 +130,15 @@ def status(
         left_out=repo.work_tree.pointers_left_out() if repo.git.is_sparse and not paths else 0,
         warnings=tuple(warnings),
     )
+
+
+def _sweeps(repo: Repo) -> tuple[UnfinishedSweep, ...]:
+    """Returns the sweeps of this clone that are not over."""
+    if not is_there(repo.common_dir / "dvlite" / "try"):
+        return ()
+    from dvlite.sweep.state import overview
+
+    return tuple(overview(repo))
 
 
 def _left_behind(work: Workspace, tracked: Sequence[Tracked]) -> tuple[str, ...]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from dvlite.errors import DvliteError, StageFailed, UsageError
 from dvlite.files import read_regular
 from dvlite.formats import parameters, record
+from dvlite.formats.pipeline import Direction
 from dvlite.pipeline import stages
 from dvlite.pipeline.run_record import author
 from dvlite.progress import Progress
@@ -48,7 +48,7 @@ class TryResult(Result):
     sweep: str
     variants: tuple[VariantRun, ...]
     metric: str | None = None
-    better: Literal["higher", "lower"] | None = None
+    better: Direction | None = None
     dry_run: bool = False
     elapsed_seconds: float = 0.0
     warnings: tuple[str, ...] = ()
@@ -130,14 +130,9 @@ def _planned(repo: Repo, targets: Sequence[str], options: TryOptions) -> SweepPl
     return SweepPlan(name, tuple(targets), repo.relative("."), tuple(chosen))
 
 
-def _metric(repo: Repo, runs: Sequence[VariantRun]) -> tuple[str | None, Literal["higher", "lower"] | None]:
+def _metric(repo: Repo, runs: Sequence[VariantRun]) -> tuple[str | None, Direction | None]:
     """Returns the metric that variants are sorted by, and which values are better."""
     names = list(dict.fromkeys(name for run in runs for name in run.metrics))
-    directions: dict[str, Literal["higher", "lower"]] = {}
-    with contextlib.suppress(DvliteError):  # the user edits meanwhile
-        for stage in stages.load(repo.work_tree).stages:
-            for out in stage.outs:
-                for key, direction in out.spec.better.items():
-                    directions[f"{stage.local(out.path)}:{key}"] = "higher" if direction == "higher" else "lower"
-    metric = next((name for name in names if name in directions), names[0] if names else None)
-    return metric, directions.get(metric or "")
+    better = stages.declared_better(repo.work_tree)
+    metric = next((name for name in names if name in better), names[0] if names else None)
+    return metric, better.get(metric or "")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from dvlite.formats import record
+from dvlite.formats.pipeline import Direction
 from dvlite.formats.record import Run
 from dvlite.formats.series import SeriesFile, is_series
 from dvlite.oid import Digest
+from dvlite.pipeline.stages import declared_better
 from dvlite.repo.repository import open_cache, place_of_page
 from dvlite.results import Result
 from dvlite.runs import page as runs_page
@@ -56,6 +58,7 @@ class ViewPage:
     series: Mapping[int, SeriesFile]
     columns: Sequence[str] = ()  # asked for
     order: str | None = None
+    better: Mapping[str, Direction] = field(default_factory=dict)  # which values of metrics are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -115,6 +118,7 @@ def _page(repo: Repo, options: RunsOptions, now_ns: int, progress: Progress) -> 
         series=_series(details, cache),
         columns=tuple(options.columns),
         order=options.sort,
+        better=declared_better(repo.work_tree, {run.file for run in runs.runs}),
     )
 
 

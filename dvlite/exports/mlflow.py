@@ -49,7 +49,7 @@ def write_run(exported: ExportedRun, experiment: Path) -> int:
     run_id = folder.name
     points = {key: list(_points(one, start)) for key, one in exported.series.items()}
     points |= {key: [f"{start} {number!r} 0"] for key, number in exported.numbers.items()}
-    _write_files(folder / "params", {key: str(value)[:_LONGEST_PARAM] for key, value in run.facts.params.items()})
+    _write_files(folder / "params", {key: str(value)[:_LONGEST_PARAM] for key, value in run.params.items()})
     _write_files(folder / "metrics", {key: "\n".join(lines) + "\n" for key, lines in points.items()})
     outputs = [{"path": item.path, "oid": item.oid, "size": item.size_bytes} for item in run.outputs]
     _write(folder / "artifacts" / "dvlite-outputs.json", json.dumps(outputs, indent=1))

@@ -62,10 +62,10 @@ def _points(tag: str, one: Series, start: float) -> list[Scalar]:
 def _hyperparameters(exported: ExportedRun, start: float) -> Iterator[bytes]:
     """Yields the events by which the HParams table knows a run: what it began with, and how it ended."""
     run = exported.run
-    tags = short_names(sorted(run.facts.params))
+    tags = short_names(sorted(run.params))
     params = (
         field_bytes(1, field_bytes(1, tags[key].encode()) + field_bytes(2, value))
-        for key, kept in sorted(run.facts.params.items())
+        for key, kept in sorted(run.params.items())
         if (value := _value(kept)) is not None
     )
     began = b"".join(params) + field_bytes(4, exported.name.encode()) + field_double(5, start)

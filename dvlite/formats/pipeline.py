@@ -21,7 +21,7 @@ from dvlite.formats.parameters import PLAIN_SUFFIXES
 from dvlite.formats.plots import MOST_PLOTS, PlotReader, PlotSpec
 from dvlite.formats.series import SERIES_SUFFIXES, is_series
 from dvlite.formats.shell_text import scalar_text
-from dvlite.formats.strict_yaml import Path, Tree
+from dvlite.formats.strict_yaml import Path, Scalar, Tree
 from dvlite.formats.templates import Instance, ReadValues, Templates, kind_of
 from dvlite.paths import MAX_PATH_BYTES, is_reserved
 from dvlite.show import closest, quote
@@ -46,7 +46,7 @@ METRIC_KEYS = (*OUT_KEYS, "better")
 FILE_KEYS = ("vars", "stages", "metrics", "params", "plots")
 LOOSE_METRIC_KEYS = ("path", "better")
 CAPTURE_KEYS = ("env", "cmd")
-DIRECTIONS = ("higher", "lower")
+Direction = Literal["higher", "lower"]
 VALUE_SUFFIXES = (".yaml", ".yml", ".json", ".toml")  # of files that parameters and metrics are read from
 MAX_PATTERN_CHARACTERS = 1000
 MAX_STARS = 4  # in one part of a pattern between two `/`
@@ -89,7 +89,7 @@ class Out:
     persist: bool = False
     push: bool = True
     metric: bool = False
-    better: Mapping[str, str] = field(default_factory=dict)
+    better: Mapping[str, Direction] = field(default_factory=dict)
     compare: Mapping[str, Comparator] = field(default_factory=dict)
 
 
@@ -130,7 +130,7 @@ class RunLimits:
 class StageSpec:
     """One stage; `cmd` is one shell script (a list in the file is joined by newlines), `outs` holds the metrics too.
 
-    `template`: the name in the file of the stage with `foreach` or `matrix` that it was made from, '' for none.
+    `template`: the name in the file of the stage with `foreach` or `matrix` that it was made from, '' for none; `axes`: its values of `matrix`.
     """
 
     name: str
@@ -149,6 +149,7 @@ class StageSpec:
     limits: RunLimits = field(default_factory=RunLimits)
     template: str = ""
     plots: tuple[PlotSpec, ...] = ()
+    axes: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 _NO_LIMITS = RunLimits()
@@ -242,6 +243,7 @@ class _PipelineReader:
             frozen=self._flag(value, at, "frozen", default=False),
             limits=self._limits(value, at),
             template=instance.template,
+            axes=instance.axes,
         )
 
     def _limits(self, value: dict[str, Tree], at: Path) -> RunLimits:
@@ -331,14 +333,14 @@ class _PipelineReader:
         better = self._better(entry.get("better"), (*at, "better"))
         return Out(path, line, **flags, metric=metric, better=better, compare=compare)
 
-    def _better(self, value: Tree, at: Path) -> dict[str, str]:
-        found = {}
+    def _better(self, value: Tree, at: Path) -> dict[str, Direction]:
+        found: dict[str, Direction] = {}
         for key, direction in self._mapping(value, at).items():
-            if direction not in DIRECTIONS:
+            if direction not in ("higher", "lower"):
                 raise self._wrong(
                     (*at, key), f"the better {quote(key)} is 'higher' or 'lower', not {kind_of(direction)}"
                 )
-            found[key] = str(direction)
+            found[key] = "higher" if direction == "higher" else "lower"
         return found
 
     def _params(self, item: Tree, at: Path) -> Iterator[Param]:

@@ -41,6 +41,7 @@ from dvlite.paths import check_paths
 
 RUN_SCHEMA, NOTE_SCHEMA = "dvlite.run/1", "dvlite.note/1"
 MAX_BYTES = 4 << 20
+AXES_FILE = "dvlite.yaml"
 
 Status = Literal["ok", "failed", "cached", "asserted", "tainted", "canceled"]
 Operation = Literal["tag", "untag", "note", "commit", "source", "hide", "unhide"]
@@ -142,6 +143,7 @@ class Run:
     dvlite: str = ""
     sweep: str = ""  # the name of the `try` that it was part of
     imported: Imported | None = None
+    axes: Mapping[str, Scalar] = field(default_factory=dict)  # the values of `matrix` that the stage stands for
 
     def locked(self) -> tuple[list[Locked], list[Locked]]:
         """Returns inputs and outputs as the lockfile beside `file` has them; the modes of inputs are not recorded."""
@@ -164,6 +166,11 @@ class Run:
         """The files with its metrics; of an imported run its history."""
         history = () if self.imported is None or self.imported.history is None else (self.imported.history,)
         return (*(out for out in self.outputs if out.role == "metric"), *history)
+
+    @property
+    def params(self) -> dict[str, Tree]:
+        """The parameters, and the values of `matrix` as parameters of the pipeline file: `dvlite.yaml:lr`."""
+        return {**{f"{AXES_FILE}:{axis}": value for axis, value in self.axes.items()}, **self.facts.params}
 
     @property
     def surroundings(self) -> dict[str, Scalar]:
@@ -446,6 +453,7 @@ _RUN = table(
     dvlite=_line,
     sweep=matching(re.compile(rf"(?:{_SWEEP.pattern})?"), "the name of a sweep"),
     imported=or_none(an_object(Imported, _IMPORTED)),
+    axes=scalars,
 )
 _NOTE = table(
     Note,

@@ -11,13 +11,13 @@ import itertools
 import math
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from dvlite.errors import FormatError
 from dvlite.formats import parameters
 from dvlite.formats.shell_text import quotes_at, scalar_text, shell_text
-from dvlite.formats.strict_yaml import Path, Tree
+from dvlite.formats.strict_yaml import Path, Scalar, Tree
 from dvlite.show import closest, quote, some
 
 ReadValues = Callable[
@@ -43,12 +43,16 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.+-]")
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One stage, its values filled in; `at` is where its definition stands, `template` the name that it was made from, if any."""
+    """One stage, its values filled in; `at` is where its definition stands, `template` the name that it was made from, if any.
+
+    `axes`: the values of `matrix` that it stands for, those that are numbers, texts or booleans.
+    """
 
     name: str
     template: str
     at: Path
     value: Tree
+    axes: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,14 @@ class _Blank:
     """A value of the document that needs an `item` or `key`."""
 
     fill: Callable[[Scope], Tree]
+
+
+@dataclass(frozen=True, slots=True)
+class _StageBody:
+    """A stage that waits for an `item` or `key`, with the variables of its own, in order."""
+
+    variables: Mapping[str, Tree | _Blank]
+    rest: Tree | _Blank
 
 
 class Templates:
@@ -68,10 +80,12 @@ class Templates:
         ] = {}  # the value, and where it stands unless it needs no filling in
         self._nodes: dict[Keys, tuple[Tree, Path | None]] = {}
         self._open: dict[Keys, None] = {}
+        self._own: Collection[str] = ()  # the variables of the stage that is being prepared
         self._size = 0
         self._defaults: dict[str, Tree] | None = None  # of VALUES_FILE
         self.files: dict[str, None] = {}
-        self._load(variables)
+        for name, value, place in self._declared(variables, ("vars",), ()):
+            self._named[name] = value, place
 
     def filled(self, value: Tree, at: Path) -> Tree:
         """Returns a value of the document with its variables filled in. Raises FormatError naming the line."""
@@ -84,16 +98,17 @@ class Templates:
             at = ("stages", name)
             if not isinstance(value, dict) or not ("foreach" in value or MATRIX in value):
                 made += 1
-                yield Instance(name, "", at, self.filled(value, at))
+                yield Instance(name, "", at, self._filled_stage(self._prepared_stage(value, at), {}, at))
                 continue
             is_matrix = "foreach" not in value
             rest = {key: child for key, child in value.items() if key != MATRIX} if is_matrix else value.get("do")
             body = at if is_matrix else (*at, "do")
-            prepared = self._prepared(rest, body)
+            prepared = self._prepared_stage(rest, body)
             seen: dict[str, Path] = {}
             for part, place, scope in (self._matrix if is_matrix else self._foreach)(value, at, most - made):
                 self._check_part(name, part, place, seen)
-                yield Instance(f"{name}@{part}", name, body, self._counted(_fill(prepared, scope), body))
+                axes = _axes(scope["item"]) if is_matrix else {}
+                yield Instance(f"{name}@{part}", name, body, self._filled_stage(prepared, scope, body), axes)
             made += len(seen)
 
     # -- foreach and matrix
@@ -152,6 +167,30 @@ class Templates:
 
     # -- what is filled in
 
+    def _prepared_stage(self, value: Tree, at: Path) -> _StageBody:
+        """Prepares a stage and the variables of its own, each of which may use those before it."""
+        if not isinstance(value, dict) or "vars" not in value:
+            return _StageBody({}, self._prepared(value, at))
+        variables: dict[str, Tree | _Blank] = {}
+        self._own = variables.keys()
+        for name, child, place in self._declared(value["vars"], (*at, "vars"), variables.keys()):
+            if len(variables) == _MAX_NESTED:  # each may hold the one before it
+                raise self._wrong(
+                    (*at, "vars"),
+                    f"a stage has at most {_MAX_NESTED} variables of its own",
+                    "put them under 'vars' of the file",
+                )
+            variables[name] = child if place is None else self._prepared(child, place)
+        rest = self._prepared({key: child for key, child in value.items() if key != "vars"}, at)
+        self._own = ()
+        return _StageBody(variables, rest)
+
+    def _filled_stage(self, stage: _StageBody, scope: Scope, at: Path) -> Tree:
+        own = dict(scope)
+        for name, value in stage.variables.items():
+            own[name] = _fill(value, own)
+        return self._counted(_fill(stage.rest, own), at)
+
     def _prepared(self, value: Tree, at: Path) -> Tree | _Blank:
         """Returns a value with its variables filled in, or a blank if it needs more than these."""
         if isinstance(value, str):
@@ -202,7 +241,7 @@ class Templates:
             end = match.end()
         parts.append(text[end:])
         alone = parts[1] if len(parts) == 3 and not parts[0] and not parts[2] else None
-        needs_scope = any(isinstance(part, tuple) and part[0][0] in ("item", "key") for part in parts)
+        needs_scope = any(isinstance(part, tuple) and part[0][0] in ("item", "key", *self._own) for part in parts)
 
         def fill(scope: Scope) -> Tree:
             if isinstance(alone, tuple):
@@ -249,12 +288,17 @@ class Templates:
 
     # -- variables
 
-    def _load(self, variables: Tree) -> None:
-        """Reads `vars`: each item is a mapping of values, or a file of them, of which `FILE:KEY,KEY` takes some."""
+    def _declared(
+        self, variables: Tree, outer: Path, taken: Collection[str]
+    ) -> Iterator[tuple[str, Tree, Path | None]]:
+        """Yields what `vars` give: each item is a mapping of values, or a file of them, of which `FILE:KEY,KEY` takes some.
+
+        With the place of a value that has to be filled in. Raises FormatError for a name that is given already, also in what is `taken`.
+        """
         if variables is not None and not isinstance(variables, list):
-            raise self._wrong(("vars",), "'vars' must be a list", "for example  [conf/train.yaml, {lr: 0.1}]")
+            raise self._wrong(outer, "'vars' must be a list", "for example  [conf/train.yaml, {lr: 0.1}]")
         for number, item in enumerate(variables or ()):
-            at = ("vars", str(number))
+            at = (*outer, str(number))
             if isinstance(item, dict):
                 found: dict[str, tuple[Tree, Path | None]] = {
                     name: (value, (*at, name)) for name, value in item.items()
@@ -271,12 +315,13 @@ class Templates:
             else:
                 raise self._wrong(at, f"expected a file or a mapping, found {kind_of(item)}", "for example  {lr: 0.1}")
             for name in found:
-                if name in self._named or name in ("item", "key"):
+                if name in self._named or name in taken or name in ("item", "key"):
                     why = (
                         "stands for an item of 'foreach' and 'matrix'" if name in ("item", "key") else "is given twice"
                     )
                     raise self._wrong(at, f"the variable {quote(name[:60])} {why}", "choose another name")
-            self._named |= found
+            for name, (value, place) in found.items():
+                yield name, value, place
 
     def _values(self, file: str, at: Path) -> dict[str, Tree] | None:
         self.files[file] = None
@@ -412,6 +457,11 @@ def _axis_part(axis: str, number: int, item: Tree) -> str:
         return _part(item)
     text = scalar_text(item)
     return f"{axis}{number if text is None else _part(text)}"
+
+
+def _axes(item: Tree) -> dict[str, Scalar]:
+    items = item.items() if isinstance(item, dict) else ()
+    return {axis: value for axis, value in items if not isinstance(value, dict | list)}
 
 
 def kind_of(value: Tree) -> str:

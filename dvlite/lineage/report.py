@@ -173,7 +173,7 @@ def _run(oid: Oid, record: Run, provenance: Provenance) -> LineageRun:
         code_commit=record.code.commit,
         dirty=record.code.dirty,
         diff=record.code.diff,
-        params=record.facts.params,
+        params=record.params,
         environment=provenance.context.index.environment_of(record),
         capture=record.facts.capture,
         metrics=record.metrics,

@@ -15,6 +15,7 @@ from pathlib import Path
 from dvlite.errors import DvliteError, ObjectMissing, reason_of
 from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.record import Run, Status
+from dvlite.formats.series import is_series
 from dvlite.oid import FILE, Oid, format_oid
 from dvlite.pipeline import reasons
 from dvlite.pipeline.environment import Surroundings
@@ -214,8 +215,11 @@ class Execution:
 
     def _note_running_outputs(self) -> None:
         """Lists for other commands the stages that run, and their outputs, which are missing because of that."""
-        attempts = {address: opened.attempt for address, opened in self._open.items()}
-        stages = {address: (one.started_ns, [out.path for out in one.stage.outs]) for address, one in attempts.items()}
+        stages = {}
+        for address, attempt in ((address, opened.attempt) for address, opened in self._open.items()):
+            outs = attempt.stage.outs
+            series = [out.path for out in outs if out.spec.metric and is_series(out.path)]
+            stages[address] = attempt.started_ns, [out.path for out in outs], series
         running_outputs.note(self._repo, stages)
 
     def _close(self, stage: Stage) -> None:

@@ -27,6 +27,7 @@ from dvlite.pipeline.staleness import Evaluator, Staleness
 from dvlite.pipeline.together import SharedRuns
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
+from dvlite.repo.stage_names import metrics_file
 from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.queries import RunQueries
 from dvlite.runs.records import Records
@@ -168,7 +169,7 @@ class Ledger:
         before = self.records.read(named) if named is not None else None
         old = before.metrics if isinstance(before, Run) else {}
         better = {
-            f"{stage.local(out.path)}:{name}": direction
+            f"{metrics_file(stage.file, stage.name, out.path)}:{name}": direction
             for out in stage.outs
             for name, direction in out.spec.better.items()
         }

@@ -21,6 +21,7 @@ from dvlite.pipeline.content import Contents
 from dvlite.pipeline.executor import Ended
 from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.repo.repository import Repo
+from dvlite.repo.stage_names import metrics_file
 from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_FILE
@@ -158,6 +159,7 @@ class Recorder:
             project=who.project,
             dvlite=who.dvlite,
             sweep=who.sweep,
+            axes=stage.spec.axes,
         )
 
     def code(self) -> Code:
@@ -213,7 +215,7 @@ def metrics_of(repo: Repo, stage: Stage, paths: Iterable[str]) -> tuple[dict[str
             problems.append(error.message)
             continue
         flat = parameters.flatten(tree) if isinstance(tree, dict) else {}
-        name = stage.local(path)
+        name = metrics_file(stage.file, stage.name, path)
         metrics |= {f"{name}:{key}": value for key, value in flat.items() if not isinstance(value, (dict, list))}
     return dict(sorted(metrics.items())[:_MOST_METRICS]), problems
 

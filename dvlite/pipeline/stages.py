@@ -17,9 +17,10 @@ from dvlite.files import format_error
 from dvlite.formats import lockfile, pipeline
 from dvlite.formats.config import is_secret
 from dvlite.formats.lockfile import Facts, Locked, LockedStage
-from dvlite.formats.pipeline import Capture, Out, Param, StageSpec
+from dvlite.formats.pipeline import Capture, Direction, Out, Param, StageSpec
 from dvlite.formats.plots import TEMPLATES, PlotSpec
 from dvlite.repo.revisions import Revision
+from dvlite.repo.stage_names import metrics_file
 from dvlite.repo.tracked_paths import Unusable, why_untrackable
 from dvlite.show import quote
 
@@ -168,6 +169,19 @@ def stages_of(at: Revision, file: str) -> list[Stage] | None:
         return None
     parsed = pipeline.parse(data, at.shown(file), at.beside(file))
     return bind(file, parsed.stages, parsed.values)
+
+
+def declared_better(at: Revision, files: Iterable[str] | None = None) -> dict[str, Direction]:
+    """Returns which values of metrics are better, by their keys in runs (`metrics.json:acc`), as pipeline files declare: all, or those given.
+
+    Broken files, and metrics of which two stages say the opposite, are left out.
+    """
+    declared: dict[str, set[Direction]] = {}
+    for stage in load(at, None if files is None else sorted(files)).stages:
+        for out in stage.outs:
+            for key, direction in out.spec.better.items():
+                declared.setdefault(f"{metrics_file(stage.file, stage.name, out.path)}:{key}", set()).add(direction)
+    return {key: next(iter(directions)) for key, directions in declared.items() if len(directions) == 1}
 
 
 def captured_name(capture: Capture) -> str:

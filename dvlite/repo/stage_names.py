@@ -61,6 +61,16 @@ def template_of(name: str) -> str:
     return name.partition("@")[0]
 
 
+def metrics_file(file: str, stage: str, path: str) -> str:
+    """Returns what a metrics file of a stage is called in the keys of metrics: relative to the pipeline file, with `*` for the name of an instance.
+
+    So the instances of a template have the same metrics: `train@lr0.1` has `models/*/metrics.json:acc` of its `models/lr0.1/metrics.json`.
+    """
+    local = posixpath.relpath(path, posixpath.dirname(file) or ".")
+    instance = stage.partition("@")[2]
+    return local.replace(instance, "*") if instance else local
+
+
 def _parts(called: str) -> tuple[str, str]:
     """Returns the folder of the pipeline file and the name, of an address."""
     folder, _, name = called.rpartition(":")

@@ -24,9 +24,9 @@ from dvlite.oid import MANIFEST, Oid
 from dvlite.reports.write import replace_file
 from dvlite.runs.curves import thinned
 from dvlite.runs.names import name_of
-from dvlite.runs.page import PageContent, RunsOfPage
+from dvlite.runs.page import PageColumn, PageContent, RunsOfPage
 from dvlite.runs.previews import FilePreview, TextPreview
-from dvlite.runs.schema import loaded_value
+from dvlite.runs.schema import METRIC, loaded_value
 from dvlite.text.markdown import legal
 
 SCRIPT, STYLE = "runs_page.js", "runs_page.css"  # built by `make web`
@@ -99,7 +99,12 @@ def _content(page: ViewPage) -> dict[str, Any]:
         "order": page.order,
         "fields": _fields(page),
         "columns": [
-            {"space": column.space, "key": column.key, **_column(column.values, len(runs.runs))}
+            {
+                "space": column.space,
+                "key": column.key,
+                **_column(column.values, len(runs.runs)),
+                **_better(page, column),
+            }
             for column in runs.columns
         ],
         "makers": [runs.makers.get(place, 0) for place in range(len(runs.runs))],
@@ -154,6 +159,11 @@ def _column(stored: Mapping[int, float | str], count: int) -> dict[str, Any]:
     column = _coded([*map(stored.get, range(count))])
     key = "u" if "u" in column else "v"
     return {**column, key: [None if value is None else loaded_value(value) for value in column[key]]}
+
+
+def _better(page: ViewPage, column: PageColumn) -> dict[str, str]:
+    is_judged = column.space == METRIC and column.key in page.better
+    return {"better": page.better[column.key]} if is_judged else {}
 
 
 def _contents(items: Iterable[PageContent]) -> dict[str, Any]:

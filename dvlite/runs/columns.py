@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dvlite.errors import UsageError
 from dvlite.git.output import is_pipeline_file
+from dvlite.repo.stage_names import template_of
 from dvlite.runs.filters import keys_meant
 from dvlite.show import quote
+
+if TYPE_CHECKING:
+    from dvlite.formats.pipeline import Direction  # slow to load
 
 FIELDS = (
     "run",
@@ -49,6 +54,7 @@ class RunColumn:
     space: Space
     key: str
     differs: bool = True  # between runs of one stage; other columns are shown only if asked for
+    better: Direction | None = None  # which values of a metric are better, as the pipeline file declares it now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +99,7 @@ def default(runs: Sequence[RunSummary]) -> list[RunColumn]:
 
     If no stage ran twice, every column counts as differing. Of more than MOST, columns that differ and metrics are kept first.
     """
-    stages = [(run.stage, run.file) for run in runs]
+    stages = [(template_of(run.stage), run.file) for run in runs]
     alone = len(set(stages)) == len(stages)
     sources = {path for run in runs for path in run.sources}
     values = [
@@ -125,6 +131,24 @@ def requested(words: Iterable[str], runs: Sequence[RunSummary]) -> list[RunColum
             columns.setdefault((column.space, column.key), column)
     values = {(c.space, c.key): c for c in _titled([c for c in columns.values() if c.space != "run"], runs)}
     return [values.get(place, column) for place, column in columns.items()]
+
+
+def judged(columns: Sequence[RunColumn], better: Mapping[str, Direction], *, in_order: bool = False) -> list[RunColumn]:
+    """Returns columns with what is `better` in those of metrics; these come first among the metrics, unless all stay `in_order`."""
+    metrics = [replace(column, better=better.get(column.key)) for column in columns if column.space == "metric"]
+    if not in_order:
+        metrics.sort(key=lambda column: column.better is None)
+    waiting = iter(metrics)
+    return [next(waiting) if column.space == "metric" else column for column in columns]
+
+
+def extremes(column: RunColumn, values: Iterable[Any]) -> tuple[float, float] | None:
+    """Returns the best and the worst number of a column; None if they are equal, or it is not known which is better."""
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    numbers = [value for value in numbers if not math.isnan(value)]
+    if column.better is None or not numbers or min(numbers) == max(numbers):
+        return None
+    return (max(numbers), min(numbers)) if column.better == "higher" else (min(numbers), max(numbers))
 
 
 def find_keys(word: str, keys: Mapping[Space, Sequence[str]]) -> list[tuple[Space, str]]:
@@ -178,13 +202,13 @@ def _short(space: Space, key: str) -> str:
 
 
 def _differing(space: Space, runs: Sequence[RunSummary]) -> set[str]:
-    """Returns the keys in which runs of one stage have different values."""
+    """Returns the keys in which runs of one stage have different values; the instances of a template are one stage."""
     values_of = dict(_SPACES)[space]
     first: dict[tuple[str, str], Mapping[str, Any]] = {}
     differing: set[str] = set()
     for run in runs:
         values = values_of(run)
-        before = first.setdefault((run.stage, run.file), values)
+        before = first.setdefault((template_of(run.stage), run.file), values)
         if before is not values:
             keys = before.keys() | values.keys()
             differing.update(key for key in keys if repr(before.get(key)) != repr(values.get(key)))

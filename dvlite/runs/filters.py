@@ -138,7 +138,8 @@ def parts(
     if filters.commit is not None:
         conditions.append(_commit(filters.commit))
     if filters.sweep is not None:
-        conditions.append(SqlPart("run.sweep = ? AND run.sweep != ''", (filters.sweep,)))
+        like = "=" if GLOB.isdisjoint(filters.sweep) else "GLOB"
+        conditions.append(SqlPart(f"run.sweep {like} ? AND run.sweep != ''", (filters.sweep,)))
     if filters.hidden is not None:
         conditions.append(_noted(("hide", "unhide"), "", negated=not filters.hidden))
     conditions += [_noted(("tag", "untag"), tag.removeprefix("!"), negated=tag.startswith("!")) for tag in filters.tags]

@@ -15,7 +15,7 @@ from dvlite.formats.series import SeriesFile
 from dvlite.oid import FILE, parse_oid
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
-from dvlite.repo.stage_names import address
+from dvlite.repo.stage_names import address, metrics_file
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.names import find_run, is_run
@@ -107,7 +107,8 @@ def series_of(run: Run, cache: Cache) -> SeriesFile:
         except DvliteError as error:
             problems.append(error.message)
             continue
-        start, inside = (output.path, "") if run.imported is None else (run.file, f"{HISTORY}.")
+        own = metrics_file(run.file, run.stage, output.path)
+        start, inside = (own, "") if run.imported is None else (run.file, f"{HISTORY}.")
         found |= {f"{start}:{name.removeprefix(inside)}": one for name, one in read.series.items()}
         problems += [f"{quote(output.path)}: {problem}" for problem in read.problems]
     return SeriesFile(found, tuple(problems))

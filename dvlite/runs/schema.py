@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from dvlite.formats.record import Note, Run
 from dvlite.oid import FILE, MANIFEST, RUN, Oid, format_oid
 
-VERSION = 4  # of the tables: an index of another version is rebuilt
+VERSION = 5  # of the tables: an index of another version is rebuilt
 INPUT, OUTPUT, HOLDER = 0, 1, 2  # a holder is a directory that contained an input when the run started
 LOOSE = 0  # the source of loose files
 PARAM, METRIC, ENV = "param", "metric", "env"
@@ -197,7 +197,7 @@ def _content(output: int, path: str, oid: Oid, sha256: str | None, size_bytes: i
 def values(run: Run) -> tuple[tuple[str, Mapping[str, Any]], ...]:
     """Returns parameters, metrics and environment, each with its namespace."""
     source = {} if run.imported is None else {IMPORTED: imported_from(run.file, run.imported.id)}
-    return (PARAM, run.facts.params), (METRIC, run.metrics), (ENV, {**run.surroundings, **run.facts.env, **source})
+    return (PARAM, run.params), (METRIC, run.metrics), (ENV, {**run.surroundings, **run.facts.env, **source})
 
 
 def imported_from(program: str, source_id: str) -> str:

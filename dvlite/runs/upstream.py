@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from dvlite.formats.record import AXES_FILE
 from dvlite.oid import MANIFEST, Oid
 from dvlite.paths import ancestors
 from dvlite.repo.repository import Repo
@@ -17,6 +18,7 @@ from dvlite.runs.queries import Artefact, RunQueries
 from dvlite.runs.schema import MAKER_OF_USED, PARAM
 
 _MOST_MAKERS = 20  # of the same content: the newest
+_AXIS = f"{AXES_FILE}:"
 _MOST_LEVELS = 100  # of runs before one another: a stage that reads its own output adds one each time it runs
 
 _MAKER = f"SELECT DISTINCT used.run, {MAKER_OF_USED} FROM io used WHERE used.output IN (0, 2) AND used.run IN"  # noqa: S608  # constants only
@@ -76,7 +78,7 @@ def _inherited(
     def neighbours(level: list[int]) -> dict[int, Sequence[int]]:
         for before in sorted(level, reverse=True):
             for key, value in values.get(before, {}).items():
-                if key not in own:
+                if key not in own and not key.startswith(_AXIS):  # a stage after all instances has the value of none
                     inherited.setdefault(key, value)
         return {before: makers.get(before, ()) for before in level}
 

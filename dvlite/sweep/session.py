@@ -188,6 +188,7 @@ class _Pool:
         stages: tuple[StageRun, ...] = ()
         try:
             side_tree.fill(tree, self._plan.content)
+            side_tree.note_variant(tree, number)
             with contextlib.ExitStack() as stack:
                 invocation = Invocation(
                     here, self._plan.targets, ReproOptions(), self._environ, progress, together=self._together

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dvlite import files
-from dvlite.errors import Busy, DvliteError, UsageError
+from dvlite.errors import Busy, DvliteError, NotARepository, UsageError
 from dvlite.formats import pointer
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git import discover
@@ -25,6 +25,7 @@ from dvlite.show import printable, quote, some, word
 LOCK = "lock"
 _FOLDER = "dvlite/try"  # in git's common folder
 _TREE = "tree-"
+_VARIANT = "variant"
 _LOCAL_CONFIG = ".dvlite/config.local.yaml"
 _STEADY = frozenset({"ls-files", "check-ignore", "check-attr", "rev-parse", "config"})
 _MOST_BYTES = 8 << 20  # of a file that git does not have yet: a larger one is data
@@ -48,6 +49,34 @@ def held(repo: Repo, name: str) -> Iterator[int]:
             _remove_trees(repo, folder)
             if os.listdir(folder) == [LOCK]:
                 shutil.rmtree(folder)
+
+
+def is_held(repo: Repo, name: str) -> bool:
+    """Returns whether a command works in a folder of trees."""
+    folder = folder_of(repo, name)
+    if not any(folder.glob(f"{_TREE}*")):  # else the look at the lock could be in the way of a command that takes it
+        return False
+    try:
+        with files.lock(folder / LOCK, shared=True, wait=False):
+            return False
+    except Busy:
+        return True
+
+
+def trees(repo: Repo, name: str, environ: Mapping[str, str]) -> Iterator[tuple[Repo, int | None]]:
+    """Yields the trees in a folder, each with the number of the variant that is in it."""
+    for root in sorted(folder_of(repo, name).glob(f"{_TREE}*")):
+        with contextlib.suppress(NotARepository):  # it is made or removed just now
+            places = discover.find(root, environ)
+            tree = Repo(places, root, environ, Git(places, environ), repo.config)
+            number = files.read_own(tree.state_dir / _VARIANT)
+            yield tree, int(number) if number and number.isdigit() else None
+
+
+def note_variant(tree: Repo, number: int) -> None:
+    """Notes which variant is in a tree."""
+    tree.state_dir.mkdir(parents=True, exist_ok=True)
+    files.write_atomic(tree.state_dir / _VARIANT, str(number).encode(), sync=False)
 
 
 def clear(repo: Repo) -> None:

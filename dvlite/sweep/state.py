@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -50,6 +51,16 @@ class SweepPlan:
     copied: tuple[str, ...] = ()  # files that git ignores and stages read
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnfinishedSweep:
+    """A sweep that is not over: it runs, or can be resumed."""
+
+    name: str
+    variants: int
+    done: int
+    running: bool = False
+
+
 class Saved:
     """The state of one sweep on disk."""
 
@@ -80,7 +91,10 @@ class Saved:
 
     def done(self) -> dict[int, VariantRun]:
         """Returns the variants that are done, by number."""
-        runs = (VariantRun(**json.loads(files.read_own(file) or b"{}")) for file in self._folder.glob(f"{_DONE}*"))
+        runs = []
+        for file in self._folder.glob(f"{_DONE}*"):
+            with contextlib.suppress(ValueError, TypeError):  # torn by a power cut: the variant is run again
+                runs.append(VariantRun(**json.loads(files.read_own(file) or b"")))
         return {run.number: run for run in runs if run.state == "ok"}
 
     def forget(self) -> None:
@@ -93,6 +107,19 @@ def unfinished(repo: Repo) -> list[str]:
     """Returns the names of the sweeps that can be resumed, the newest last."""
     plans = Path(side_tree.folder_of(repo, "")).glob(f"*/{_PLAN}")
     return [plan.parent.name for plan in sorted(plans, key=lambda plan: plan.stat().st_mtime_ns)]
+
+
+def overview(repo: Repo) -> list[UnfinishedSweep]:
+    """Returns the sweeps that are not over, the newest last."""
+    return [
+        UnfinishedSweep(
+            name=name,
+            variants=len(Saved(repo, name).plan().variants),
+            done=len(Saved(repo, name).done()),
+            running=side_tree.is_held(repo, name),
+        )
+        for name in unfinished(repo)
+    ]
 
 
 def to_resume(repo: Repo, name: str) -> Saved:

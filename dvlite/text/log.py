@@ -19,7 +19,7 @@ def text(result: LogResult, show: Show) -> Iterator[str]:
             yield f"no commit names {show.path(result.path)} yet"
         return
     rows = [_row(version, result.path, show) for version in result.versions]
-    head = ("DATE", "COMMIT", "SIZE", "FILES", "OID", "RUN", "RESULT", "SUBJECT", "AUTHOR")
+    head = ("DATE", "COMMIT", "SIZE", "FILES", "OID", "RUN", "SWEEP", "RESULT", "SUBJECT", "AUTHOR")
     used = [i for i in range(len(head)) if any(row[i] for row in rows)]
     yield from table([[row[i] for i in used] for row in (head, *rows)])
     if result.more and not show.quiet:
@@ -39,6 +39,7 @@ def _row(version: LogVersion, path: str, show: Show) -> tuple[str, ...]:
         "" if version.files is None else f"{version.files:,}",
         "removed" if gone else short_oid(version.oid or ""),
         printable(version.run_name or ""),
+        printable(version.sweep),
         short_values(version.metrics),
         subject,
         printable(commit.author or ""),

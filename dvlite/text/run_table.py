@@ -11,7 +11,7 @@ from typing import Any
 
 from dvlite.commands.runs import RunsListResult
 from dvlite.exports import table as exports_table
-from dvlite.runs.columns import RunColumn, RunSummary, value_in
+from dvlite.runs.columns import RunColumn, RunSummary, extremes, value_in
 from dvlite.show import Show, count, duration_text, printable, short_oid, value_text
 from dvlite.text.markdown import plain, table
 
@@ -134,8 +134,9 @@ def when_text(at: str) -> str:
 def _table(
     result: RunsListResult, columns: Sequence[RunColumn], rows: Sequence[Sequence[str]], show: Show
 ) -> Iterator[str]:
-    """Yields the titles, the first of the rows, and a line for each run."""
+    """Yields the titles, the first of the rows, and a line for each run; the best of the metrics in green, the worst in red."""
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    ends = [extremes(column, (value_in(run, column) for run in result.runs)) for column in columns]
     yield show.style("dim", "  ".join(map(str.ljust, rows[0], widths)).rstrip())
     for run, row in zip(result.runs, rows[1:], strict=True):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
@@ -143,6 +144,9 @@ def _table(
         for i, column in enumerate(columns):
             if (column.space, column.key) == ("run", "status"):
                 cells[i] = show.style(_COLOURS.get(run.status, "bold"), cells[i])
+            best, worst = ends[i] or (None, None)
+            if best is not None and value_in(run, column) in (best, worst):
+                cells[i] = show.style("green" if value_in(run, column) == best else "red", cells[i])
         yield "  ".join(cells).rstrip()
 
 

@@ -105,7 +105,7 @@ def _show(result: RunsShowResult, show: Show) -> Iterator[str]:
     yield from _facts("edits", [f"dvlite runs show {word(result.name)} --diff"] if run.code.diff else [])
     yield from _facts("tags", [" ".join(map(printable, result.tags))] if result.tags else [])
     yield from _facts("notes", [_noted(note.text, note.time, note.user) for note in result.notes])
-    yield from _facts("params", _pairs(run.facts.params))
+    yield from _facts("params", _pairs(run.params))
     yield from _facts("metrics", _pairs(run.metrics))
     yield from _facts("series", [] if result.series is None else _series(result.series, show))
     yield from _facts("inputs", _inputs(run.inputs, show))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from dvlite.show import Show, count, duration_text, one_line, printable, size_text, some
+from dvlite.show import Show, count, duration_text, one_line, printable, size_text, some, word
 from dvlite.text.import_ import origin
 from dvlite.text.reasons import reason_text
 from dvlite.text.style import amount_text, growth_text, table
@@ -27,6 +27,10 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
     remote = printable(result.remote or "the remote")
     if result.running is not None:
         yield from _running(result.running, show)
+    for sweep in result.sweeps:
+        command = "runs --watch" if sweep.running else f"try --resume {word(sweep.name)}"
+        yield _heading("A sweep runs now" if sweep.running else "A sweep was stopped", f"dvlite {command}", show)
+        yield f"  {printable(sweep.name)}: {sweep.done} of {count(sweep.variants, 'variant')} done"
     is_fresh = 1 < len(result.not_in_cache) == len(result.missing) and not (result.changed or result.outputs_changed)
     is_fresh = is_fresh and all(path.whole for path in result.not_in_cache)
     if is_fresh:

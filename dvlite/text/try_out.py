@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dvlite.commands.try_out import TryResult
+from dvlite.exports.exported_run import short_names
 from dvlite.runs.names import name_of
 from dvlite.show import Show, count, duration_text, printable, value_text, word
 from dvlite.sweep.state import VariantRun
@@ -23,7 +24,8 @@ def text(result: TryResult, show: Show) -> Iterator[str]:
     if result.metric is not None:
         metrics = [result.metric, *(key for key in metrics if key != result.metric)]
     metrics = metrics[:_MOST_METRICS]
-    titles = ["#", *map(printable, keys), *(printable(key.rpartition(":")[2]) for key in metrics)]
+    short = short_names(metrics)
+    titles = ["#", *map(printable, keys), *(printable(short[key]) for key in metrics)]
     rows = [titles + ([] if result.dry_run else ["took", "run"])]
     for run in runs:
         cells = [

@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dvlite import files
 from dvlite.errors import Busy, DvliteError, UsageError
@@ -30,6 +30,7 @@ class RunningStage:
     stage: str
     seconds: float  # since it began
     outs: tuple[str, ...] = ()  # that it makes, patterns included
+    series: tuple[str, ...] = field(default=(), metadata={"json": False})  # those of them with metrics over steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +64,8 @@ def hold(repo: Repo, environ: Mapping[str, str], progress: Progress) -> Iterator
         yield descriptor
 
 
-def note(repo: Repo, stages: Mapping[str, tuple[int, list[str]]]) -> None:
-    """Writes which stages run, since when (in ns), and what they make, patterns included; for the run that holds the lock."""
+def note(repo: Repo, stages: Mapping[str, tuple[int, list[str], list[str]]]) -> None:
+    """Writes which stages run, since when (in ns), what they make, patterns included, and which of it are series; for the run that holds the lock."""
     files.write_atomic(repo.state_dir / _NOTE, json.dumps(stages).encode(), sync=False)
 
 
@@ -81,15 +82,19 @@ def running(repo: Repo) -> RunningRepro | None:
             pid, process = files.lock_holder(held.fileno())
     except (DvliteError, OSError):
         return None
-    noted: dict[str, tuple[int, list[str]]] = {}
+    return RunningRepro(pid=pid or None, process=process, stages=noted(repo))
+
+
+def noted(repo: Repo) -> tuple[RunningStage, ...]:
+    """Returns the stages that the note of a work tree has; they run only if its run does."""
+    stages: dict[str, tuple[int, list[str], list[str]]] = {}
     with contextlib.suppress(ValueError):  # torn by a power cut
-        noted = json.loads(files.read_own(repo.state_dir / _NOTE) or "{}")
+        stages = json.loads(files.read_own(repo.state_dir / _NOTE) or "{}")
     now_ns = time.time_ns()
-    stages = (
-        RunningStage(stage=stage, seconds=(now_ns - began_ns) / 1e9, outs=tuple(outs))
-        for stage, (began_ns, outs) in noted.items()
+    return tuple(
+        RunningStage(stage=stage, seconds=(now_ns - began_ns) / 1e9, outs=tuple(outs), series=tuple(series))
+        for stage, (began_ns, outs, series) in stages.items()
     )
-    return RunningRepro(pid=pid or None, process=process, stages=tuple(stages))
 
 
 def skip_running_outputs(repo: Repo, warn: Callable[[str], None]) -> Callable[[str], bool]:

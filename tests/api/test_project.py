@@ -29,7 +29,7 @@ DEFAULT_VERBS = {
     "lineage": "lineage show",
 }
 ON_THE_SCREEN = {"stat", "md", "markdown", "exit_code", "driver", "csv", "words", "html", "open", "format", "junit"}
-ON_THE_SCREEN |= {"charts", "annotations", "summary", "up_to_date"}
+ON_THE_SCREEN |= {"charts", "annotations", "summary", "up_to_date", "watch"}
 OF_THE_REPO = {"wait"}
 OF_THE_PLACE = {"ls": {"remote"}, "get": {"remote"}}  # what `Repo` was given
 NO_FLAGS = {"diff": {"paths"}, "params": {"paths"}, "metrics": {"paths"}, "metrics_diff": {"paths"}}  # after `--`

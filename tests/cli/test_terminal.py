@@ -23,6 +23,7 @@ from dvlite.cli.terminal import Terminal, TerminalOptions, TerminalProgress, to_
 from dvlite.commands.clone import CloneResult
 from dvlite.commands.dag import DagResult, DagStage
 from dvlite.commands.ls import LsEntry, LsResult
+from dvlite.commands.runs_watch import RunsWatchResult, WatchedStage
 from dvlite.commands.status import StatusResult
 from dvlite.errors import DvliteError
 from dvlite.share.fetch_plan import FetchResult, PullResult
@@ -329,6 +330,24 @@ def test_a_phase_is_drawn_after_a_second_on_one_line_and_erased(terminal, monkey
         line.tick()
         assert "…" in shown()  # one line, however narrow the terminal
     assert shown().endswith("\x1b[2K") or line._live is None
+
+
+def test_what_runs_is_drawn_again_and_again_until_it_is_interrupted(terminal, monkeypatch):
+    stream, shown = terminal
+    looks = iter([RunsWatchResult(), RunsWatchResult(stages=(WatchedStage(stage="a\x1b[2J", seconds=5),))])
+    monkeypatch.setattr("dvlite.cli.terminal._LOOK_SECONDS", 0)
+
+    def look():
+        try:
+            return next(looks)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    output(stream).watch(look, "runs_watch")
+    drawn = shown()
+    assert "No stage runs here now." in drawn
+    assert "a\\x1b[2J" in drawn
+    assert next(looks, None) is None
 
 
 def test_a_terminal_that_can_do_nothing_gets_plain_lines(terminal):

@@ -64,6 +64,23 @@ def test_instances_are_named_one_by_one_by_pattern_or_all(grid):
     assert "did you mean score@high?" in grid.dvlite("repro", "score@hihg", code=2).stderr
 
 
+def test_the_values_of_a_matrix_are_columns_of_its_runs_and_of_no_run_after_them(grid):
+    listed = grid.json("runs", "--sort", "lr")
+    lr = next(column for column in listed["columns"] if column["title"] == "lr")
+    assert (lr["key"], lr["differs"]) == ("dvlite.yaml:lr", True)
+    values = {run["stage"]: (run["params"] | run["upstream_params"]).get("dvlite.yaml:lr") for run in listed["runs"]}
+    assert values == {
+        "prepare": None,
+        "train@lr0.1-svm": 0.1,
+        "train@lr0.5-svm": 0.5,
+        "score@low": None,
+        "score@high": None,
+    }
+    assert [run["stage"] for run in grid.json("runs", "-s", "train", "-p", "lr>0.2")["runs"]] == ["train@lr0.5-svm"]
+    changes = grid.json("runs", "diff", "last:train@lr0.1-svm", "last:train@lr0.5-svm")["params"]
+    assert [(change["key"], change["old"], change["new"]) for change in changes] == [("dvlite.yaml:lr", 0.1, 0.5)]
+
+
 def test_a_parameter_that_is_filled_in_can_be_set(grid):
     states = grid.states("-n", "-S", "epochs=4", code=1)
     assert states == {

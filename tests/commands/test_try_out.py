@@ -2,13 +2,21 @@
 
 import json
 import os
+import re
 import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from dvlite.repo.repository import open_repo
 from dvlite.sweep import side_tree
-from dvlite.sweep.state import Saved
+from dvlite.sweep.state import Saved, SweepPlan
+from dvlite.workspace import running_outputs
+
+PROJECT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
@@ -102,12 +110,69 @@ def test_an_interrupted_sweep_is_tidy_and_resumed(line):
     done = line.dvlite("try", "train", "-S", "lr=1,2,3", "--name", "cut", code=130)
     assert "dvlite try --resume cut" in done.stderr
     assert trees(line) == []
+    assert line.json("status")["sweeps"] == [{"name": "cut", "variants": 3, "done": 1, "running": False}]
+    shown = line.dvlite("status").stdout
+    assert "dvlite try --resume cut" in shown
+    assert "without other flags" in line.dvlite("runs", "--watch", "-s", "train", code=2).stderr
+    assert line.dvlite("runs", "--watch").stdout.splitlines() == [
+        "No stage runs here now.",
+        "cut: 1 of 3 variants done, stopped: dvlite try --resume cut",
+    ]
     line.dvlite("checkout", "--force")
     shutil.rmtree(line.project.root / ".git" / "dvlite" / "saved")
     line.dvlite("gc", "--grace", "0s", "--yes")
     assert [each["state"] for each in line.json("try", "-n", "--resume")["variants"]] == ["ok", "not run", "not run"]
     swept = line.json("try", "--resume", "cut")
     assert [each["state"] for each in swept["variants"]] == ["ok"] * 3
+    assert line.json("status")["sweeps"] == []
+
+
+def test_what_runs_in_a_sweep_is_watched_with_the_last_values_that_it_wrote(line):
+    repo = open_repo(line.project.root, os.environ)
+    head = repo.git.resolve("HEAD")
+    Saved(repo, "grid").write(SweepPlan("grid", (), ".", ((("lr", "1"),), (("lr", "0.5"),)), head, f"{head}^{{tree}}"))
+    (side_tree.folder_of(repo, "grid") / "done-1").write_text("torn by a power cut")
+    with side_tree.held(repo, "grid"):
+        tree = side_tree.open_tree(repo, "grid", 1, head, os.environ)
+        side_tree.note_variant(tree, 2)
+        paths = ["log.jsonl", "log.csv", "later.csv", "a.tfevents"]
+        running_outputs.note(tree, {"train": (time.time_ns() - 5 * 10**9, ["model.pt", *paths], paths)})
+        rows = "".join(f'{{"step": {step}, "loss": {1 / (step + 1)}}}\n' for step in range(9000))
+        (tree.root / "log.jsonl").write_text(rows + '{"step": 9000, "lo')
+        (tree.root / "log.csv").write_text("epoch,acc\n" + "".join(f"{step},0.5\n" for step in range(20_000)))
+        os.mkfifo(tree.root / "a.tfevents")
+        watched = line.json("runs", "--watch")
+        shown = line.dvlite("runs", "--watch").stdout.splitlines()
+    (train,) = watched["stages"]
+    assert (train["stage"], train["sweep"], train["variant"], train["settings"]) == ("train", "grid", 2, {"lr": 0.5})
+    assert train["metrics"] == {"log.jsonl:loss": 1 / 9000, "log.csv:acc": 0.5}
+    assert (train["step"], train["seconds"] >= 5) == (19_999, True)
+    assert watched["sweeps"] == [{"name": "grid", "variants": 2, "done": 0, "running": True}]
+    assert shown[0].split() == ["STAGE", "VARIANT", "FOR", "STEP", "loss", "acc"]
+    assert shown[1].split()[:3] == ["train", "2", "lr=0.5"]
+
+
+@pytest.mark.long
+def test_the_recipe_for_optuna_does_what_it_says(line, on_path, monkeypatch):
+    optuna = pytest.importorskip("optuna", reason="optuna is not installed: pip install dvlite[outside]")
+    (recipe,) = re.findall(
+        "```python\n(.*?)```", (PROJECT / "docs/how-to/optuna.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    line.edit("dvlite.yaml", "metrics: [metrics.json]", "metrics: [{path: metrics.json, better: {error: lower}}]")
+    line.edit("dvlite.yaml", "params: [lr]", "params: [keep]")
+    line.write(
+        "train.sh",
+        'keep=$(sed -n \'s/keep: //p\' params.yaml)\necho $keep > model.pt\necho "{\\"error\\": $keep}" > metrics.json\n',
+    )
+    line.write("params.yaml", "keep: 1\n")
+    line.write("optimise.py", recipe)
+    done = subprocess.run([sys.executable, "optimise.py"], cwd=line.project.root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    study = optuna.load_study(study_name="keep", storage=f"sqlite:///{line.project.root}/optuna.db")
+    assert len(study.trials) == 20
+    best = line.json("runs", "best", "error", "--sweep", "optuna-*")
+    assert best["value"] == study.best_value == study.best_params["keep"]
+    assert line.ran().count("prepare") == 1
 
 
 def test_trees_that_a_killed_command_left_go_with_the_next_one(line):

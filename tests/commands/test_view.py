@@ -64,12 +64,14 @@ def test_the_page_has_the_runs_that_match_and_those_before_them(project, records
     ]
     for one in (first, *runs, recorded.note(runs[2], "tag", "best"), recorded.note(runs[2], "note", "good")):
         records.put(one, durable=False)
+    project.write("dvlite.yaml", "stages: {train: {cmd: x, metrics: [{path: m.json, better: {acc: higher}}]}}\n")
     result = project.json("runs", "--html", "out/page.html", "-m", "acc>=0.2", "--sort", "-acc")
     assert (result["runs"], result["known"], result["opened"]) == (2, 4, None)
     page = content(project.root / "out" / "page.html")
     assert (page["listed"], page["known"]) == (2, 4)
     assert decoded(page["fields"]["name"]) == [short(runs[2]), short(runs[1]), short(first)]
     assert column(page, "m.json:acc")[:2] == [0.3, 0.2]
+    assert {one["key"]: one["better"] for one in page["columns"] if "better" in one} == {"m.json:acc": "higher"}
     assert column(page, "m.json:gap")[:2] == ["nan", "nan"]
     assert column(page, "params.yaml:size") == [None, None, 28]
     assert page["makers"] == [[2], [2], 0]

@@ -97,6 +97,11 @@ def test_runs_are_sorted_filtered_grouped_and_their_columns_chosen(shown):
     page.get_by_role("button", name="lr").click()
     shown.settle()
     assert shown.column("lr") == [*sorted(newest_first[:-1]), "\N{EN DASH}"]
+    best, worst = (
+        page.locator(f"td.{kind}").evaluate_all("cells => cells.map(cell => cell.title)") for kind in ("best", "worst")
+    )
+    assert len(best) == len(worst) == 2  # of acc, and of loss
+    assert all(title.endswith(", the best of these runs") for title in best)
     assert page.locator("th[aria-sort=ascending]").inner_text().startswith("lr")
     shown.filter("lr>=0.3 status=ok")
     assert shown.column("lr") == ["0.3", "0.3"]

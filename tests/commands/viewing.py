@@ -40,7 +40,7 @@ stages:
     deps: [train.py, data.csv]
     params: [{params.json: [lr, depth, steps]}]
     outs: [model.bin, plot.png, confusion.csv]
-    metrics: [metrics.json, series.jsonl]
+    metrics: [{path: metrics.json, better: {acc: higher, loss: lower}}, series.jsonl]
 """
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from importlib.resources import files
+from typing import get_args
 
 import pytest
 from hypothesis import example, given
@@ -268,7 +269,7 @@ def test_the_schema_knows_the_keys_that_the_parser_knows():
     parts = SCHEMA["$defs"]
     assert {*SCHEMA["properties"]} == {*pipeline.FILE_KEYS}
     assert tuple(parts["loose_metric"]["properties"]) == pipeline.LOOSE_METRIC_KEYS
-    assert tuple(parts["stage"]["properties"]) == (*pipeline.STAGE_KEYS, templates.MATRIX)
+    assert tuple(parts["stage"]["properties"]) == (*pipeline.STAGE_KEYS, templates.MATRIX, "vars")
     assert tuple(parts["foreach"]["properties"]) == templates.FOREACH_KEYS
     assert tuple(parts["stage"]["properties"]["resources"]["properties"]) == pipeline.RESOURCE_KEYS
     assert tuple(parts["out"]["properties"]) == pipeline.OUT_KEYS
@@ -280,7 +281,9 @@ def test_the_schema_knows_the_keys_that_the_parser_knows():
     assert tuple(comparators[0]["enum"]) == comparator.WORDS
     said = {part["properties"]["type"]["enum"][0]: tuple(part["properties"])[1:] for part in comparators[1:]}
     assert said == comparator.KEYS
-    assert parts["metric"]["properties"]["better"]["additionalProperties"] == {"enum": list(pipeline.DIRECTIONS)}
+    assert parts["metric"]["properties"]["better"]["additionalProperties"] == {
+        "enum": list(get_args(pipeline.Direction))
+    }
     assert all(
         part["additionalProperties"] is False
         for part in (SCHEMA, *(parts[key] for key in ("stage", "out", "metric", "capture")))

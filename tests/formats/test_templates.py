@@ -170,6 +170,7 @@ def test_a_matrix_names_its_instances_by_text_and_by_numbers_with_their_axis():
         ("train@a_b_c-lr1e-05-seed7-fasttrue", "train 'a/b c' 1e-05 7 true"),
     ]
     assert found[2].outs[0].path == "a_b_c-lr0.1-seed7-fasttrue.pt"
+    assert found[2].axes == {"model": "a/b c", "lr": 0.1, "seed": 7, "fast": True}
     assert {(stage.template, stage.line, stage.cmd_line, stage.outs[0].line) for stage in found} == {("train", 3, 5, 6)}
 
 
@@ -215,6 +216,22 @@ def test_variables_may_need_each_other():
     assert command("x ${c[0].x} ${c[1]}", variables) == "x 1 z-1"
 
 
+def test_a_stage_has_variables_of_its_own():
+    text = (
+        "vars: [{root: out, twice: '${lr}${lr}'}]\n"
+        "stages:\n"
+        "  s: {vars: [{a: '${root}/a', lr: 5}, 'conf/net.toml:depth'], cmd: 'x ${a} ${lr} ${depth} ${twice}'}\n"
+        "  t: {matrix: {n: [1, 2]}, vars: [{a: '${root}/${key}', b: ['${a}', x]}], cmd: 'y ${b} ${item.n}', deps: '${b}'}\n"
+        "  u: {foreach: [k], do: {vars: [{a: '${item}'}], cmd: '${a} ${lr}'}}\n"
+    )
+    assert commands(text) == {
+        "s": "x out/a 5 18 0.10.1",
+        "t@n1": "y out/n1 x 1",
+        "t@n2": "y out/n2 x 2",
+        "u@k": "k 0.1",
+    }
+
+
 STAGE = "stages: {s: {cmd: x, deps: ['%s']}}"
 WRONG = [
     ("stages:\n  s:\n    cmd: x\n    deps:\n      - a\n      - ${rl}", 6, "no variable 'rl'"),
@@ -229,6 +246,13 @@ WRONG = [
     (STAGE % "${a b}", 1, "'${a b}' names no variable"),
     ("vars:\n  - a: ${b}\n    b:\n      c: ${a}\n" + STAGE % "${a}", 2, "in a circle: a <- b <- b.c <- a"),
     ("vars:\n  - {a: 1}\n  - {a: 2}", 3, "'a' is given twice"),
+    ("vars: [{a: 1}]\nstages:\n  s:\n    cmd: x\n    vars:\n      - {a: 2}", 6, "'a' is given twice"),
+    ("stages:\n  s:\n    vars: [{a: '${b}', b: 1}]\n    cmd: x", 3, "no variable 'b'"),
+    (
+        f"stages:\n  s:\n    cmd: x\n    vars: [{{{', '.join(f'v{n}: 1' for n in range(51))}}}]",
+        4,
+        "at most 50 variables",
+    ),
     ("vars: [{item: 2}]", 1, "'item' stands for an item"),
     ("vars: {a: 1}", 1, "'vars' must be a list"),
     ("vars: [3]", 1, "expected a file or a mapping, found '3'"),

@@ -48,6 +48,18 @@ def test_four_times_the_values_take_four_times_the_work():
     assert grows_linearly(columns.default, runs(200), runs(800), times=4)
 
 
+def test_metrics_of_which_the_pipeline_says_what_is_better_come_first():
+    runs = [summary(1, params={"p:x": 1}, metrics={"m:a": 1, "m:b": 2, "m:c": 3})]
+    listed = columns.default(runs)
+    keys = [column.key for column in columns.judged(listed, {"m:c": "lower", "p:x": "higher"}) if column.space != "run"]
+    assert keys == ["p:x", "m:c", "m:a", "m:b"]
+    assert [column.better for column in columns.judged(listed, {"m:c": "lower"}, in_order=True)][4:7] == [
+        None,
+        None,
+        "lower",
+    ]
+
+
 def test_titles_that_two_files_share_are_whole():
     runs = [summary(1, params={"a.yaml:lr": 1, "b.yaml:lr": 2, "a.yaml:seed": 3})]
     titles = [column.title for column in columns.default(runs) if column.space == "param"]

@@ -1,7 +1,7 @@
 // Chosen runs side by side, as columns.
 
 import { signal } from "@preact/signals";
-import { columns, contentsOf, field, shown, type Column } from "./data";
+import { columns, contentsOf, field, judge, shown, type Column } from "./data";
 import { compared } from "./state";
 import { Check, Dot, RunLink, Which } from "./parts";
 
@@ -14,7 +14,7 @@ const SECTIONS: [string, (column: Column) => boolean][] = [
   ["Environment", (column) => column.space === "env"],
 ];
 
-type Entry = { title: string; key: string; texts: string[]; titles: string[]; numeric: boolean };
+type Entry = { title: string; key: string; texts: string[]; titles: string[]; numeric: boolean; verdicts?: string[] };
 
 function outputs(rows: readonly number[]): Entry[] {
   const of = rows.map((row) => new Map(contentsOf(row).filter((item) => item.output).map((item) => [item.path, item.id.slice(0, 8)])));
@@ -30,7 +30,7 @@ export function Compare() {
   const sections = [
     ...SECTIONS.map(([title, belongs]): [string, Entry[]] => [title, columns.filter(belongs).map((column) => ({
       title: column.title, key: column.key, numeric: column.numeric && column.space !== "run",
-      texts: rows.map((row) => column.text(row)), titles: rows.map((row) => shown(column.at(row))),
+      texts: rows.map((row) => column.text(row)), titles: rows.map((row) => shown(column.at(row))), verdicts: rows.map(judge(column, rows)),
     }))]),
     ["Outputs", outputs(rows)] as [string, Entry[]],
   ];
@@ -56,12 +56,12 @@ export function Compare() {
           {filled.map(([title, entries]) => (
             <tbody key={title}>
               <tr class="section"><th scope="rowgroup" colSpan={rows.length + 1}>{title}</th></tr>
-              {entries.map(({ title: label, key, texts, titles, numeric }) => {
+              {entries.map(({ title: label, key, texts, titles, numeric, verdicts }) => {
                 const isSame = new Set(texts).size < 2;
                 return (
                   <tr key={key} class={isSame ? "same" : ""}>
                     <th scope="row" title={key}>{label}</th>
-                    {texts.map((text, at) => <td key={rows[at]} class={numeric ? "number" : ""} title={titles[at]}>{text || <span class="none" aria-label="none">–</span>}</td>)}
+                    {texts.map((text, at) => <td key={rows[at]} class={`${numeric ? "number" : ""} ${verdicts?.[at] ?? ""}`} title={titles[at]}>{text || <span class="none" aria-label="none">–</span>}</td>)}
                   </tr>
                 );
               })}

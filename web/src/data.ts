@@ -2,6 +2,7 @@
 
 export type Space = "run" | "param" | "metric" | "env" | "input";
 export type Value = string | number | boolean | null | object;
+export type Better = "higher" | "lower";
 type Coded = { u?: Value[]; c?: number[]; v?: Value[] };
 export type Text = { text: string; left_out: number; problem: string };
 export type Detail = {
@@ -12,7 +13,7 @@ export type Shown = { path: string; kind: string; uri?: string; rows?: string[][
 export type Series = { run: number; name: string; points: number; steps: number[]; values: (number | null)[]; times?: number[] };
 type Content = {
   title: string; written: string; dvlite: string; known: number; listed: number; asked: string[]; order: string | null;
-  fields: Record<string, Coded>; columns: ({ space: Space; key: string } & Coded)[]; makers: (number[] | 0)[];
+  fields: Record<string, Coded>; columns: ({ space: Space; key: string; better?: Better } & Coded)[]; makers: (number[] | 0)[];
   contents: { run: number[]; output: number[] } & Record<"path" | "id" | "directory" | "size" | "files", Coded>;
   tags: Record<number, string[]>; notes: Record<number, [string, string, string][]>; details: Record<number, Detail>;
   files: Record<number, Shown[]>; series: Series[]; unread: Record<number, string[]>;
@@ -80,6 +81,7 @@ export class Column {
   title: string;
   private all: Value[] | null = null;
   private isNumeric: boolean | null = null;
+  better?: Better;
 
   /** `different` are the values that the column has, each once, where they are known without looking at every row. */
   constructor(readonly space: Space, readonly key: string, private readonly make: () => Value[], title = key, private readonly different?: Value[]) {
@@ -149,8 +151,30 @@ const perRow = <T,>(from: Record<number, T>, text: (value: T) => string) => () =
 field.tags = new Column("run", "tags", perRow(content.tags, (tags) => tags.join(", ")), TITLES.tags);
 field.notes = new Column("run", "notes", perRow(content.notes, (notes) => notes.map(([text]) => text).join("; ")), TITLES.notes);
 
-const values = content.columns.map(({ space, key, ...coded }) =>
-  new Column(space, key, () => (space === "param" ? withUpstream(decoded(coded)) : decoded(coded)), key, coded.u));
+const values = content.columns.map(({ space, key, better, ...coded }) => {
+  const column = new Column(space, key, () => (space === "param" && !key.startsWith("dvlite.yaml:") ? withUpstream(decoded(coded)) : decoded(coded)), key, coded.u);
+  column.better = better;
+  return column;
+});
+
+/** Whether a value is the best or the worst of a metric among some rows, where the pipeline says which is better. */
+export function judge(column: Column, rows: readonly number[]): (row: number) => "" | "best" | "worst" {
+  if (!column.better) return () => "";
+  let least = Infinity;
+  let most = -Infinity;
+  for (const row of rows) {
+    const value = asNumber(column.at(row));
+    if (value === null || Number.isNaN(value)) continue;
+    least = Math.min(least, value);
+    most = Math.max(most, value);
+  }
+  if (least >= most) return () => "";
+  const [best, worst] = column.better === "higher" ? [most, least] : [least, most];
+  return (row) => {
+    const value = asNumber(column.at(row));
+    return value === best ? "best" : value === worst ? "worst" : "";
+  };
+}
 
 /** Files and directories that runs read, by path: the versions. */
 const paths = decoded(content.contents.path) as string[];

@@ -44,7 +44,7 @@ export const ordered = computed<readonly number[]>(() => {
 /** Whether runs of one stage differ in a column, among the runs that match. */
 const differing = computed(() => {
   const rows = parsed.value.rows;
-  const stages = field.stage.values;
+  const stages = field.stage.values.map((stage) => String(stage).split("@")[0]); // the instances of a template are one
   const ids = new Set<string>();
   for (const space of ["param", "metric", "env", "input"] as const) {
     for (const column of ofSpace(space)) {

@@ -2,7 +2,7 @@
 
 import { computed, signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { asNumber, count, field, name, shown, type Column } from "./data";
+import { asNumber, count, field, judge, name, shown, type Column } from "./data";
 import { chosen, colour, groupBy, ordered, sort, toggle, visible } from "./state";
 import { byId } from "./data";
 import { Status, Tags } from "./parts";
@@ -47,6 +47,8 @@ const widths = computed(() => visible.value.map((column) => {
   return Math.min(Math.max(Math.ceil(width), 64), isBold ? 320 : 260);
 }));
 
+const judges = computed(() => new Map(visible.value.map((column) => [column.id, judge(column, ordered.value)])));
+
 let ruler: CanvasRenderingContext2D | null = null;
 
 /** How wide a text is in the font of the table. */
@@ -58,7 +60,7 @@ function letters(text: string, isBold: boolean): number {
 
 function order(column: Column): void {
   const now = sort.value;
-  const startsDown = column.space === "metric" || column === field.start;
+  const startsDown = column.better ? column.better === "higher" : column.space === "metric" || column === field.start;
   if (now?.id !== column.id) sort.value = { id: column.id, descending: startsDown };
   else if (now.descending === startsDown) sort.value = { id: column.id, descending: !startsDown };
   else sort.value = null;
@@ -90,8 +92,10 @@ function Cell({ column, row }: { column: Column; row: number }) {
   const isEmpty = text === "";
   const exact = column.space === "run" ? text : shown(column.at(row));
   const title = typeof column.at(row) === "number" && column.space !== "run" ? String(column.at(row)) : exact;
+  const verdict = judges.value.get(column.id)?.(row) ?? "";
+  const kind = isNumber(column) ? "number" : column.space === "input" || column === field.commit ? "code" : "";
   return (
-    <td class={isNumber(column) ? "number" : column.space === "input" || column === field.commit ? "code" : ""} title={title}>
+    <td class={`${kind} ${verdict}`} title={verdict ? `${title}, the ${verdict} of these runs` : title}>
       {isEmpty ? <span class="none" aria-label="none">–</span> : text}
     </td>
   );
