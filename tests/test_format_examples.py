@@ -313,7 +313,13 @@ def test_a_config_file():
 
 
 def test_a_pipeline_file():
-    prepare, train = pipeline.parse(shown("pipeline"), "dvlite.yaml").stages
+    parsed = pipeline.parse(shown("pipeline"), "dvlite.yaml")
+    prepare, train = parsed.stages
+    assert [(plot.line, plot.template, plot.title) for plot in parsed.loose.plots] == [
+        (3, "line", ""),
+        (4, "roc", "ROC"),
+        (5, "line", "loss"),
+    ]
     assert (prepare.name, prepare.line, train.cmd_line) == ("prepare", 7, 9)
     assert [param.keys for param in train.params] == [("lr",), ("net.depth",), ("seed",), ()]
     assert [(out.path, out.cache, out.persist, out.push) for out in train.outs if not out.metric] == [

@@ -22,7 +22,7 @@ from dvlite.runs.curves import thinned
 from dvlite.show import printable, quote
 
 TEMPLATE_LIMIT_BYTES = 1 << 20
-_WIDTH, _HEIGHT, _SMALL = 560, 300, 260
+_WIDTH, _HEIGHT, _SMALL = 460, 280, 240
 _REV, _SOURCE = "rev", "source"
 _LEADS_OUT = ("url", "href", "sequence", "graticule", "sphere")  # keys of what is read, linked to or made from nothing
 _MOST_DEPTH = 60
@@ -66,7 +66,12 @@ def chart(plot: Plot, *, titled: bool = False) -> Spec:
     """Returns the specification of a plot with one of dvlite's own templates; sides differ by colour, files and columns by their dashes."""
     title = {"title": {"text": printable(plot.title), "anchor": "start"}} if titled else {}
     spec = {**title, **_BUILDERS[plot.template](_lighter(plot))}
-    return {"background": "white", "padding": 8, "config": _CONFIG, **spec}
+    return {
+        "background": "white",
+        "padding": {"left": 8, "right": 20, "top": 8, "bottom": 8},
+        "config": _CONFIG,
+        **spec,
+    }
 
 
 def filled(template: bytes, where: str, plot: Plot) -> Spec:

@@ -22,7 +22,7 @@ _STYLE = """
 @media (prefers-color-scheme: dark) { :root { --back: #0d1117; --text: #e6edf3; --dim: #9198a1; --line: #3d444d; --bad: #ff7b72 } }
 body { margin: 0 auto; max-width: 1400px; padding: 24px; background: var(--back); color: var(--text); font: 15px/1.5 system-ui, sans-serif }
 h1 { font-size: 24px; margin: 0 } h2 { font-size: 17px; margin: 0 0 8px; overflow-wrap: anywhere }
-header p, figcaption, footer { color: var(--dim) } main { display: flex; flex-wrap: wrap; gap: 24px; margin: 24px 0 }
+header p, figcaption, footer { color: var(--dim) } main { display: flex; flex-wrap: wrap; gap: 16px; margin: 24px 0 }
 section { border: 1px solid var(--line); border-radius: 6px; padding: 16px; max-width: 100%; box-sizing: border-box }
 figure { display: inline-block; margin: 0 16px 0 0; vertical-align: top; max-width: 100% } figcaption { overflow-wrap: anywhere }
 img { max-width: 100%; background: #fff; border-radius: 4px } .bad { color: var(--bad); margin: 4px 0; overflow-wrap: anywhere }

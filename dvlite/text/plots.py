@@ -109,11 +109,7 @@ def _matrix(curve: PlotCurve, plot: Plot) -> Iterator[str]:
     if len(classes) > _MOST_CLASSES:
         yield f"{_INDENT}{len(classes)} classes: too many for a terminal"
         return
-    counts = {
-        pair: number
-        for *pair_of, number in zip(curve.x, curve.y, curve.counts, strict=True)
-        for pair in [tuple(pair_of)]
-    }
+    counts = {(x, y): number for x, y, number in zip(curve.x, curve.y, curve.counts, strict=True)}
     rows = [[printable(y), *(str(counts.get((x, y), 0)) for x in classes)] for y in classes]
     yield from table([[printable(f"{plot.y_label} / {plot.x_label}"), *map(printable, classes)], *rows], indent=_INDENT)
 

@@ -62,7 +62,7 @@ def test_anchors_are_filled_in_with_their_types():
     assert spec["data"] == {"values": rows}
     assert spec["encoding"]["y"] == {"field": "val\\.loss"}
     assert spec["encoding"]["color"]["field"] == "rev"
-    assert spec["width"] == 300
+    assert spec["width"] == 280
     assert filled(b'{"mark": "line"}', "t.json", plot(curve(column="val.loss")))["data"] == {"values": rows}
 
 
