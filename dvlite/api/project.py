@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dvlite.commands.ls import LsResult, SnapshotsResult
     from dvlite.commands.metrics import MetricsDiffResult, MetricsShowResult
     from dvlite.commands.params import ParamsDiffResult
+    from dvlite.commands.plots import PlotsResult
     from dvlite.commands.repro import ReproResult
     from dvlite.commands.runs import RunsBestResult, RunsCompareResult, RunsDiffResult, RunsListResult, RunsShowResult
     from dvlite.commands.status import StatusResult
@@ -311,13 +312,19 @@ class Repo:
         )
 
     def import_url(
-        self, url: Name, output: Name | None = None, *, jobs: int | None = None, stage: bool = True
+        self,
+        url: Name,
+        output: Name | None = None,
+        *,
+        download: bool = True,
+        jobs: int | None = None,
+        stage: bool = True,
     ) -> ImportResult:
         """Track what is at a URL, in a bucket or a folder, and remember where it is from."""
         from dvlite.commands.import_url import import_url as verb
 
         target = None if output is None else os.fspath(output)
-        flags: dict[str, Any] = {"jobs": jobs, "stage": stage}
+        flags: dict[str, Any] = {"download": download, "jobs": jobs, "stage": stage}
         return self._place.write(lambda repo, progress: verb(repo, os.fspath(url), target, **flags, progress=progress))
 
     def update(
@@ -400,6 +407,26 @@ class Repo:
             lambda repo, progress: verb(
                 repo, self._place.sides(revisions), _words(paths), rtol=rtol, atol=atol, progress=progress
             )
+        )
+
+    def plots(self, *targets: Name, rev: str | None = None) -> PlotsResult:
+        """Show the plots of the workspace, a revision or a run. TARGET is a path or a title."""
+        from dvlite.commands.plots import PlotsOptions
+        from dvlite.commands.plots import plots_show as verb
+
+        options, rev = PlotsOptions(), rev or self._place.revision
+        return self._place.read(
+            lambda repo, progress: verb(repo, _paths(targets), revision=rev, options=options, progress=progress)
+        )
+
+    def plots_diff(self, *revisions: str, targets: Words = ()) -> PlotsResult:
+        """Show the plots of several revisions or runs over each other."""
+        from dvlite.commands.plots import PlotsOptions
+        from dvlite.commands.plots import plots_diff as verb
+
+        sides, options = self._place.sides(revisions), PlotsOptions()
+        return self._place.read(
+            lambda repo, progress: verb(repo, sides, _words(targets), options=options, progress=progress)
         )
 
     # -- runs and lineage

@@ -25,14 +25,21 @@ DEFAULT_VERBS = {
     "import_url": "import-url",
     "params": "params diff",
     "metrics": "metrics show",
+    "plots": "plots show",
     "runs": "runs list",
     "lineage": "lineage show",
 }
 ON_THE_SCREEN = {"stat", "md", "markdown", "exit_code", "driver", "csv", "words", "html", "open", "format", "junit"}
-ON_THE_SCREEN |= {"charts", "annotations", "summary", "up_to_date", "watch"}
+ON_THE_SCREEN |= {"charts", "terminal", "annotations", "summary", "up_to_date", "watch"}
 OF_THE_REPO = {"wait"}
 OF_THE_PLACE = {"ls": {"remote"}, "get": {"remote"}}  # what `Repo` was given
-NO_FLAGS = {"diff": {"paths"}, "params": {"paths"}, "metrics": {"paths"}, "metrics_diff": {"paths"}}  # after `--`
+NO_FLAGS = {
+    "diff": {"paths"},
+    "params": {"paths"},
+    "metrics": {"paths"},
+    "metrics_diff": {"paths"},
+    "plots_diff": {"targets"},
+}  # after `--`
 DEFAULT = {"verify": {"from_data"}, "params": {"all"}}  # flags for what is so anyway
 
 
