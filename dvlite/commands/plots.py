@@ -45,7 +45,9 @@ class PlotsResult(Result):
         """Returns of how many plots something could not be read."""
         number = sum(bool(plot.problems) for plot in self.plots)
         if number:
-            return PartlyDone(f"of {count(number, 'plot')}, something could not be read", hint="see the warnings above")
+            return PartlyDone(
+                f"of {count(number, 'plot')}, something could not be read or drawn", hint="see the warnings above"
+            )
         return PartlyDone("not all plots are known", hint="see the warnings above") if self.warnings else None
 
 

@@ -50,7 +50,7 @@ def curves(project, *words, code=0):
     }
 
 
-def test_series_are_plots_without_a_word_unless_one_is_declared(project):
+def test_series_are_plots_unless_one_is_declared(project):
     declared(project, metrics="[{path: log.jsonl, cache: false}]")
     project.write("log.jsonl", LOG.format(1))
     assert curves(project, "show") == {
