@@ -60,7 +60,7 @@ OWNERS = {
     "pyarrow": ("results", "formats.parquet"),
     "pyfastcdc": ("store.chunking",),
     "rich": ("cli.terminal",),
-    "sqlite3": ("runs.index",),
+    "sqlite3": ("runs.index", "foreign.mlflow_database"),
     "subprocess": ("git", "pipeline.process", "cli.pager", "plots.draw"),
     "vl_convert": ("plots.draw",),
     "xxhash": ("oid",),

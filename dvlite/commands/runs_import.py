@@ -90,7 +90,7 @@ def runs_import(
 def _runs(repo: Repo, program: Program, source: str, experiments: Sequence[str]) -> Iterator[ForeignRun | DvliteError]:
     place = repo.cwd / source
     if program == "mlflow":
-        return mlflow_store.read_runs(source if "://" in source else str(place), experiments)
+        return mlflow_store.read_runs(place, source, experiments)
     if not place.exists():
         raise UsageError(f"{quote(source)} does not exist", hint=f"dvlite runs import {program} DIR")
     return wandb_folder.read_runs(place, source) if program == "wandb" else neptune_folder.read_runs(place, source)

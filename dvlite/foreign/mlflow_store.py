@@ -1,119 +1,108 @@
-"""Runs of MLflow, through its own client (the extra `mlflow`): a tracking folder, a database or a server. The only owner of mlflow."""
+"""Runs of MLflow: a tracking folder, a file of SQLite, or whatever else its own client (the extra `mlflow`) opens by a URI, as a server.
+
+The only owner of mlflow, which is given no folder and no file: it writes into them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from dvlite.errors import DvliteError, UsageError
+from dvlite.foreign import mlflow_database, mlflow_folder
 from dvlite.foreign.curves import Curves
-from dvlite.foreign.foreign_run import MOST_ARTIFACTS, ForeignRun, typed
-from dvlite.formats.record import ImportedArtifact, Status
+from dvlite.foreign.foreign_run import MOST_ARTIFACTS, ForeignRun
+from dvlite.foreign.mlflow_run import MlflowRun, require_experiments
+from dvlite.formats.record import ImportedArtifact
 from dvlite.git.program import without_credentials
 from dvlite.show import one_line, quote
 
-_STATUSES: dict[str, Status] = {"FINISHED": "ok", "FAILED": "failed"}  # others were stopped, or did not end yet
-_OWN = "mlflow."  # the names of MLflow's own tags begin so
-_RETRIES = 2  # its own 7 take minutes until a server that is not there is said to be none
 _AT_ONCE = 200  # runs in one answer
 _MOST_FOLDERS = 100  # of artifacts of a run
+_RETRIES = 2  # its own 7 take minutes until a server that is not there is said to be none
 
 
-def read_runs(place: str, experiments: Sequence[str]) -> Iterator[ForeignRun | DvliteError]:
-    """Yields the runs of a store, or those of some experiments by name; deleted ones are left out.
+def read_runs(place: Path, source: str, experiments: Sequence[str]) -> Iterator[ForeignRun | DvliteError]:
+    """Yields the runs of a store, or those of some experiments by name; deleted ones are left out, and an error stands for one that cannot be read.
 
-    `place` is a folder, a file of SQLite or a tracking URI. Raises UsageError for what MLflow cannot open, and an unknown experiment.
+    `place` is where `source` is, if that is no URI. Raises UsageError for what cannot be opened, and for an unknown experiment.
     """
-    mlflow = _package()
+    scheme, is_uri, path = source.partition("://")
+    if is_uri and scheme not in ("file", "sqlite"):
+        return _of_client(source, experiments)
+    if is_uri:
+        place = Path(unquote(path) if scheme == "file" else path.removeprefix("/"))
+    if not place.exists():
+        raise UsageError(f"{quote(source)} does not exist", hint="give a folder (mlruns), a file (mlflow.db) or a URI")
+    reader = mlflow_folder.read_runs if place.is_dir() else mlflow_database.read_runs
+    return reader(place, source, experiments)
+
+
+def _of_client(uri: str, experiments: Sequence[str]) -> Iterator[ForeignRun | DvliteError]:
+    client = _client(uri)
     try:
-        client = _client(mlflow, place)
-        found = {one.name: one for one in _pages(lambda token: client.search_experiments(page_token=token))}
-    except mlflow.exceptions.MlflowException as error:
-        hint = "give the folder or URI as mlflow takes it"
-        raise UsageError(
-            f"MLflow cannot open {quote(without_credentials(place))}: {_reason(error)}", hint=hint
-        ) from error
-    unknown = [name for name in experiments if name not in found]
-    if unknown:
-        raise UsageError(
-            f"there is no experiment {quote(unknown[0])}", hint=f"there are: {', '.join(map(quote, found))}"
-        )
-    for name in experiments or found:
-        pages = _pages(
-            lambda token, name=name: client.search_runs(
-                [found[name].experiment_id], max_results=_AT_ONCE, page_token=token
-            )
-        )
-        for run in pages:
+        known = {one.name: one for one in _pages(client.search_experiments)}
+    except Exception as error:  # of its own, of its network, of its database
+        reason, hint = _reason(error), "give the URI as mlflow takes it"
+        raise UsageError(f"MLflow cannot open {quote(without_credentials(uri))}: {reason}", hint=hint) from error
+    require_experiments(experiments, known)
+    for name in experiments or known:
+        ids = [known[name].experiment_id]
+        for run in _pages(partial(client.search_runs, ids, max_results=_AT_ONCE)):
             try:
-                yield _run(client, run, name)
-            except mlflow.exceptions.MlflowException as error:
+                yield _run(client, run, name).run()
+            except Exception as error:  # as above
                 yield DvliteError(f"cannot read the run {run.info.run_id} of MLflow: {_reason(error)}")
 
 
-def _package() -> Any:
+def _client(uri: str) -> Any:
     try:
-        import mlflow.environment_variables
-        import mlflow.exceptions
-        import mlflow.tracking
+        import mlflow
+        from mlflow import environment_variables
     except ImportError:
-        raise UsageError(
-            "MLflow's runs are read by its package mlflow, which is not installed", hint="pip install 'dvlite[mlflow]'"
-        ) from None
-    return mlflow
-
-
-def _client(mlflow: Any, place: str) -> Any:
-    path = Path(place)
-    if "://" not in place and not path.exists():
-        raise UsageError(f"{quote(place)} does not exist", hint="give a folder (mlruns), a file (mlflow.db) or a URI")
-    settings = mlflow.environment_variables
-    settings.MLFLOW_ALLOW_FILE_STORE.set(True)
+        message = "the package mlflow, which reads servers of MLflow, is not installed"
+        raise UsageError(message, hint="pip install 'dvlite[mlflow]'") from None
+    settings: Any = environment_variables
     if not settings.MLFLOW_HTTP_REQUEST_MAX_RETRIES.is_set():
         settings.MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(_RETRIES)
-    uri = place if "://" in place else path.absolute().as_uri() if path.is_dir() else f"sqlite:///{path.absolute()}"
     return mlflow.MlflowClient(tracking_uri=uri)
 
 
-def _pages(ask: Any) -> Iterator[Any]:
+def _pages(ask: Callable[..., Any]) -> Iterator[Any]:
     """Yields what all pages of an answer hold."""
     token = None
     while True:
-        page = ask(token)
+        page = ask(page_token=token)
         yield from page
         token = page.token
         if not token:
             return
 
 
-def _run(client: Any, run: Any, experiment: str) -> ForeignRun:
-    about, curves, tags = run.info, Curves(), dict(run.data.tags)
+def _run(client: Any, run: Any, experiment: str) -> MlflowRun:
+    about, curves = run.info, Curves()
     for key in run.data.metrics:
         for point in client.get_metric_history(about.run_id, key):
             curves.add(key, point.step, point.value, point.timestamp / 1000)
     artifacts, problems = _artifacts(client, about.run_id)
-    return ForeignRun(
+    return MlflowRun(
         id=about.run_id,
-        group=experiment,
-        status=_STATUSES.get(about.status, "canceled"),
-        name=about.run_name or tags.get("mlflow.runName", ""),
-        url=about.artifact_uri or "",
+        experiment=experiment,
+        name=about.run_name or "",
+        status=about.status,
         start_ms=about.start_time or 0,
         end_ms=about.end_time,
-        user=about.user_id or tags.get("mlflow.user", ""),
-        command=tags.get("mlflow.source.name", ""),
-        params={key: typed(value) for key, value in run.data.params.items()},
-        metrics=dict(run.data.metrics),
-        series=curves.series(),
-        tags={key: value for key, value in tags.items() if not key.startswith(_OWN)},
-        notes=(tags.get("mlflow.note.content", ""),),
-        environment={"parent": tags["mlflow.parentRunId"]} if "mlflow.parentRunId" in tags else {},
-        repository=tags.get("mlflow.source.git.repoURL", ""),
-        commit=tags.get("mlflow.source.git.commit", ""),
-        artifacts=tuple(artifacts),
-        is_thinned=curves.is_thinned,
-        problems=(*problems, *curves.problems),
+        user=about.user_id or "",
+        artifact_uri=about.artifact_uri or "",
+        params=run.data.params,
+        tags=run.data.tags,
+        last=run.data.metrics,
+        curves=curves,
+        artifacts=artifacts,
+        problems=problems,
     )
 
 

@@ -1,4 +1,4 @@
-"""The index of the run records: an SQLite file derived from them. The only owner of sqlite3.
+"""The index of the run records: an SQLite file derived from them. The owner of its connection.
 
 `index.sqlite` in the records' folder is rebuilt if it is missing, damaged or of another version. Opening it updates it, at a cost
 proportional to the new records. Tables and rows are in `schema`, filters in `filters`. Knows no terminal and no remote.
