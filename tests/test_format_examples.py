@@ -163,6 +163,13 @@ def test_a_recipe():
     assert recipe.dump(found) == shown("recipe")
 
 
+def test_a_recipe_with_stretches():
+    whole, name = b"a" * 300 + b"b" * 400, chunks_pack().name
+    found = recipe.parse(shown("recipe-stretches"), digest_bytes(whole))
+    assert found.terms == (recipe.Term(name, 0, 1, 1, 300), recipe.Term(name, 1, 1, 1, 400, 100))
+    assert recipe.dump(found) == shown("recipe-stretches")
+
+
 def test_a_recipe_in_parts():
     data, name = shown("recipe-part"), chunks_pack().name
     part, again = recipe.dump_part([recipe.Term(name, 0, 1, 65_536, 65_536 * 300)])

@@ -21,10 +21,10 @@ PROJECT = Path(__file__).parent.parent
 BOUNDS = {
     "add": (193, 33, 12, 9),
     "status": (121, 29, 12, 0),
-    "push": (416, 56, 20, 0),
+    "push": (420, 57, 20, 0),
     "repro": (543, 68, 20, 0),
     "checkout": (212, 36, 19, 13),
-    "pull": (457, 59, 21, 3),
+    "pull": (461, 60, 21, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 

@@ -13,32 +13,37 @@ from typing import NamedTuple
 
 from dvlite.errors import LaterVersion, ObjectCorrupt
 from dvlite.formats.store_config import LEAST_BYTES
-from dvlite.oid import DIGEST_BYTES, Digest, digest_bytes, short
+from dvlite.oid import DIGEST_BYTES, Buffer, Digest, digest_bytes, short
 
 MAGIC = b"DVLR"
 VERSION = 1
 MAX_BYTES = 16 * 1024 * 1024
-TERMS_PER_PART = 65_536  # that a writer puts into one record: at most 3.5 MiB, and 20 MB in memory
-_OF_TERMS, _OF_PARTS = 0, 2  # forms; 1 is reserved for terms with bases
+TERMS_PER_PART = 65_536  # that a writer puts into one record: at most 3.75 MiB, and 20 MB in memory
+MAX_CHUNK_BYTES = 16 * 1024 * 1024  # a chunk is no longer
+_OF_TERMS, _OF_STRETCHES, _OF_PARTS = 0, 1, 2  # forms
 _HEADER = struct.Struct("<4sBB2s32sQII")  # magic, version, form, 0, file oid, size, packs, terms or parts
 _TERM = struct.Struct("<IIIIQ")  # pack number, first chunk, chunk count, repeat, length
+_STRETCH = struct.Struct("<IIIIQI")  # the same, and how much of the chunk is passed over, or that the chunks are whole
+_WHOLE = 0xFFFFFFFF
 _PART = struct.Struct("<32sQ")  # oid, length
+_ROWS = {_OF_TERMS: _TERM, _OF_STRETCHES: _STRETCH, _OF_PARTS: _PART}
 _CHECKSUM_BYTES = 16
 _NO_FILE = Digest(bytes(DIGEST_BYTES))  # in the header of a part: any file may use it
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     """`count` consecutive chunks of one pack, from chunk number `first`, the run of them `repeat` times over.
 
-    `length_bytes` is that of all repetitions; it says where the next term begins, so that packs can arrive in any order.
+    `length_bytes` is that of all repetitions; it says where the next term begins, so that packs can arrive in any order. With `skip_bytes`
+    it is a stretch of one chunk, of that length, after so many bytes; None: the chunks whole.
     """
 
     pack: Digest
     first: int
-    count: int
+    count: int  # type: ignore[assignment]  # hides the method of tuples, which has no use here
     repeat: int
     length_bytes: int
+    skip_bytes: int | None = None
 
 
 class Part(NamedTuple):
@@ -69,6 +74,13 @@ def packs_of(terms: Sequence[Term]) -> tuple[Digest, ...]:
     return tuple(dict.fromkeys(term.pack for term in terms))
 
 
+def stretch_of(term: Term, chunk: Buffer) -> Buffer:
+    """Returns what a term takes of its chunk: a stretch, or all of it."""
+    if term.skip_bytes is None:
+        return chunk
+    return memoryview(chunk)[term.skip_bytes : term.skip_bytes + term.length_bytes]
+
+
 def dump(recipe: Recipe) -> bytes:
     """Returns the canonical bytes of a recipe."""
     if recipe.parts:
@@ -87,8 +99,12 @@ def dump_part(terms: Sequence[Term]) -> tuple[Part, bytes]:
 def _dump_terms(digest: Digest, size_bytes: int, terms: Sequence[Term]) -> bytes:
     packs = packs_of(terms)
     number = {pack: i for i, pack in enumerate(packs)}
-    rows = [_TERM.pack(number[t.pack], t.first, t.count, t.repeat, t.length_bytes) for t in terms]
-    return _sealed(_OF_TERMS, digest, size_bytes, packs, rows)
+    form = _OF_TERMS if all(term.skip_bytes is None for term in terms) else _OF_STRETCHES
+    rows = []
+    for pack, *numbers, skip in terms:
+        row = _STRETCH.pack(number[pack], *numbers, _WHOLE if skip is None else skip)
+        rows.append(row[: _ROWS[form].size])  # of one form, a row is that of the other without its end
+    return _sealed(form, digest, size_bytes, packs, rows)
 
 
 def _sealed(form: int, digest: Digest, size_bytes: int, packs: Sequence[Digest], rows: Sequence[bytes]) -> bytes:
@@ -102,17 +118,17 @@ def parse(data: bytes, digest: Digest) -> Recipe:
     form, size_bytes, body = _opened(data, digest, digest)
     if form == _OF_PARTS:
         return Recipe(digest, size_bytes, parts=_parts(body, digest, size_bytes))
-    return Recipe(digest, size_bytes, _terms(body, digest, size_bytes))
+    return Recipe(digest, size_bytes, _terms(form, body, digest, size_bytes))
 
 
 def parse_part(data: bytes, part: Part, digest: Digest) -> tuple[Term, ...]:
     """Reads the record of a part of the recipe of `digest`; raises as `parse` does. A part has terms: it never names parts."""
     form, size_bytes, body = _opened(data, digest, _NO_FILE)
-    if form != _OF_TERMS:
+    if form == _OF_PARTS:
         raise _corrupt(digest, "a part of it names parts")
     if size_bytes != part.length_bytes:
         raise _corrupt(digest, "a part of it has another length")
-    return _terms(body, digest, size_bytes)
+    return _terms(form, body, digest, size_bytes)
 
 
 def _opened(data: bytes, digest: Digest, named: Digest) -> tuple[int, int, bytes]:
@@ -125,29 +141,39 @@ def _opened(data: bytes, digest: Digest, named: Digest) -> tuple[int, int, bytes
     magic, version, form, reserved, name, size_bytes, packs, rows = _HEADER.unpack_from(body)
     if magic != MAGIC:
         raise _corrupt(digest, "it is not a recipe")
-    if version != VERSION or form not in (_OF_TERMS, _OF_PARTS) or any(reserved):
+    if version != VERSION or form not in _ROWS or any(reserved):
         raise LaterVersion(f"the recipe of {short(digest)}")
     if name != named:
         raise _corrupt(digest, "it is not the recipe of this file")
-    row = _PART if form == _OF_PARTS else _TERM
-    if len(body) != _HEADER.size + packs * DIGEST_BYTES + rows * row.size or (form == _OF_PARTS and packs):
+    if len(body) != _HEADER.size + packs * DIGEST_BYTES + rows * _ROWS[form].size or (form == _OF_PARTS and packs):
         raise _corrupt(digest, "its lengths do not add up")
     return form, size_bytes, body
 
 
-def _terms(body: bytes, digest: Digest, size_bytes: int) -> tuple[Term, ...]:
+def _terms(form: int, body: bytes, digest: Digest, size_bytes: int) -> tuple[Term, ...]:
     packs = _HEADER.unpack_from(body)[6]
     at = _HEADER.size
     names = [Digest(body[at + i * DIGEST_BYTES : at + (i + 1) * DIGEST_BYTES]) for i in range(packs)]
-    rows = list(_TERM.iter_unpack(body[at + packs * DIGEST_BYTES :]))
-    for pack, _, count, repeat, length in rows:
+    body = body[at + packs * DIGEST_BYTES :]
+    terms: list[Term] = []
+    chunks = length_bytes = 0
+    rows = _ROWS[form].iter_unpack(body)
+    if form == _OF_TERMS:
+        rows = ((*row, _WHOLE) for row in rows)
+    for pack, first, count, repeat, length, passed_over in rows:
+        skip = None if passed_over == _WHOLE else passed_over
         if pack >= packs or not count or not repeat or length < count * repeat or length % repeat:
             raise _corrupt(digest, "a term is impossible")
-    if sum(row[2] * row[3] for row in rows) > size_bytes // LEAST_BYTES + 1:
+        if skip is not None and (count != 1 or repeat != 1 or skip + length > MAX_CHUNK_BYTES):
+            raise _corrupt(digest, "a stretch is impossible")
+        chunks += count * repeat
+        length_bytes += length
+        terms.append(Term(names[pack], first, count, repeat, length, skip))
+    if chunks > size_bytes // LEAST_BYTES + 1:
         raise _corrupt(digest, "it has impossibly many chunks")
-    if sum(row[4] for row in rows) != size_bytes:
+    if length_bytes != size_bytes:
         raise _corrupt(digest, "its terms do not add up to the file's size")
-    return tuple(Term(names[row[0]], *row[1:]) for row in rows)
+    return tuple(terms)
 
 
 def _parts(body: bytes, digest: Digest, size_bytes: int) -> tuple[Part, ...]:

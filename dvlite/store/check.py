@@ -23,7 +23,10 @@ from dvlite.store.catalog import Catalog
 from dvlite.store.index import Index, RecordLocation
 from dvlite.store.pack import KIND_CHUNK, KIND_RECIPE, Record
 
-AT_ONCE = 3  # packs in memory, of at most 80 MiB
+AT_ONCE = 3  # packs in memory, of at most 80 MiB, and more ...
+_MEMORY_BYTES = (
+    64 * 1024 * 1024
+)  # ... while they are small together; so many bytes of chunks are kept, too, for their stretches
 _NODES = 256  # read together
 _WRONG_BYTES = "its bytes are not the ones that its name promises"
 
@@ -196,7 +199,8 @@ class PackReader:
         if name in self._here:
             self._here.move_to_end(name)
             return self._here[name]
-        while len(self._here) >= AT_ONCE:
+        sizes = self._catalog.packs
+        while len(self._here) >= AT_ONCE and sum(sizes.get(each, 0) for each in self._here) > _MEMORY_BYTES:
             self._here.popitem(last=False)
         self._here[name] = self._catalog.remote.submit(lambda: self._read(name))
         return self._here[name]
@@ -212,17 +216,29 @@ def makes_file(
 ) -> bool | None:
     """Returns whether the chunks that terms name are the file `digest`; None as soon as a pack is not good.
 
-    A pack is read again if more than two others were in between.
+    A pack is read again if more than two others were in between, and these were large; chunks of which stretches are taken are kept.
     """
     hasher = FileHasher()
+    kept_bytes = 0
+    opened: OrderedDict[tuple[Digest, int], Buffer] = OrderedDict()
     for term in terms:
+        if term.skip_bytes is not None and (chunk := opened.get((term.pack, term.first))) is not None:
+            opened.move_to_end((term.pack, term.first))
+            hasher.update(recipe.stretch_of(term, chunk))
+            continue
         if not is_good(term.pack):
             return None
         content = packs.get(term.pack)
         view = memoryview(content.data)
         for _ in range(term.repeat):
             for record in content.records[term.first : term.first + term.count]:
-                hasher.update(pack.unpack_view(record, view[record.offset : record.offset + record.stored_length]))
+                chunk = pack.unpack_view(record, view[record.offset : record.offset + record.stored_length])
+                if term.skip_bytes is not None:
+                    opened[term.pack, term.first] = chunk = bytes(chunk)
+                    kept_bytes += len(chunk)
+                    while kept_bytes > _MEMORY_BYTES:
+                        kept_bytes -= len(opened.popitem(last=False)[1])
+                hasher.update(recipe.stretch_of(term, chunk))
     return hasher.digest() == digest
 
 

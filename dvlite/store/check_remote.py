@@ -50,7 +50,7 @@ _NAMES = re.compile(
 )
 _PACK = re.compile("packs/[0-9a-f]{64}")
 _RECIPES = 256  # read together
-_TERM_FIELDS = 3  # first chunk, number of chunks, their length
+_TERM_FIELDS = 4  # first chunk, number of chunks, their length, 1 if they may be longer
 
 
 @dataclass(slots=True)
@@ -409,7 +409,8 @@ class RemoteHolder:
                 for digest, file in files.items():
                     for term in self._catalog.recipes.terms(file):
                         numbers = terms.setdefault(term.pack, array("Q"))
-                        numbers.extend((term.first, term.count, term.length_bytes // term.repeat))
+                        length = term.length_bytes // term.repeat + (term.skip_bytes or 0)
+                        numbers.extend((term.first, term.count, length, term.skip_bytes is not None))
                         users.setdefault(term.pack, []).append(digest)
             bad = _without_terms(self._check, terms)
             wanted = list(dict.fromkeys(digest for name in bad for digest in users[name]))
@@ -436,9 +437,10 @@ def _without_terms(check: RemoteState, terms: dict[Digest, array[int]]) -> list[
 
 def _has_terms(records: Sequence[Record], numbers: array[int]) -> bool:
     for at in range(0, len(numbers), _TERM_FIELDS):
-        first, count, length = numbers[at : at + _TERM_FIELDS]
+        first, count, length, is_stretch = numbers[at : at + _TERM_FIELDS]
         chosen = records[first : first + count]
-        if len(chosen) != count or sum(record.raw_length for record in chosen) != length:
+        stored = sum(record.raw_length for record in chosen)
+        if len(chosen) != count or stored < length or (stored > length and not is_stretch):
             return False
     return True
 

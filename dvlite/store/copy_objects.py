@@ -1,6 +1,7 @@
 """Copies objects between packs, of one remote or from one to another, as they are stored: nothing is compressed again.
 
-Every record is verified on its way. Large files keep their chunks; a recipe is written new for each file whose chunks moved.
+Every record is verified on its way. Large files keep their chunks; a recipe is written new for each file whose chunks moved. Of a chunk of
+which only stretches are needed, a collector keeps just these: what else it holds may have been purged.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from dvlite.errors import DvliteError, LaterVersion, ObjectCorrupt
 from dvlite.formats import recipe
 from dvlite.formats.recipe import Part, Recipe, Term
-from dvlite.oid import Digest
+from dvlite.oid import Digest, digest_bytes
 from dvlite.progress import Progress
 from dvlite.store import pack, usage
 from dvlite.store.catalog import Catalog
@@ -57,6 +58,28 @@ class _Moved:
     end: int
     slot: PackSlot
     at: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Squeezed:
+    """A chunk of which some stretches, (start, end) in order, are now chunk `at` of a slot."""
+
+    slot: PackSlot
+    at: int
+    kept: tuple[tuple[int, int], ...]
+
+    @property
+    def length_bytes(self) -> int:
+        return sum(end - start for start, end in self.kept)
+
+    def find(self, start: int, end: int) -> int | None:
+        """Returns where a stretch of the old chunk begins in the new one."""
+        before = 0
+        for first, last in self.kept:
+            if first <= start and end <= last:
+                return before + start - first
+            before += last - first
+        return None
 
 
 @dataclass(slots=True)
@@ -191,6 +214,9 @@ class _Chunks:
         self._source, self._upload, self._leaving = source, upload, leaving
         self._known, self._result = known, result
         self._moved: dict[Digest, list[_Moved]] = {}
+        self._squeezed: dict[tuple[Digest, int], _Squeezed] = {}
+        # not from one remote to another: the next version is to find these chunks there
+        self._squeezes = known is None or (source.config is not None and source.config.has_tombstones)
         self._damaged: dict[
             Digest, dict[int, ObjectCorrupt]
         ] = {}  # pack -> number of a chunk; _WHOLE: none of it can be read
@@ -205,18 +231,30 @@ class _Chunks:
     def bring(self, terms: Iterable[Term], progress: Progress) -> None:
         """Copies the chunks of terms that did not move yet, those of a limited number of packs at a time."""
         runs: dict[Digest, list[tuple[int, int]]] = {}
+        stretches: dict[Digest, dict[int, list[tuple[int, int]]]] = {}
         for term in terms:
             if term.pack not in self._leaving:
                 continue
             if term.pack not in runs and len(runs) >= _MOST_PACKS:
-                self._copy(runs, progress)
-                runs = {}
-            usage.note_run(runs, term)
-        self._copy(runs, progress)
+                self._copy(runs, stretches, progress)
+                runs, stretches = {}, {}
+            if term.skip_bytes is None or not self._squeezes:
+                usage.note_run(runs, term)
+            else:
+                runs.setdefault(term.pack, [])
+                spans = stretches.setdefault(term.pack, {}).setdefault(term.first, [])
+                spans.append((term.skip_bytes, term.skip_bytes + term.length_bytes))
+        self._copy(runs, stretches, progress)
 
-    def _copy(self, runs: Mapping[Digest, list[tuple[int, int]]], progress: Progress) -> None:
+    def _copy(
+        self,
+        runs: Mapping[Digest, list[tuple[int, int]]],
+        stretches: Mapping[Digest, Mapping[int, list[tuple[int, int]]]],
+        progress: Progress,
+    ) -> None:
         footers = self._footers(runs)
         numbers: dict[Digest, dict[int, int]] = {}  # pack -> where a chunk begins -> its number
+        cuts: dict[tuple[Digest, int], list[tuple[int, int]]] = {}  # chunks of which only stretches are copied
         for name, spans in runs.items():
             if name not in footers:
                 continue
@@ -229,6 +267,19 @@ class _Chunks:
                 record = footers[name][number]
                 if number not in done and not self._is_known(moved, number, record):
                     wanted[record.offset] = number
+                done.add(number)
+            for number, parts in stretches.get(name, {}).items():
+                if number >= len(footers[name]):
+                    self._note(name, _WHOLE, ObjectCorrupt(f"pack {name.hex()} has fewer chunks than a file needs"))
+                    break
+                record, old = footers[name][number], self._squeezed.get((name, number))
+                if number in done or (old and all(old.find(*part) is not None for part in parts)):
+                    continue
+                if not self._is_known(moved, number, record):
+                    wanted[record.offset] = number
+                    kept = usage.join([*parts, *(old.kept if old else ())])
+                    if kept != [(0, record.raw_length)]:
+                        cuts[name, number] = kept
         places = (
             [RecordLocation(name, footers[name][number]) for number in those.values()]
             for name, those in numbers.items()
@@ -238,6 +289,8 @@ class _Chunks:
             number, moved = numbers[place.pack][place.record.offset], self._moved[place.pack]
             if isinstance(stored, ObjectCorrupt):
                 self._note(place.pack, number, stored)
+            elif kept := cuts.get((place.pack, number), []):
+                self._squeeze(place, number, stored, kept)
             elif not self._is_known(moved, number, place.record):  # it stood in two packs
                 self._add(moved, number, place.record, stored)
             progress.advance(size_bytes=place.record.raw_length)
@@ -287,11 +340,27 @@ class _Chunks:
         _ship_if_full(self._upload, writer)
         self._result.count(record)
 
+    def _squeeze(self, place: RecordLocation, number: int, stored: bytes, kept: Sequence[tuple[int, int]]) -> None:
+        """Writes a chunk of what is needed of one."""
+        chunk = pack.unpack(place.record, stored)
+        data = b"".join(chunk[start:end] for start, end in kept)
+        writer = self._upload.writer(pack.CHUNKS)
+        self._squeezed[place.pack, number] = _Squeezed(self._upload.slot(pack.CHUNKS), len(writer), tuple(kept))
+        codec, squeezed = pack.compress(data)
+        record = Record(KIND_CHUNK, codec, 0, len(data), len(squeezed), digest_bytes(data))
+        writer.add_stored(record, squeezed)
+        self._result.count(record)
+        _ship_if_full(self._upload, writer)
+
     def moved(self, terms: Sequence[Term]) -> list[Term]:
         """Returns terms of the same chunks where they are now; all of these arrived."""
         moved: list[Term] = []
         for term in terms:
             runs = self._moved.get(term.pack)
+            squeezed = self._squeezed.get((term.pack, term.first)) if term.skip_bytes is not None else None
+            if squeezed and not any(run.first <= term.first < run.end for run in runs or ()):
+                moved.append(_squeezed_term(term, squeezed))
+                continue
             moved += [term] if runs is None else _moved_term(term, runs, self._source.footers([term.pack])[term.pack])
         return moved
 
@@ -315,7 +384,7 @@ def _add_recipe(
         made = Recipe(old.digest, old.size_bytes, parts=tuple(parts))
     data = recipe.dump(made)
     writer = upload.writer(pack.META)
-    writer.add_stored(Record(KIND_RECIPE, pack.RAW, 0, len(data), len(data), made.digest), data)
+    writer.add(KIND_RECIPE, made.digest, data)
     upload.ship_if_full(writer)
 
 
@@ -343,8 +412,19 @@ def _moved_term(term: Term, runs: Iterable[_Moved], records: list[Record]) -> li
     for slot, at, first, end in parts * (term.repeat // repeat):
         assert slot.pack is not None
         length = repeat * sum(record.raw_length for record in records[first:end])
-        terms.append(Term(slot.pack, at, end - first, repeat, length))
+        if term.skip_bytes is not None:
+            length = term.length_bytes
+        terms.append(Term(slot.pack, at, end - first, repeat, length, term.skip_bytes))
     return terms
+
+
+def _squeezed_term(term: Term, squeezed: _Squeezed) -> Term:
+    """Returns a stretch, where it is now: maybe all of a chunk."""
+    assert squeezed.slot.pack is not None
+    assert term.skip_bytes is not None
+    skip = squeezed.find(term.skip_bytes, term.skip_bytes + term.length_bytes)
+    is_whole = term.length_bytes == squeezed.length_bytes
+    return Term(squeezed.slot.pack, squeezed.at, 1, 1, term.length_bytes, None if is_whole else skip)
 
 
 def _read(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
@@ -19,11 +18,10 @@ from dvlite.errors import DvliteError, LaterVersion, ObjectCorrupt, ObjectMissin
 from dvlite.formats import manifest
 from dvlite.formats.manifest import Branch
 from dvlite.formats.recipe import Term
-from dvlite.formats.store_config import DEFAULT
 from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, format_oid
 from dvlite.progress import Progress
 from dvlite.show import quote
-from dvlite.store import chunking, pack
+from dvlite.store import pack, reuse
 from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
 from dvlite.store.catalog import Catalog
@@ -38,8 +36,6 @@ _OPEN_FILES = 24  # partial files at a time: a process may be limited to 64 desc
 _MOST_RAW = 64  # times a pack's length: what more it claims to hold is not unpacked unless it is wanted
 _PLANNED = 4096  # files looked up at a time
 _NODES = 1024  # of a listing in memory at a time, while they are fetched
-_FOOTERS = 64  # in memory at a time, while the chunks they name are noted
-_AROUND_BYTES = 1024 * 1024 * 1024  # of an earlier version, before and after where a window of a very large file lies
 _WHOLE_FRACTION = 0.5  # of a pack; above it, one request for all of it is cheaper than ranges
 
 
@@ -208,6 +204,8 @@ def run(
         before = len(left or ())
         lacking = {need.digest: need for need in (needs if left is None else left) if not cache.has_file(*need[:2])}
         left = list(lacking.values())
+        if arrival.damage:  # may lie in what an earlier version seemed to have: all is read from the remote now
+            left = [need._replace(bases=()) for need in left]
         if not left or (attempt and len(left) == before and arrival.damage is None):
             break
         catalog.look(search=bool(todo.absent))
@@ -392,7 +390,9 @@ def _bring_batch(
             by_pack: dict[Digest, list[PartialFile]] = {}
             for partial, terms, (need, _) in zip(partials, step, batch, strict=True):
                 partial.begin(terms)
-                arrival.add(_stopping_none(catalog, functools.partial(_reuse, catalog, partial, need, cache, progress)))
+                arrival.add(
+                    _stopping_none(catalog, functools.partial(reuse.run, catalog, partial, need.bases, cache, progress))
+                )
                 for name in partial.packs_needed():
                     by_pack.setdefault(name, []).append(partial)
             jobs = (
@@ -403,7 +403,7 @@ def _bring_batch(
                 for name, group in by_pack.items()
             )
             arrival.add(_in_flight(catalog, jobs))
-            whole[:] = [partial for partial in whole if partial.is_complete()]
+            whole[:] = [partial for partial in whole if partial.end_window()]
             if not whole:
                 return
 
@@ -438,28 +438,6 @@ def _batches(wanted: Sequence[tuple[Need, LargeFile]]) -> Iterable[list[tuple[Ne
         total += item[0].size_bytes
     if batch:
         yield batch
-
-
-def _reuse(catalog: Catalog, partial: PartialFile, need: Need, cache: Cache, progress: Progress) -> None:
-    """Takes chunks from where they are already: an unfinished download, or earlier versions in the cache."""
-    bases = [path for base in need.bases if (path := cache.large_path(base)).exists()]
-    if not partial.resumed and not bases:
-        return
-    for at in range(0, len(partial.packs), _FOOTERS):
-        partial.expand(catalog.footers(partial.packs[at : at + _FOOTERS]))
-    if partial.resumed:
-        partial.keep_what_is_right(progress)
-    config = catalog.config or DEFAULT
-    for base in bases:
-        if not partial.packs_needed():
-            return
-        with open(os.open(base, files.READ), "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            end = size if partial.is_last else min(size, partial.end_bytes + _AROUND_BYTES)
-            start = max(0, partial.start_bytes - _AROUND_BYTES)
-            for chunk in chunking.chunks(file.fileno(), end, config, start_bytes=start):
-                for place in partial.places(digest_bytes(chunk)):
-                    partial.fill(place, chunk, progress)
 
 
 def _fill(catalog: Catalog, name: Digest, group: list[PartialFile], progress: Progress) -> None:

@@ -30,7 +30,7 @@ from dvlite.oid import (
 
 META, FILES, CHUNKS = 1, 2, 3  # classes: what a pack may hold
 KIND_FILE, KIND_CHUNK, KIND_MANIFEST, KIND_RECIPE, KIND_LOG, KIND_RUN, KIND_SNAPSHOT, KIND_PART = range(1, 9)
-RAW, ZSTD = 0, 1  # codecs; 2 is reserved for zstd against a base chunk
+RAW, ZSTD = 0, 1  # codecs
 KINDS, CODECS = frozenset(range(KIND_FILE, KIND_PART + 1)), frozenset((RAW, ZSTD))  # others are of a later dvlite
 TARGET_BYTES = 32 * 1024 * 1024
 MAX_RECORD_BYTES = 16 * 1024 * 1024  # raw length of one record

@@ -6,33 +6,45 @@ chunk when the download is taken up again.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite.errors import ObjectCorrupt
 from dvlite.files import os_error, read_at, write_at
+from dvlite.formats import recipe
 from dvlite.formats.recipe import Term
 from dvlite.oid import Buffer, Digest, digest_bytes, digest_file, format_oid
 from dvlite.progress import Progress
 from dvlite.store import pack
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import Record
-from dvlite.store.recipes import WINDOW_CHUNKS
+from dvlite.store.recipes import WINDOW_CHUNKS, fits
 
 _RUN_CHUNKS = 256  # written in one call; the kernel takes at most 1,024
+_KEPT_BYTES = 32 * 1024 * 1024  # of stretches in memory, until those between them are there
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkLocation:
-    """Where a chunk belongs: chunk `number` (counted from the term's first) of term `term`, at `offset`, with what it must be."""
+    """Where a chunk belongs: chunk `number` (counted from the term's first) of term `term`, at `offset`, with what it must be.
+
+    Of a stretch, so many bytes of it are passed over, and `length_bytes` of it belong there.
+    """
 
     term: int
     number: int
     offset: int
     record: Record
+    skip_bytes: int
+    length_bytes: int
+
+    @property
+    def is_whole(self) -> bool:
+        return self.length_bytes == self.record.raw_length
 
 
 class PartialFile:
@@ -42,23 +54,34 @@ class PartialFile:
         self._digest, self._size, self._writer = digest, size_bytes, writer
         self.start_bytes = self.end_bytes = 0  # of the window in the file
         self._path, self._file, self.resumed = self._open()
-        self._writing = threading.Lock()  # writers of one file wait for each other in the kernel too, but busily
+        self._writing = threading.RLock()  # writers of one file wait for each other in the kernel too, but busily
         self.begin(())
 
     def begin(self, terms: Sequence[Term]) -> None:
         """Takes up the window of terms after the last one, which is forgotten."""
         self._terms = terms
-        self._by_pack: dict[Digest, list[int]] = {}
+        self._whole: dict[Digest, list[int]] = {}  # pack -> terms of whole chunks
+        self._stretches: dict[Digest, dict[int, list[int]]] = {}  # pack -> chunk -> terms that are stretches of it
         self._have: dict[int, bytearray] = {}  # term -> a byte per chunk; absent: nothing of it is there
         self._places: dict[Digest, list[ChunkLocation]] = {}
         self._done: set[int] = set()  # terms that are there as a whole
+        self._kept: dict[int, bytes] = {}  # stretches that are not written yet
+        self._kept_bytes = 0
         self._offsets: list[int] = []
         self.start_bytes = self.end_bytes
         for position, term in enumerate(terms):
-            self._by_pack.setdefault(term.pack, []).append(position)
+            if term.skip_bytes is None:
+                self._whole.setdefault(term.pack, []).append(position)
+            else:
+                self._stretches.setdefault(term.pack, {}).setdefault(term.first, []).append(position)
             self._offsets.append(self.end_bytes)
             self.end_bytes += term.length_bytes
-        self.packs = list(self._by_pack)
+        self.packs = list({**self._whole, **self._stretches})
+
+    @property
+    def has_stretches(self) -> bool:
+        """Returns whether a term is a stretch of a chunk."""
+        return bool(self._stretches)
 
     @property
     def is_last(self) -> bool:
@@ -105,49 +128,71 @@ class PartialFile:
         if sum(term.count * term.repeat for term in self._terms) > WINDOW_CHUNKS:
             return
         for name, records in footers.items():
-            for position in self._by_pack[name]:
-                for number, record, offset in self._chunks(position, self._terms[position], records):
-                    place = ChunkLocation(position, number, offset, record)
+            for position in self._positions(name):
+                term = self._terms[position]
+                for number, record, offset in self._chunks(position, term, records):
+                    length = record.raw_length if term.skip_bytes is None else term.length_bytes
+                    place = ChunkLocation(position, number, offset, record, term.skip_bytes or 0, length)
                     self._places.setdefault(record.digest, []).append(place)
 
     def places(self, digest: Digest) -> Sequence[ChunkLocation]:
         """Returns where a chunk belongs, of the packs that were expanded."""
         return self._places.get(digest, ())
 
+    def all_places(self) -> Iterator[tuple[Digest, int, ChunkLocation]]:
+        """Yields where all chunks belong, of the packs that were expanded, each with its pack and its number there."""
+        for places in self._places.values():
+            for place in places:
+                term = self._terms[place.term]
+                yield term.pack, term.first + place.number % term.count, place
+
     def keep_what_is_right(self, progress: Progress) -> None:
         """Keeps the chunks that an earlier try left where they belong."""
         for places in self._places.values():
             for place in places:
+                if not place.is_whole:  # nothing says what a stretch of a chunk must be
+                    continue
                 chunk = read_at(self._file, place.record.raw_length, place.offset)
                 if digest_bytes(chunk) == place.record.digest:
                     self._mark(place.term, place.number)
                     progress.advance(size_bytes=len(chunk))
 
     def fill(self, place: ChunkLocation, chunk: bytes, progress: Progress) -> None:
-        """Writes a chunk that was found elsewhere."""
+        """Writes a chunk, or what belongs there of it, that was found elsewhere."""
+        self.put(place, chunk[place.skip_bytes : place.skip_bytes + place.length_bytes], progress)
+
+    def put(self, place: ChunkLocation, chunk: bytes, progress: Progress) -> None:
+        """Writes exactly what belongs there."""
         have = self._have.get(place.term)
-        if have is not None and have[place.number]:
+        if place.term in self._done or (have is not None and have[place.number]):
             return
-        self._pwrite(chunk, place.offset)
-        self._mark(place.term, place.number)
+        if self._terms[place.term].skip_bytes is not None:
+            self._keep({place.term: chunk})
+        else:
+            self._pwrite(chunk, place.offset)
+            self._mark(place.term, place.number)
         progress.advance(size_bytes=len(chunk))
 
     # --- what is to be downloaded ---
 
     def packs_needed(self) -> list[Digest]:
         """Returns the packs that hold a chunk which is not there yet."""
-        return [name for name, terms in self._by_pack.items() if any(term not in self._done for term in terms)]
+        return [name for name in self.packs if any(term not in self._done for term in self._positions(name))]
 
-    def is_complete(self) -> bool:
-        """Returns whether every chunk of the window is there."""
-        return all(0 not in self._have.get(position, b"\0") for position in range(len(self._terms)))
+    def end_window(self) -> bool:
+        """Writes what is in memory yet; returns whether every chunk of the window is there."""
+        self._write_kept()
+        terms = range(len(self._terms))
+        return all(position in self._done or 0 not in self._have.get(position, b"\0") for position in terms)
 
     def needed_bytes(self, name: Digest) -> int:
         """Returns the raw size of what is needed from a pack."""
-        total = 0
-        for position in self._by_pack[name]:
+        done = self._done
+        stretches = itertools.chain.from_iterable(self._stretches.get(name, {}).values())
+        total = sum(self._terms[position].length_bytes for position in stretches if position not in done)
+        for position in self._whole.get(name, ()):
             term = self._terms[position]
-            if position not in self._done:
+            if position not in done:
                 have = self._have.get(position)
                 share = 1.0 if have is None else have.count(0) / len(have)
                 total += int(term.length_bytes // term.repeat * share)
@@ -155,15 +200,22 @@ class PartialFile:
 
     def numbers(self, name: Digest, records: list[Record]) -> Iterator[int]:
         """Yields the numbers, in the pack, of chunks that are not there yet."""
-        for position in self._by_pack[name]:
+        for position in self._whole.get(name, ()):
             term = self._terms[position]
             self._check(term, records)
             yield from (term.first + k for k in range(term.count) if not self._has_all(position, term, k))
+        for number, positions in self._stretches.get(name, {}).items():
+            self._check(self._terms[positions[0]], records)
+            if not self._done.issuperset(positions):
+                yield number
 
     def write(self, name: Digest, records: list[Record], data: bytes, start: int, progress: Progress) -> None:
-        """Writes the chunks that a range of a pack, from `start`, holds; each is verified first. Neighbours are written in one call."""
+        """Writes the chunks that a range of a pack, from `start`, holds; each is verified first. Neighbours are written in one call.
+
+        A chunk is unpacked once for all its stretches.
+        """
         view = memoryview(data)
-        for position in self._by_pack[name]:
+        for position in self._whole.get(name, ()):
             term = self._terms[position]
             offset = self._offsets[position]
             period = term.length_bytes // term.repeat
@@ -188,6 +240,53 @@ class PartialFile:
                 offset += record.raw_length
             if run:
                 self._write_run(run, run_offset, run_length, period, term.repeat)
+        for number, positions in self._stretches.get(name, {}).items():
+            self._check(self._terms[positions[0]], records)
+            begin = records[number].offset - start
+            if (
+                begin >= 0
+                and begin + records[number].stored_length <= len(view)
+                and not self._done.issuperset(positions)
+            ):
+                chunk = pack.unpack_view(records[number], view[begin : begin + records[number].stored_length])
+                progress.advance(size_bytes=self._take_stretches(positions, chunk))
+
+    def _take_stretches(self, positions: Sequence[int], chunk: Buffer) -> int:
+        """Keeps what terms take of a chunk until it is written; returns how many bytes these are."""
+        terms = {position: self._terms[position] for position in positions if position not in self._done}
+        # copied: a view would keep the chunk in memory, and maybe all of its pack
+        stretches = {position: bytes(recipe.stretch_of(term, chunk)) for position, term in terms.items()}
+        for position, stretch in stretches.items():
+            if len(stretch) != terms[position].length_bytes:
+                raise self._unfit(terms[position])
+        return self._keep(stretches)
+
+    def _keep(self, stretches: Mapping[int, bytes]) -> int:
+        """Keeps stretches, so that those that follow each other in the file are written in one call; returns how many bytes these are."""
+        size_bytes = sum(map(len, stretches.values()))
+        with self._writing:
+            self._kept.update(stretches)
+            self._kept_bytes += size_bytes
+            self._done.update(stretches)
+            if self._kept_bytes > _KEPT_BYTES:
+                self._write_kept()
+        return size_bytes
+
+    def _write_kept(self) -> None:
+        run: list[Buffer] = []
+        begin = end = 0
+        for position in sorted(self._kept):
+            offset = self._offsets[position]
+            if run and (len(run) >= _RUN_CHUNKS or offset != end):
+                self._write_run(run, begin, end - begin, 0, 1)
+                run = []
+            begin = begin if run else offset
+            run.append(self._kept[position])
+            end = offset + self._terms[position].length_bytes
+        if run:
+            self._write_run(run, begin, end - begin, 0, 1)
+        self._kept.clear()
+        self._kept_bytes = 0
 
     def _write_run(self, run: list[Buffer], offset: int, length: int, period: int, repeat: int) -> None:
         if not self.resumed and all(not chunk[0] and not bytes(chunk).strip(b"\0") for chunk in run):  # leave a hole
@@ -228,12 +327,18 @@ class PartialFile:
                 offset += record.raw_length
 
     def _check(self, term: Term, records: list[Record]) -> None:
-        run = records[term.first : term.first + term.count]
-        if len(run) != term.count or sum(record.raw_length for record in run) * term.repeat != term.length_bytes:
-            raise ObjectCorrupt(
-                f"the recipe of {format_oid('blake3', self._digest)} is damaged: it does not fit pack {term.pack.hex()}",
-                hint="push the file again from a clone that has it",
-            )
+        if not fits(term, records):
+            raise self._unfit(term)
+
+    def _unfit(self, term: Term) -> ObjectCorrupt:
+        return ObjectCorrupt(
+            f"the recipe of {format_oid('blake3', self._digest)} is damaged: it does not fit pack {term.pack.hex()}",
+            hint="push the file again from a clone that has it",
+        )
+
+    def _positions(self, name: Digest) -> Iterable[int]:
+        """Returns all terms of a pack."""
+        return itertools.chain(self._whole.get(name, ()), *self._stretches.get(name, {}).values())
 
     def _pwrite(self, chunk: bytes, offset: int) -> None:
         if not self.resumed and not chunk.strip(b"\0"):  # leave a hole

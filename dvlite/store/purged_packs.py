@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from dvlite.oid import Digest
 from dvlite.store import pack
 from dvlite.store.catalog import Catalog
-from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_RECIPE
+from dvlite.store.pack import KIND_FILE, KIND_RECIPE
 from dvlite.store.recipes import LargeFile
-from dvlite.store.usage import Usage, note_run, places_of
+from dvlite.store.usage import Usage, join, note_run, places_of
 
 
 @dataclass(slots=True)
@@ -26,8 +26,9 @@ class Held:
 def look(catalog: Catalog, purged: Collection[Digest], used: Usage) -> Held:
     """Compares purged files with the last look and with what is needed.
 
-    With a large file among them, costs a request for each pack of chunks whose footer this clone has not seen: the same chunk may lie in
-    packs that no recipe names any more.
+    With a large file among them, costs a request for each pack of chunks whose footer this clone has not seen, and all packs of chunks go
+    that hold more than is needed: what a push sends between stretches depends on what it compared with, so other pushes of the file, or
+    those that died, sent chunks that none of its recipes names (tests/model/stretches.py).
     """
     held = Held()
     large: list[Digest] = []
@@ -38,9 +39,8 @@ def look(catalog: Catalog, purged: Collection[Digest], used: Usage) -> Held:
         recipes = catalog.locations(digest, (KIND_RECIPE,))
         held.packs.update(place.pack for place in recipes)
         large += [digest] if recipes else []
-    files = catalog.recipes.find(large)
-    if files:
-        _look_at_chunks(catalog, files.values(), used, held)
+    if large:
+        _look_at_chunks(catalog, catalog.recipes.find(large).values(), used, held)
     return held
 
 
@@ -56,12 +56,13 @@ def _look_at_chunks(catalog: Catalog, files: Iterable[LargeFile], used: Usage, h
     of_class = (entry for segment in catalog.indexes().values() for entry in segment.packs.items())
     names = dict.fromkeys(name for name, entry in of_class if entry.pack_class == pack.CHUNKS and catalog.usable(name))
     for name, records in catalog.each_footer(names):
-        needed = {place.record.digest for place in places_of(records, name, used.runs.get(name, ()))}
+        # of others that are needed a collector copies what is needed, and leaves out what only the purged file had
+        needed = {place.record.digest for place in places_of(records, name, used.whole.get(name, ()))}
         shared |= needed & chunks
     held.chunks, held.shared = len(chunks), len(shared)
     leaving = chunks - shared
     for name, records in catalog.each_footer(names):
-        going = [record.stored_length for record in records if record.kind == KIND_CHUNK and record.digest in leaving]
-        if going:
+        kept = sum(end - first for first, end in join(used.whole.get(name, ())))
+        if kept < len(records):
             held.packs.add(name)
-            held.size_bytes += sum(going)
+            held.size_bytes += sum(record.stored_length for record in records if record.digest in leaving)

@@ -14,7 +14,7 @@ from dvlite.formats import recipe
 from dvlite.formats.recipe import Part, Recipe, Term
 from dvlite.oid import Digest, FileHasher, digest_bytes, each_digest, format_oid
 from dvlite.progress import Progress
-from dvlite.store import chunking, pack
+from dvlite.store import chunking, pack, stretches
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.pack import (
@@ -25,14 +25,15 @@ from dvlite.store.pack import (
     KIND_RECIPE,
     KIND_SNAPSHOT,
     PackWriter,
-    Record,
 )
 from dvlite.store.pack_upload import PackSlot, PackUpload
 from dvlite.store.push_plan import PushPlan
+from dvlite.store.stretches import Piece
 
 _KNOWN_CHUNKS = 2_000_000  # chunk places remembered at a time: about 64 GiB of data, 300 MB of memory
 _AHEAD_BYTES = 8 * 1024 * 1024 * 1024  # of an earlier version, whose chunks are known before they are asked for
 _FOOTERS = 64  # in memory at a time, while chunks are learned from them
+_LITERAL_BYTES = 64 * 1024  # of what is new between stretches: a chunk of its own
 _MANY_TERMS = 4096  # beyond it a file must have two chunks a term
 
 
@@ -124,22 +125,28 @@ class Sender:
         chunks.follow(bases)
         draft = _RecipeDraft(digest)
         whole = FileHasher()
-        with self._cache.open_large(digest) as descriptor:
+        with (
+            self._cache.open_large(digest) as descriptor,
+            stretches.opened(self._catalog, self._cache, bases) as earlier,
+        ):
             for chunk in chunking.chunks(descriptor, size_bytes, self._config):
                 whole.update(chunk)
                 chunks.reach(draft.size_bytes)
                 name = digest_bytes(chunk)
                 place = None if draft.fragmented else chunks.find(name)
-                if place is None:
-                    writer = self._upload.writer(pack.CHUNKS)
-                    place = (self._upload.slot(pack.CHUNKS), len(writer))
-                    writer.add(KIND_CHUNK, name, chunk)
-                    self._ship_if_full(writer)
-                    chunks.remember(name, *place)
-                draft.add(*place, len(chunk))
+                pieces = () if place or not earlier or draft.fragmented else earlier.pieces(chunk, draft.size_bytes)
+                if pieces:
+                    self._stretches(chunk, pieces, draft)
+                else:
+                    place = place or self._chunk(name, chunk, chunks)
+                    if earlier:
+                        earlier.passed(*place, draft.size_bytes)
+                    draft.add(*place, len(chunk))
                 if draft.is_full:
+                    self._literals(draft)
                     self._cut(draft)
                 self._progress.advance(size_bytes=len(chunk))
+        self._literals(draft)
         if whole.digest() != digest:
             self._cache.discard(digest)
             raise ObjectCorrupt(
@@ -148,6 +155,37 @@ class Sender:
             )
         self._drafts.append(draft)
         self._progress.advance(files=1)
+
+    def _chunk(self, name: Digest, chunk: bytes, chunks: KnownChunks) -> tuple[PackSlot, int]:
+        """Sends a chunk, and returns its place."""
+        writer = self._upload.writer(pack.CHUNKS)
+        place = self._upload.slot(pack.CHUNKS), len(writer)
+        writer.add(KIND_CHUNK, name, chunk)
+        self._ship_if_full(writer)
+        chunks.remember(name, *place)
+        return place
+
+    def _stretches(self, chunk: bytes, pieces: Sequence[Piece], draft: _RecipeDraft) -> None:
+        """Adds a chunk as stretches of chunks that the remote has; what is new between them is sent with that of its neighbours."""
+        for slot, number, skip, length, is_whole in pieces:
+            if slot is None:
+                if len(draft.literals) + length > _LITERAL_BYTES:
+                    self._literals(draft)
+                draft.add_literal(chunk[skip : skip + length])
+            elif is_whole:
+                draft.add(slot, number, length)
+            else:
+                draft.add_stretch(slot, number, skip, length)
+
+    def _literals(self, draft: _RecipeDraft) -> None:
+        """Sends what is new between stretches as a chunk."""
+        if draft.literals:
+            writer = self._upload.writer(pack.CHUNKS)
+            draft.place_literals(self._upload.slot(pack.CHUNKS), len(writer))
+            data = bytes(draft.literals)
+            writer.add(KIND_CHUNK, digest_bytes(data), data)
+            draft.literals.clear()
+            self._ship_if_full(writer)
 
     def _ship_if_full(self, writer: PackWriter) -> None:
         if self._upload.ship_if_full(writer) and self._upload.is_index_due and writer.pack_class != pack.META:
@@ -207,21 +245,25 @@ class Sender:
                 self._rely_on(recipe.packs_of(terms))
             data = recipe.dump(finished)
             writer = self._upload.writer(pack.META)
-            writer.add_stored(Record(KIND_RECIPE, pack.RAW, 0, len(data), len(data), finished.digest), data)
+            writer.add(KIND_RECIPE, finished.digest, data)
             self._upload.ship_if_full(writer)
 
 
 class _RecipeDraft:
-    """A recipe in the making: terms name slots, not packs. Those that were cut are a part already."""
+    """A recipe in the making: terms name slots, not packs. Those that were cut are a part already. `literals` are new bytes without a place."""
 
-    __slots__ = ("_chunks", "_count", "_terms", "digest", "parts", "size_bytes")
+    __slots__ = ("_chunks", "_count", "_terms", "_waiting", "digest", "literals", "parts", "size_bytes")
 
     def __init__(self, digest: Digest) -> None:
         self.digest = digest
         self.parts: list[Part] = []
         self.size_bytes = 0  # of what was read so far
-        self._terms: list[tuple[PackSlot, array[int]]] = []  # first, count, repeat, length
-        self._chunks = self._count = 0  # of the whole file: chunks, and terms
+        self.literals = bytearray()
+        self._terms: list[
+            tuple[PackSlot, array[int]]
+        ] = []  # first, count, repeat, length, one more than what is passed over
+        self._waiting: list[int] = []  # terms that are literals
+        self._chunks = self._count = 0  # of the whole file: chunks, and terms, but for stretches
 
     @property
     def ready(self) -> bool:
@@ -240,7 +282,7 @@ class _RecipeDraft:
     def add(self, slot: PackSlot, number: int, length_bytes: int) -> None:
         self._chunks += 1
         self.size_bytes += length_bytes
-        if self._terms and self._terms[-1][0] is slot:
+        if self._terms and self._terms[-1][0] is slot and not self._terms[-1][1][4]:
             term = self._terms[-1][1]
             extends = term[2] == 1 and number == term[0] + term[1]
             if extends or (term[1] == 1 and number == term[0]):
@@ -248,17 +290,37 @@ class _RecipeDraft:
                 term[3] += length_bytes
                 return
         self._count += 1
-        self._terms.append((slot, array("Q", (number, 1, 1, length_bytes))))
+        self._terms.append((slot, array("Q", (number, 1, 1, length_bytes, 0))))
+
+    def add_stretch(self, slot: PackSlot, number: int, skip_bytes: int, length_bytes: int) -> None:
+        self.size_bytes += length_bytes
+        self._terms.append((slot, array("Q", (number, 1, 1, length_bytes, skip_bytes + 1))))
+
+    def add_literal(self, data: bytes) -> None:
+        self._waiting.append(len(self._terms))
+        self.add_stretch(_NO_SLOT, 0, len(self.literals), len(data))
+        self.literals += data
+
+    def place_literals(self, slot: PackSlot, number: int) -> None:
+        """Gives all literals their place: a chunk of their own."""
+        for i in self._waiting:
+            term = self._terms[i][1]
+            term[0] = number
+            self._terms[i] = slot, term
+        self._waiting.clear()
 
     def cut(self, *, last: bool = False) -> tuple[Term, ...]:
         """Returns, and drops, the terms of a full part; with `last`, all that are left."""
         end = len(self._terms) if last else recipe.TERMS_PER_PART
         terms = []
-        for slot, (first, count, repeat, length) in self._terms[:end]:
+        for slot, (first, count, repeat, length, skip) in self._terms[:end]:
             assert slot.pack is not None
-            terms.append(Term(slot.pack, first, count, repeat, length))
+            terms.append(Term(slot.pack, first, count, repeat, length, skip - 1 if skip else None))
         del self._terms[:end]
         return tuple(terms)
+
+
+_NO_SLOT = PackSlot()  # of literals that have no place yet
 
 
 class KnownChunks:

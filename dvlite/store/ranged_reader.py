@@ -36,7 +36,7 @@ _ROUNDS = 4  # looks at the remote while gc moves things about
 _REQUEST_BYTES = 4 << 20  # of one pack in one request: larger ones would leave connections idle
 _KEPT_BYTES = 16 << 20  # of records that were cut by a range, in memory
 _KEPT_FOOTERS = 64  # in memory: about 300 KB each
-_KEPT_STRETCHES = 8  # in memory: at most 20 MB each
+_KEPT_SECTIONS = 8  # in memory: at most 20 MB each
 _FILE_KINDS = (KIND_FILE,)
 
 
@@ -65,7 +65,7 @@ class _Footer(NamedTuple):
     ends: list[int]
 
 
-class _Stretch(NamedTuple):
+class _Section(NamedTuple):
     """Consecutive terms of a file; `ends[n]` is where in the file term n ends."""
 
     start: int
@@ -93,7 +93,7 @@ class RangedReader:
         self._kept: OrderedDict[Digest, bytes] = OrderedDict()
         self._kept_bytes = 0
         self._footers: OrderedDict[Digest, _Footer] = OrderedDict()
-        self._stretches: OrderedDict[tuple[Digest, int], _Stretch] = OrderedDict()
+        self._sections: OrderedDict[tuple[Digest, int], _Section] = OrderedDict()
         self._hashed: dict[
             Digest, tuple[int, ...]
         ] = {}  # large files of the cache, as they were when they were read as a whole
@@ -211,10 +211,10 @@ class RangedReader:
         elif self._is_doubtful:
             self._catalog = Catalog(self._catalog.remote, to_read=True).look()
             self._footers.clear()
-            self._stretches.clear()
+            self._sections.clear()
         elif again:
             self._catalog.look(search=True)
-            self._stretches.clear()
+            self._sections.clear()
         self._is_doubtful = False
         return self._catalog
 
@@ -294,20 +294,20 @@ class RangedReader:
             start = ends[number - 1] if number else 0
             if start >= span.end:
                 return
-            stretch = self._stretches.get((span.digest, number))
-            if stretch is None:
+            section = self._sections.get((span.digest, number))
+            if section is None:
                 terms = catalog.recipes.part(file, number) if parts else file.recipe.terms
-                stretch = _Stretch(
+                section = _Section(
                     start, terms, list(accumulate((term.length_bytes for term in terms), initial=start))[1:]
                 )
-                self._stretches[span.digest, number] = stretch
-                if len(self._stretches) > _KEPT_STRETCHES:
-                    self._stretches.popitem(last=False)
-            for i in range(bisect_right(stretch.ends, span.start), len(stretch.terms)):
-                begin = stretch.ends[i - 1] if i else stretch.start
+                self._sections[span.digest, number] = section
+                if len(self._sections) > _KEPT_SECTIONS:
+                    self._sections.popitem(last=False)
+            for i in range(bisect_right(section.ends, span.start), len(section.terms)):
+                begin = section.ends[i - 1] if i else section.start
                 if begin >= span.end:
                     break
-                yield begin, stretch.terms[i]
+                yield begin, section.terms[i]
 
     def _plan_chunks(self, catalog: Catalog, chunks: Sequence[tuple[int, Span, int, Term]], plan: _Plan) -> None:
         """Adds the chunks of terms that hold spans. A span that cannot be read is among the absent."""
@@ -485,13 +485,20 @@ def _fits(term: Term, footer: _Footer) -> bool:
     """Returns whether a pack has the chunks of a term, and these have its length."""
     if term.first + term.count > len(footer.records):
         return False
-    return (footer.ends[term.first + term.count] - footer.ends[term.first]) * term.repeat == term.length_bytes
+    length = footer.ends[term.first + term.count] - footer.ends[term.first]
+    if term.skip_bytes is not None:
+        return term.skip_bytes + term.length_bytes <= length
+    return length * term.repeat == term.length_bytes
 
 
 def _chunks(term: Term, footer: _Footer, begin: int, span: Span) -> Iterator[tuple[RecordLocation, _Piece]]:
     """Yields the chunks of a term, which begins at `begin` in the file, that hold a span."""
     period, base = term.length_bytes // term.repeat, footer.ends[term.first]
     first, last = max(0, span.start - begin), min(term.length_bytes, span.end - begin)
+    if term.skip_bytes is not None:
+        place = RecordLocation(term.pack, footer.records[term.first])
+        yield place, _Piece(0, begin + first - span.start, term.skip_bytes + first, term.skip_bytes + last)
+        return
     for turn in range(first // period, -(-last // period)):
         at = begin + turn * period  # of this repetition, in the file
         low, high = max(0, span.start - at), min(period, span.end - at)

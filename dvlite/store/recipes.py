@@ -16,7 +16,7 @@ from dvlite.formats.recipe import Part, Recipe, Term
 from dvlite.oid import Digest
 from dvlite.store.index import RecordLocation
 from dvlite.store.object_store import ObjectAbsent
-from dvlite.store.pack import KIND_PART, KIND_RECIPE
+from dvlite.store.pack import KIND_PART, KIND_RECIPE, Record
 
 WINDOW_CHUNKS = 1 << 20  # of a file that are looked at together: 32 GiB, and about 350 MB if each is looked up
 _PARTS = 4  # read at a time, of at most 16 MiB
@@ -178,3 +178,14 @@ def windows(terms: Iterable[Term]) -> Iterator[tuple[Term, ...]]:
         chunks += count
     if window:
         yield tuple(window)
+
+
+def fits(term: Term, records: Sequence[Record]) -> bool:
+    """Returns whether a pack has the chunks of a term, and they its length."""
+    run = records[term.first : term.first + term.count]
+    length = sum(record.raw_length for record in run)
+    if len(run) != term.count:
+        return False
+    if term.skip_bytes is None:
+        return length * term.repeat == term.length_bytes
+    return term.skip_bytes + term.length_bytes <= length

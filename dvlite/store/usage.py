@@ -61,6 +61,7 @@ class Usage:
 
     live: dict[Digest, int] = field(default_factory=dict)
     runs: dict[Digest, list[tuple[int, int]]] = field(default_factory=dict)
+    whole: dict[Digest, list[tuple[int, int]]] = field(default_factory=dict)  # those of which some file needs all
     parts: set[RecordLocation] = field(default_factory=set)  # of recipes, which large files may share
     absent: dict[int, set[Digest]] = field(default_factory=dict)  # kind -> digests; large files count as files
 
@@ -207,6 +208,8 @@ def _count_large(recipes: Recipes, usage: Usage, file: LargeFile) -> None:
     usage.parts.update(file.records[1:])
     for term in recipes.terms(file):
         note_run(usage.runs, term)
+        if term.skip_bytes is None:
+            note_run(usage.whole, term)
 
 
 def _count_chunks(catalog: Catalog, usage: Usage) -> None:

@@ -91,6 +91,8 @@ def stored(tmp_path, invoke, monkeypatch):
         made.commit("One")
         made.dvlite("push")
         made.write("data/new", noise(90_000, 3))
+        large = made.read("data/large")  # sent as stretches of what was sent before
+        made.write("data/large", large[:150_000] + b"edited" + large[150_000:])
         made.write("data/1", "number one\n")
         made.dvlite("add", "data")
         made.commit("Two")

@@ -15,7 +15,7 @@ def two(prepared, tmp_path):
         for version in (b"1", b"2"):
             project.write("data/changed", version)
             project.write("data/same", "same")
-            project.write("model", noise(300_000, 3) + version)
+            project.write("model", noise(300_000, 3) + noise(20_000, int(version)) + version)
             project.dvlite("add", "data", "model")
             project.commit("Version " + version.decode())
             project.dvlite("push")
@@ -76,7 +76,7 @@ def test_what_the_first_remote_lacks_is_left_out_and_all_else_is_copied(two):
 
 
 def test_what_is_damaged_is_named_with_its_version_and_all_else_is_copied(two, tmp_path):
-    wanted = noise(300_000, 3)[-200:] + b"2"  # the last chunk of the newest model
+    wanted = noise(20_000, 2)[-200:] + b"2"  # the last chunk of the newest model
     damaged = next(path for path in (tmp_path / "store" / "packs").iterdir() if wanted in path.read_bytes())
     whole = damaged.read_bytes()
     damaged.chmod(0o644)

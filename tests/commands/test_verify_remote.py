@@ -1,7 +1,6 @@
 """`dvlite verify --remote`: what is damaged there is told of, what only looks so is not, and a push from a clone with the data repairs it."""
 
 import os
-from dataclasses import replace
 
 import pytest
 
@@ -145,7 +144,7 @@ def test_a_recipe_in_parts_is_read_whole_and_a_damaged_part_is_sent_again(shared
     data = (store(shared) / "packs" / place.pack.hex()).read_bytes()
     stored = data[place.record.offset : place.record.offset + place.record.stored_length]
     (term,) = recipe.parse(stored, place.record.digest).terms
-    half, data = recipe.dump_part([replace(term, repeat=term.repeat // 2, length_bytes=term.length_bytes // 2)])
+    half, data = recipe.dump_part([term._replace(repeat=term.repeat // 2, length_bytes=term.length_bytes // 2)])
     whole = recipe.dump(Recipe(place.record.digest, 40 << 20, parts=(half, half)))
     writer = PackWriter(pack.META, os.urandom(16))
     writer.add(KIND_PART, half.digest, data)

@@ -20,6 +20,11 @@ MADE = Recipe(
     1_000_000,
     (Term(PACK_B, 7, 20, 1, 600_000), Term(PACK_A, 0, 1, 4, 300_000), Term(PACK_B, 3, 2, 1, 100_000)),
 )
+STRETCHES = Recipe(
+    FILE,
+    500_000,
+    (Term(PACK_B, 7, 20, 1, 300_000), Term(PACK_A, 3, 1, 1, 150_000, 0), Term(PACK_B, 9, 1, 1, 50_000, 77)),
+)
 LEAST = 32_768 * 256  # of a part that is not the last
 PARTS = Recipe(FILE, LEAST + 1, parts=(Part(PACK_A, LEAST), Part(PACK_B, 1)))
 
@@ -28,6 +33,14 @@ def test_a_recipe_has_exactly_these_bytes():
     golden = (GOLDEN / "recipe.bin").read_bytes()
     assert recipe.dump(MADE) == golden
     assert recipe.parse(golden, FILE) == MADE
+
+
+def test_a_recipe_with_stretches_has_exactly_these_bytes():
+    golden = (GOLDEN / "recipe-stretches.bin").read_bytes()
+    assert recipe.dump(STRETCHES) == golden
+    assert recipe.parse(golden, FILE) == STRETCHES
+    part, data = recipe.dump_part(STRETCHES.terms)
+    assert recipe.parse_part(data, part, FILE) == STRETCHES.terms
 
 
 def test_a_recipe_of_parts_has_exactly_these_bytes():
@@ -60,13 +73,22 @@ terms = st.builds(
 )
 
 
-@given(st.lists(terms, max_size=20))
+stretches = st.builds(
+    lambda pack, first, length, skip: Term(Digest(bytes([pack]) * 32), first, 1, 1, length, skip),
+    st.integers(0, 3),
+    st.integers(0, 2**32 - 1),
+    st.integers(256, 2**17),
+    st.integers(0, 2**24 - 2**17),
+)
+
+
+@given(st.lists(terms | stretches, max_size=20))
 def test_a_recipe_reads_back_as_it_was(found):
     made = Recipe(FILE, sum(term.length_bytes for term in found), tuple(found))
     assert recipe.parse(recipe.dump(made), FILE) == made
 
 
-@pytest.mark.parametrize("made", [MADE, PARTS], ids=["terms", "parts"])
+@pytest.mark.parametrize("made", [MADE, STRETCHES, PARTS], ids=["terms", "stretches", "parts"])
 @pytest.mark.parametrize("bit", [1, 0x80])
 def test_every_flipped_byte_is_seen(made, bit):
     data = recipe.dump(made)
@@ -108,7 +130,9 @@ def forged(
 ):
     terms_said = len(terms) if term_count is None else term_count
     header = struct.pack("<4sBHB32sQII", b"DVLR", version, form, reserved, named, size, packs, terms_said)
-    return sealed(header + bytes(32) * packs + b"".join(struct.pack("<IIIIQ", *term) for term in terms))
+    return sealed(
+        header + bytes(32) * packs + b"".join(struct.pack("<IIIIQI"[: len(term) + 1], *term) for term in terms)
+    )
 
 
 HOSTILE = {
@@ -135,7 +159,7 @@ HOSTILE = {
     ),
     "32 a pack that is not listed": (forged(terms=((1, 0, 10, 1, 1_000_000),)), ObjectCorrupt, "a term is impossible"),
     "31 more terms than bytes": (forged(term_count=2**32 - 1), ObjectCorrupt, "its lengths do not add up"),
-    "a form that is reserved": (forged(form=1), LaterVersion, "was written by a later dvlite"),
+    "a form that is reserved": (forged(form=3), LaterVersion, "was written by a later dvlite"),
     "parts that do not sum to the size": (
         forged_parts((PACK_A, LEAST), (PACK_B, 2)),
         ObjectCorrupt,
@@ -154,6 +178,41 @@ HOSTILE = {
         forged_parts((PACK_A, LEAST), (PACK_B, 1), packs=1),
         ObjectCorrupt,
         "its lengths do not add up",
+    ),
+    "a stretch of nothing": (
+        forged(terms=((0, 0, 1, 1, 0, 5),), size=0, form=1),
+        ObjectCorrupt,
+        "a term is impossible",
+    ),
+    "a stretch of two chunks": (
+        forged(terms=((0, 0, 2, 1, 1_000_000, 5),), form=1),
+        ObjectCorrupt,
+        "a stretch is impossible",
+    ),
+    "a stretch that is repeated": (
+        forged(terms=((0, 0, 1, 2, 1_000_000, 5),), form=1),
+        ObjectCorrupt,
+        "a stretch is impossible",
+    ),
+    "a stretch beyond the longest record": (
+        forged(terms=((0, 0, 1, 1, 1_000_000, 2**24 - 999_999),), form=1),
+        ObjectCorrupt,
+        "a stretch is impossible",
+    ),
+    "a stretch whose end overflows": (
+        forged(terms=((0, 0, 1, 1, 2**64 - 1, 2**32 - 2),), size=2**64 - 1, form=1),
+        ObjectCorrupt,
+        "a stretch is impossible",
+    ),
+    "a stretch for each byte": (
+        forged(terms=((0, 0, 1, 1, 1, 0),) * 5_000, size=5_000, form=1),
+        ObjectCorrupt,
+        "impossibly many chunks",
+    ),
+    "stretches that do not sum to the size": (
+        forged(terms=((0, 0, 1, 1, 1_000, 0), (0, 0, 1, 1, 1_000, 0)), form=1),
+        ObjectCorrupt,
+        "do not add up to the file's size",
     ),
     "34 more packs than bytes": (forged(packs=0), ObjectCorrupt, "a term is impossible"),
 }

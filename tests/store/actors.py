@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from dvlite.commands import fsck as fsck_command
 from dvlite.commands.fsck import FsckOptions, FsckResult
 from dvlite.errors import DvliteError
-from dvlite.formats import recipe, store_config, tombstone
+from dvlite.formats import manifest, recipe, store_config, tombstone
 from dvlite.formats.pointer import Pointer
 from dvlite.formats.snapshot import Version
 from dvlite.formats.tombstone import Tombstone
@@ -27,7 +27,7 @@ from dvlite.share import collect_remote, copy_versions
 from dvlite.share.collect_remote import CollectOptions
 from dvlite.share.copy_versions import SyncOptions
 from dvlite.share.needs import Needs
-from dvlite.store import cache_writer, pack, push_protocol, remote
+from dvlite.store import cache_writer, pack, push_protocol, remote, stretches
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.collect import RunNeeds
@@ -107,6 +107,8 @@ def _nothing(*_: object, **__: object) -> None:
 SETTINGS = (
     (pack, "TARGET_BYTES", 4_000),
     (recipe, "TERMS_PER_PART", 2),  # the large file has two parts
+    (recipe, "LEAST_BYTES", 16),
+    (stretches, "_BYTES_PER_PIECE", 32),
     (remote, "ThreadPoolExecutor", InlinePool),
     (cache_writer, "ThreadPoolExecutor", InlinePool),
     (store_config, "parse", functools.lru_cache(store_config.parse)),  # a twentieth of the price of a schedule
@@ -152,7 +154,18 @@ def push(repo: GitLess, version: Version, where: str) -> None:
     first = push_protocol.plan(catalog, site.cache, [version], bases)
     if site.cache.purged:
         push_protocol.send_tombstones(catalog, SIGNER.project, set(first.purged.values()))
-    push_protocol.run(catalog, site.cache, [version], bases, lambda _: (), SIGNER, QUIET, first)
+    push_protocol.run(catalog, site.cache, [version], bases, lambda path: _earlier(repo, path), SIGNER, QUIET, first)
+
+
+def _earlier(repo: GitLess, path: str) -> list[Digest]:
+    """Returns what files of other versions at a path are, as the history of git says it."""
+    earlier: list[Digest] = []
+    for version in repo.site.versions["data"]:
+        with contextlib.suppress(DvliteError):
+            entries = manifest.load(version.digest, repo.site.cache.read_node)
+            names = [f"data/{os.fsdecode(name)}" for name in entries.paths]
+            earlier += [entries.digest(names.index(path))] if path in names else []
+    return earlier
 
 
 def fetch(repo: GitLess, versions: Sequence[Version], where: str) -> list[Content | None]:

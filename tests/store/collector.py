@@ -235,7 +235,12 @@ class Collector:
         for _ in range(term.repeat):
             for record in pack.open_whole(data, term.pack)[term.first : term.first + term.count]:
                 assert record.kind == KIND_CHUNK
-                writer.add_stored(record, data[record.offset : record.offset + record.stored_length])
+                stored = data[record.offset : record.offset + record.stored_length]
+                if term.skip_bytes is None:
+                    writer.add_stored(record, stored)
+                else:
+                    stretch = bytes(recipe.stretch_of(term, pack.unpack(record, stored)))
+                    writer.add(KIND_CHUNK, digest_bytes(stretch), stretch)
 
     def _put_index(self, rows: list[RecordLocation]) -> None:
         data = index.encode(rows, os.urandom(16))

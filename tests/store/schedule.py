@@ -45,7 +45,7 @@ def contents(chance: random.Random) -> list[Content]:
         content = BASE | {f"f{chance.randrange(_FILES)}": noise(210, 1000 + number)}
         if chance.random() < 0.7:
             at = chance.randrange(9_000)
-            content["big"] = BIG[:at] + noise(60, number) + BIG[at:]
+            content["big"] = BIG[:at] + noise(60, 10_000 + at) + BIG[at:]
         made.append(content)
     return made
 
@@ -59,7 +59,7 @@ def needles(data: bytes) -> list[bytes]:
     if len(data) < len(BIG):
         return [data]
     at = next((i for i, byte in enumerate(BIG) if data[i] != byte), len(BIG))
-    return [data[max(0, at - 10) : at + 20], data[at + 40 : at + 70]]
+    return [data[at : at + 25], data[at + 30 : at + 55]]
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,15 @@
 """Copies from one remote to another: what is copied, what is not, and what that survives."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from dvlite.errors import ObjectCorrupt, ObjectMissing
-from dvlite.formats import store_config
+from dvlite.formats import store_config, tombstone
 from dvlite.formats.store_config import StoreConfig
 from dvlite.oid import Digest, digest_bytes
-from dvlite.store import copy_objects, copy_protocol, pack
+from dvlite.store import copy_objects, copy_protocol, pack, stretches
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.copy_protocol import Wanted
@@ -17,7 +18,7 @@ from dvlite.store.remote import Remote
 from tests.store.collector import Collector
 from tests.store.memory import MemoryStore, RecordingStore
 from tests.store.pushed import EDITED, LARGE, SMALL, assert_complete
-from tests.store.world import PACK_BELOW, QUIET, SIGNER, HookStore, Interrupted, World, noise
+from tests.store.world import CHUNKS, PACK_BELOW, QUIET, SIGNER, HookStore, Interrupted, World, noise
 
 
 @pytest.fixture
@@ -80,6 +81,26 @@ def test_chunks_of_an_earlier_version_are_not_copied_again(world, backup):
     _, traffic = copy(world, backup, second, name="later", bases=[first])
     assert traffic.bytes_written < 12_000
     assert_complete(backup, "colleague", second, EDITED)
+
+
+@pytest.mark.parametrize("purged", [False, True])
+def test_versions_of_stretches_are_copied(world, backup, monkeypatch, purged):
+    monkeypatch.setattr(stretches, "_BYTES_PER_PIECE", 32)
+    here = world.site("here")
+    contents = [noise(60_000, 9)]
+    for at in range(500, 60_000, 9_000):
+        contents.append(contents[-1][:at] + b"edited" + contents[-1][at:])
+    versions = [here.add("big", content) for content in contents]
+    for version in versions:
+        here.push(version)
+    if purged:  # there, a chunk may hold what no version may have any more
+        world.store.put(store_config.NAME, store_config.dump(replace(CHUNKS, requires=(tombstone.FEATURE,))))
+    copy(world, backup, *versions[:3])
+    copy(world, backup, *versions[3:], name="later", bases=versions[:3])
+    size = sum(entry.size_bytes for entry in backup.store.list("packs/").entries)
+    assert size < (3.2 if purged else 1.2) * len(contents[0])
+    for number in (1, 3, 6):
+        assert_complete(backup, f"colleague {number}", versions[number], contents[number])
 
 
 def test_few_packs_in_memory_at_a_time_give_the_same(world, backup, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import recipe
 from dvlite.oid import digest_bytes
-from dvlite.store import pack, recipes
+from dvlite.store import pack, recipes, stretches
 from dvlite.store.catalog import Catalog
 from dvlite.store.ranged_reader import RangedReader, Span
 from tests.store.cached import flip
@@ -19,6 +19,7 @@ from tests.store.world import HookStore, World, noise
 
 SMALL = {f"d{i % 7}/{i:04d}": noise(300 + i % 50, i) for i in range(300)}
 LARGE = noise(120_000, 1)
+EDITED = b"edited".join(LARGE[begin : begin + 3_000] for begin in range(0, len(LARGE), 3_000))
 HOLES = noise(10_000, 2) + bytes(300_000) + noise(10_000, 3) * 3
 
 
@@ -31,10 +32,16 @@ def span(content, start=0, end=None):
 
 
 @pytest.fixture
-def pushed(world):
-    """A maker of readers of a colleague who has nothing, once all of it is on the remote."""
+def pushed(world, monkeypatch):
+    """A maker of readers of a colleague who has nothing, once all of it is on the remote; the edited file in stretches."""
+    monkeypatch.setattr(stretches, "_BYTES_PER_PIECE", 32)
+    monkeypatch.setattr(stretches, "_LEAST_BYTES", 64)
     here = world.site("here")
     here.push(*here.add_all({"small": SMALL, "large": LARGE, "holes": HOLES}))
+    edited = here.add("large", EDITED)
+    here.push(edited)
+    (file,) = Catalog(here.remote).look().recipes.find([edited.digest]).values()
+    assert sum(term.skip_bytes is not None for term in file.recipe.terms) > 80
 
     def pushed(name="there", **how):
         return reader_of(world.site(name, **how))
@@ -45,7 +52,7 @@ def pushed(world):
 def test_any_range_of_any_file_is_what_a_slice_of_it_is(pushed):
     reader, chance = pushed(), random.Random(1)
     asked = []
-    for content in (LARGE, HOLES, *list(SMALL.values())[:20]):
+    for content in (LARGE, EDITED, HOLES, *list(SMALL.values())[:20]):
         asked += [(content, 0, len(content)), (content, 0, 0), (content, len(content), len(content))]
         asked += [(content, *sorted(chance.choices(range(len(content) + 1), k=2))) for _ in range(20)]
     results = reader.read_each([span(*each) for each in asked])

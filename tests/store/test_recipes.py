@@ -145,7 +145,7 @@ def test_a_fetch_that_died_between_two_windows_continues(world, store):
 
 @pytest.mark.parametrize("around", [1 << 30, 5_000])
 def test_a_fetch_takes_chunks_of_an_earlier_version(world, store, monkeypatch, around):
-    monkeypatch.setattr("dvlite.store.fetch._AROUND_BYTES", around)
+    monkeypatch.setattr("dvlite.store.reuse._AROUND_BYTES", around)
     here, there = world.site("here"), world.site("there")
     first = here.add("big", BIG)
     here.push(first)
