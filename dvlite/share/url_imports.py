@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -222,15 +223,13 @@ class _Fetch:
         self._repo, self._url = repo, url
         self._origin, self._retries = origin, retries
         self._writer, self._progress = writer, progress
+        self._temporaries: list[Path] = []
 
     def all(self, jobs: int | None) -> tuple[Sequence[Item], Entries]:
         """Brings what is there into the cache; returns what its server said, and the entries of the version."""
         self._progress.start(f"looking at {printable(self._url)}")
         items = sorted(self._retries.run(self._origin.look), key=lambda item: os.fsencode(item.name))
-        names = [os.fsencode(item.name) for item in items]
-        if names != [b""]:
-            check_paths(names)
-            refuse_files_used_as_folders(names)
+        _require_names([os.fsencode(item.name) for item in items])
         known = _recall(self._repo, self._url)
         have = {item.name: entry for item in items if (entry := self._in_cache(item, known)) is not None}
         todo = [item for item in items if item.name not in have]
@@ -243,12 +242,20 @@ class _Fetch:
         )
         said: dict[str, Item] = {}
         with ThreadPoolExecutor(jobs or self._repo.config.jobs) as pool:
-            for at in range(0, len(todo), _AT_ONCE):
-                for item, path in pool.map(self._one, todo[at : at + _AT_ONCE]):
-                    digest, size_bytes = self._writer.put_file(path)
-                    have[item.name] = Entry(os.fsencode(item.name), FILE, size_bytes, digest)
-                    said[item.name] = item
-                    self._progress.advance(files=1)
+            try:
+                for at in range(0, len(todo), _AT_ONCE):
+                    for item, path in pool.map(self._one, todo[at : at + _AT_ONCE]):
+                        digest, size_bytes = self._writer.put_file(path)
+                        have[item.name] = Entry(os.fsencode(item.name), FILE, size_bytes, digest)
+                        said[item.name] = item
+                        self._progress.advance(files=1)
+            except BaseException:  # Ctrl-C too: what is on its way ends at once
+                self._retries.close()
+                self._origin.close()
+                pool.shutdown(cancel_futures=True)
+                for path in self._temporaries:
+                    path.unlink(missing_ok=True)
+                raise
         self._progress.finish()
         items = [said.get(item.name, item) for item in items]
         encoded = [item for item in items if item.encoding]
@@ -262,6 +269,7 @@ class _Fetch:
     def _one(self, item: Item) -> tuple[Item, Path]:
         """Downloads a file; returns what its server said, and where it is."""
         temporary = self._writer.temporary()
+        self._temporaries.append(temporary)
         key = key_of(self._url, item)
         kept = None if key is None else self._writer.cache.partial_path(key)
         try:
@@ -270,9 +278,6 @@ class _Fetch:
             raise os_error(error, "write", temporary) from error
         try:
             return replace(download(self._origin, item, into, self._retries), name=item.name), into.path
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
         finally:
             into.close()
 
@@ -284,6 +289,20 @@ class _Fetch:
         if any(True for _ in self._writer.lacking(digest, [item.size_bytes])):
             return None
         return Entry(os.fsencode(item.name), FILE, item.size_bytes, digest)
+
+
+def _require_names(names: list[bytes]) -> None:
+    """Raises DvliteError for names, sorted, that the files of a version cannot have; a single empty one is that of the URL."""
+    if names == [b""]:
+        return
+    same = next((name for name, other in itertools.pairwise(names) if name == other), None)
+    strange = same if same is not None else next((name for name in names if b"\0" in name), None)
+    if strange is not None:
+        raise DvliteError(
+            f"{quote(os.fsdecode(strange))} cannot be imported: two files there have that name, or it is none"
+        )
+    check_paths(names)
+    refuse_files_used_as_folders(names)
 
 
 def _notes(repo: Repo, url: str) -> Path:

@@ -131,5 +131,6 @@ def download(origin: Origin, item: Item, into: Download, retries: Retries) -> It
 
 
 def name_in(url: str) -> str:
-    """Returns the last part of a URL, by which its data is called."""
-    return unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2])
+    """Returns the last part of a URL, by which its data is called; empty if that is no name of a file."""
+    name = unquote(urlsplit(url).path.rstrip("/")).rpartition("/")[2]
+    return name if name.isprintable() and name not in (".", "..") else ""
