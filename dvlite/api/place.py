@@ -24,6 +24,7 @@ from dvlite.progress import Progress
 from dvlite.repo import repository
 from dvlite.results import Result
 from dvlite.show import Show, quote
+from dvlite.store.url import is_place
 
 if TYPE_CHECKING:
     from dvlite.api.filesystem import DvliteFileSystem
@@ -42,7 +43,7 @@ class Place:
         self, where: str | None, rev: str | None, remote: str | None, progress: ReportsTo, *, wait: bool
     ) -> None:
         self.rev, self.remote, self.progress, self.wait = rev, remote, progress, wait
-        alone = where is None and remote is not None and _is_place(remote)
+        alone = where is None and remote is not None and is_place(remote)
         self.where: str | None = None
         self.is_near = False
         self._far: repository.Repo | None = None
@@ -199,7 +200,3 @@ def _is_address(text: str) -> bool:
     from dvlite.share.any_repository import is_address
 
     return is_address(text)
-
-
-def _is_place(remote: str) -> bool:
-    return any(mark in remote for mark in "/:.~")

@@ -13,6 +13,7 @@ from typing import Literal
 
 from dvlite.errors import UsageError
 from dvlite.progress import NullProgress, Progress
+from dvlite.show import one_line, printable_text
 
 _EVERY_SECONDS = 0.1
 _LOG = logging.getLogger("dvlite")
@@ -22,7 +23,7 @@ _LOG = logging.getLogger("dvlite")
 class ProgressEvent:
     """What a callback is given: a phase starts, goes on, or ends; or there is a warning, or a line that a stage printed (`message`).
 
-    `label` says what is being done ("pushing origin"). Totals are None where they are not known.
+    `label` says what is being done ("pushing origin"). Totals are None where they are not known. Texts are safe to print.
     """
 
     kind: Literal["start", "advance", "finish", "warning", "line"]
@@ -45,7 +46,7 @@ def reporting(progress: ProgressCallback | Literal["bar"] | None) -> Iterator[Pr
     elif progress == "bar":
         from dvlite.cli.terminal import TerminalProgress
 
-        with TerminalProgress(sys.stderr, _LOG.warning, animate=sys.stderr.isatty() or _is_notebook()) as bar:
+        with TerminalProgress(sys.stderr, _warn, animate=sys.stderr.isatty() or _is_notebook()) as bar:
             yield bar
     elif callable(progress):
         calls = _Calls(progress)
@@ -53,6 +54,10 @@ def reporting(progress: ProgressCallback | Literal["bar"] | None) -> Iterator[Pr
         calls.finish()
     else:
         raise UsageError(f"progress cannot be {progress!r}", hint='give a function of one event, "bar", or None')
+
+
+def _warn(message: str) -> None:
+    _LOG.warning("%s", one_line(message))
 
 
 def _is_notebook() -> bool:
@@ -64,7 +69,7 @@ class _Logged(NullProgress):
     """Reports warnings, and nothing else."""
 
     def warn(self, message: str) -> None:
-        _LOG.warning(message)
+        _warn(message)
 
 
 class _Calls:
@@ -81,7 +86,7 @@ class _Calls:
     def start(self, label: str, *, total_bytes: int | None = None, total_files: int | None = None) -> None:
         with self._lock:
             self._end()
-            self._label, self._totals = label, (total_bytes, total_files)
+            self._label, self._totals = one_line(label), (total_bytes, total_files)
             self._bytes = self._files = 0
             self._call("start")
 
@@ -98,11 +103,11 @@ class _Calls:
 
     def warn(self, message: str) -> None:
         with self._lock:
-            self._call("warning", message)
+            self._call("warning", one_line(message))
 
     def print_line(self, line: str) -> None:
         with self._lock:
-            self._call("line", line)
+            self._call("line", "\t".join(map(printable_text, line.split("\t"))))
 
     def _end(self) -> None:
         if self._label:

@@ -37,6 +37,7 @@ from dvlite.store.listing_reader import ListingReader
 from dvlite.store.ranged_reader import RangedReader
 from dvlite.store.remote import Remote, open_store
 from dvlite.store.retry import RetryBudget
+from dvlite.store.url import is_place
 
 _CONNECTIONS = 16  # at least: many small requests wait for the server, not for us
 _NOWHERE = Path(os.devnull) / "clone"  # in place of the root of a clone that is gone: nothing is inside of it
@@ -127,11 +128,6 @@ def still_at(
     name = revision or ""
     commit = name if is_commit_id(name) else resolve_far(same[0].place, [name], environ).get(name)
     return next((source for source in same if source.commit == commit), None)
-
-
-def is_place(remote: str) -> bool:
-    """Returns whether a text is the place of a remote rather than its name."""
-    return any(mark in remote for mark in "/:.~")
 
 
 def _git_files(opened: Opened) -> GitFiles:

@@ -35,6 +35,7 @@ from dvlite.store import snapshots
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.origins import Download, download, name_in
+from dvlite.store.url import is_place
 from dvlite.workspace import export
 from dvlite.workspace.purged import PurgedFile, failure_of
 
@@ -82,7 +83,7 @@ def get(
     """
     started = time.monotonic()
     where, stream = (output, None) if output is None or isinstance(output, str) else (None, output)
-    if remote is not None and any(mark in remote for mark in "/:.~"):
+    if remote is not None and is_place(remote):
         if path is not None or revision is not None:
             raise UsageError("a place takes one SNAPSHOT[:PATH]", hint="dvlite get --remote URL SNAPSHOT:PATH")
         opening: contextlib.AbstractContextManager[Opened] = _snapshot(remote, source, environ, progress)

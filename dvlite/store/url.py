@@ -75,6 +75,11 @@ class Location:
     experimental: bool = False
 
 
+def is_place(remote: str) -> bool:
+    """Returns whether a text is the place of a remote rather than its name."""
+    return any(mark in remote for mark in "/:.~")
+
+
 def parse_url(text: str, base: Path) -> Location:
     """Returns the location that a URL or folder path names; a relative path starts at `base`.
 
