@@ -83,13 +83,14 @@ class Cache:
         lock = self.folder / _LOCK
         return next(closed, lock if lock.exists() and not os.access(lock, os.R_OK) else None)
 
-    def make_folder(self, path: Path) -> None:
+    def make_folder(self, path: Path, *, sync: bool = True) -> None:
         """Makes one folder inside the cache, writable for the group if the cache is shared."""
         if path.is_dir():
             return
         above = files.existing_folder(path)
         path.mkdir(parents=True, exist_ok=True)
-        files.sync_above(path, above)
+        if sync:
+            files.sync_above(path, above)
         self.open_to_group(path, 0o2775)
 
     def open_to_group(self, path: Path, mode: int) -> None:

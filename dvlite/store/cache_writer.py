@@ -7,12 +7,13 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from io import FileIO
 from operator import attrgetter
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, NamedTuple, Self
 
 from dvlite import files
-from dvlite.errors import Busy, FileChanged, ObjectCorrupt, ObjectMissing
+from dvlite.errors import Busy, DvliteError, FileChanged, ObjectCorrupt, ObjectMissing
 from dvlite.oid import DIGEST_BYTES, Buffer, Digest, digest_bytes, digest_file
 from dvlite.progress import Progress
 from dvlite.show import quote
@@ -22,8 +23,22 @@ from dvlite.store.index import PackEntry, Rows
 from dvlite.store.pack import KIND_FILE, Pack
 
 _PACKS_ON_THEIR_WAY = 1
+_SYNCS_AT_ONCE = (
+    16  # a file system writes its log once for all of them: 1,000 files of 100 KB take 6 times as long one by one
+)
 _BLOCK_BYTES = 1 << 20
 _state = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino")
+
+
+class _Unnamed(NamedTuple):
+    """A large file that is complete; it gets its name once it is durable."""
+
+    name: str  # in an error
+    synced: Future[None]
+    left: contextlib.ExitStack  # closes it, and removes what is left of it
+    temporary: Path
+    digest: Digest
+    size_bytes: int
 
 
 class Writer:
@@ -45,7 +60,8 @@ class Writer:
         self._sound: set[Digest] = set()  # large files whose copy in the cache was verified or made in this session
         self.stored_bytes = 0  # what this session added to the disk
         self._stack = contextlib.ExitStack()
-        self._syncing = ThreadPoolExecutor(1)
+        self._syncing = ThreadPoolExecutor(_SYNCS_AT_ONCE)
+        self._unnamed: list[_Unnamed] = []
         self._packs_on_their_way: list[Future[None]] = []
 
     def __enter__(self) -> Self:
@@ -61,8 +77,14 @@ class Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(
+            DvliteError
+        ):  # after `commit` there are none; what was read before a failure is not read again
+            self.name_files()
         self._stack.close()
         self._syncing.shutdown()
+        for each in self._unnamed:
+            each.left.close()
 
     def sync_soon(self, descriptor: int) -> Future[None]:
         """Starts to make an open file durable in the background; its result must be waited for before the file gets a name."""
@@ -108,7 +130,7 @@ class Writer:
         before = os.fstat(source)
         temporary = self.temporary()
         try:
-            with open(temporary, "w+b", buffering=0) as copy:
+            with self._new_file(temporary) as (copy, left):
                 shares = files.share_blocks(source, copy.fileno())
                 if not shares:
                     files.copy_range(source, copy.fileno(), before.st_size, advance)
@@ -120,45 +142,62 @@ class Writer:
                     )
                 synced = self.sync_soon(copy.fileno())
                 digest = digest_file(copy.fileno(), before.st_size, advance if shares else None)
-                synced.result()
-            self.adopt_file(temporary, digest, before.st_size, sync=False)
+                self._unnamed.append(_Unnamed(name, synced, left.pop_all(), temporary, digest, before.st_size))
         except OSError as error:
             raise files.os_error(error, "store", name) from error
-        finally:
-            temporary.unlink(missing_ok=True)
+        self.name_files(but=_SYNCS_AT_ONCE)
         return digest
 
     def put_stream(self, stream: BinaryIO, advance: Callable[[int], None]) -> tuple[Digest, int]:
         """Adds a file that comes as a stream; returns its digest and size."""
         temporary = self.temporary()
         try:
-            with open(temporary, "wb", buffering=0) as copy:
+            with self._new_file(temporary) as (copy, left):
                 while block := stream.read(_BLOCK_BYTES):
                     files.write_all(copy.fileno(), block)
                     advance(len(block))
-            return self.put_file(temporary)
+                return self._take_in(copy, temporary, left, "standard input")
         except OSError as error:
             raise files.os_error(error, "store", "standard input") from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def put_file(self, path: Path) -> tuple[Digest, int]:
         """Adds a file on the cache's disk that nothing else writes, and which is gone afterwards; returns its digest and size."""
-        with open(os.open(path, files.READ), "rb") as file:
-            size_bytes = os.fstat(file.fileno()).st_size
-            if size_bytes <= self.cache.pack_below_bytes:
-                raw = files.read_at(file.fileno(), size_bytes)
-                digest = digest_bytes(raw)
-                self.put(KIND_FILE, digest, raw)
-            else:
-                synced = self.sync_soon(file.fileno())
-                digest = digest_file(file.fileno(), size_bytes)
-                synced.result()
-        if size_bytes > self.cache.pack_below_bytes:
-            self.adopt_file(path, digest, size_bytes, sync=False)
+        with contextlib.ExitStack() as left:
+            left.callback(path.unlink, missing_ok=True)
+            file = left.enter_context(open(os.open(path, files.READ), "rb", buffering=0))
+            return self._take_in(file, path, left, str(path))
+
+    def _take_in(self, file: FileIO, path: Path, left: contextlib.ExitStack, name: str) -> tuple[Digest, int]:
+        """Adds an open file of the cache's disk; of a large one, `left` is kept until it has its name."""
+        size_bytes = os.fstat(file.fileno()).st_size
+        if size_bytes <= self.cache.pack_below_bytes:
+            raw = files.read_at(file.fileno(), size_bytes)
+            digest = digest_bytes(raw)
+            self.put(KIND_FILE, digest, raw)
         else:
-            path.unlink()
+            synced = self.sync_soon(file.fileno())
+            digest = digest_file(file.fileno(), size_bytes)
+            self._unnamed.append(_Unnamed(name, synced, left.pop_all(), path, digest, size_bytes))
+            self.name_files(but=_SYNCS_AT_ONCE)
         return digest, size_bytes
+
+    @contextlib.contextmanager
+    def _new_file(self, temporary: Path) -> Iterator[tuple[FileIO, contextlib.ExitStack]]:
+        """Opens a new temporary file; it is closed and removed in the end, or when the stack is closed that was taken out of `left`."""
+        with contextlib.ExitStack() as left:
+            left.callback(temporary.unlink, missing_ok=True)
+            yield left.enter_context(open(temporary, "w+b", buffering=0)), left
+
+    def name_files(self, *, but: int = 0) -> None:
+        """Gives the large files their names that were added, in order; the last few are left to the disk. Raises DvliteError."""
+        while len(self._unnamed) > but:
+            unnamed = self._unnamed.pop(0)
+            with unnamed.left:
+                try:
+                    unnamed.synced.result()
+                    self.adopt_file(unnamed.temporary, unnamed.digest, unnamed.size_bytes, sync=False)
+                except OSError as error:
+                    raise files.os_error(error, "store", unnamed.name) from error
 
     def adopt_file(self, temporary: Path, digest: Digest, size_bytes: int, *, sync: bool = True) -> None:
         """Moves a verified file on the cache's disk to its place; drops it if the place is taken, by a copy that is sound."""
@@ -170,7 +209,7 @@ class Writer:
             if self._durable:
                 files.sync_path(target)
             return
-        self.cache.make_folder(target.parent)
+        self.cache.make_folder(target.parent, sync=False)  # `commit` syncs the folder of these folders once
         if sync and self._durable:
             files.sync_path(temporary)
         os.chmod(temporary, 0o444)
@@ -217,6 +256,7 @@ class Writer:
         """Makes everything added so far durable and visible."""
         for pack_class in list(self._open):
             self._finish(pack_class)
+        self.name_files()
         if self._durable:
             for folder in self._folders:
                 files.sync_path(folder)

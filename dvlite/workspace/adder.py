@@ -165,6 +165,7 @@ class Adder:
                 f"{quote(shown)} has {count(number, f'{tool} pointer')} in place of data: {command} there, then dvlite add {word(shown)}"
             )
         if work.cache.purged:
+            writer.name_files()
             self._refuse_purged(path, snapshot.entries())
         new = self._pointer(target, snapshot, writer)
         self._versions[path] = new, old, snapshot, not target.inside

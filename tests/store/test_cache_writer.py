@@ -1,5 +1,6 @@
 """Writing into the cache: packs, whole large files, and nothing that shows before it is complete."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import threading
 
 import pytest
 
-from dvlite.errors import ObjectMissing
+from dvlite.errors import DvliteError, ObjectMissing
 from dvlite.oid import digest_bytes, digest_manifest
 from dvlite.store import pack
 from dvlite.store.cache import Cache
@@ -49,6 +50,53 @@ def test_a_large_file_is_whole_and_read_only(cache, tmp_path):
     assert path.read_bytes() == LARGE
     assert path.stat().st_mode & 0o777 == 0o444
     assert (tmp_path / "source").read_bytes() == LARGE
+
+
+def test_large_files_are_synced_many_at_a_time_each_before_it_has_its_name(cache, tmp_path, monkeypatch):
+    cache.create()
+    many = 12
+    events, together, real_sync, real_rename = [], threading.Barrier(many), os.fsync, os.rename
+
+    def sync(descriptor):
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        if "/tmp/.dvl-" in path:
+            together.wait(20)  # breaks unless all are on their way at once
+        real_sync(descriptor)
+        events.append(("sync", os.path.basename(path)))
+
+    def rename(source, target):
+        events.append(("rename", os.path.basename(source)))
+        real_rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(os, "rename", rename)
+    with Writer(cache) as writer:
+        digests = []
+        for number in range(many):
+            (tmp_path / "source").write_bytes(noise(5000, number))
+            with (tmp_path / "source").open("rb") as file:
+                digests.append(writer.put_large(file.fileno(), "source"))
+        writer.commit()
+    assert all(cache.large_path(digest).exists() for digest in digests)
+    renamed = [name for what, name in events if what == "rename"]
+    assert len(renamed) == many
+    assert all(events.index(("sync", name)) < events.index(("rename", name)) for name in renamed)
+    shards = {digest.hex()[:2] for digest in digests}
+    assert sum(what == "sync" for what, _ in events) <= many + len(shards) + 1  # each folder once, and the one above
+
+
+def test_a_large_file_that_cannot_be_synced_gets_no_name(cache, tmp_path, monkeypatch):
+    def fail(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    cache.create()
+    (tmp_path / "source").write_bytes(LARGE)
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(DvliteError, match="cannot store 'source'"), Writer(cache) as writer:
+        with (tmp_path / "source").open("rb") as file:
+            writer.put_large(file.fileno(), "source")
+        writer.commit()
+    assert [path for name in ("files", "tmp") for path in (cache.folder / name).rglob("*") if path.is_file()] == []
 
 
 def test_a_sparse_file_stays_sparse(cache, tmp_path):
