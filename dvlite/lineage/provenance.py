@@ -241,12 +241,13 @@ class Provenance:
             bodies = [] if remote is None else snapshots.bodies(remote, named)
             by_commit = sorted(zip(roots, bodies, strict=True), key=lambda pair: pair[1] is None or not pair[1].commit)
             seen: set[Digest] = set()
+            read = None if catalog is None else snapshots.reader(catalog, [name.snapshot for (_, name), _ in by_commit])
             for (_, name), body in by_commit:
                 if catalog is None or name.snapshot in seen:
                     continue
                 seen.add(name.snapshot)
                 with contextlib.suppress(DvliteError):  # damaged, or deleted since it was listed
-                    for version in snapshots.versions(catalog, name.snapshot):
+                    for version in snapshots.versions(catalog, name.snapshot, read):
                         known = (version, "" if body is None else body.commit)
                         self._of_remote.setdefault(format_oid(version.kind, version.digest), known)
         return self._of_remote

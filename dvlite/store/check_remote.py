@@ -322,11 +322,12 @@ def _roots(check: RemoteState) -> None:
     for (entry, name), body in zip(check.claimed_by, bodies, strict=True):
         check.roots[entry.name] = name, body
         trees.setdefault(name.snapshot, []).append((entry.name, body))
+    read = snapshots.reader(catalog, trees)
     for digest, named_by in trees.items():
         users = [body.user for _, body in named_by if body is not None and body.user]
         count = 0
         try:
-            for version in snapshots.versions(catalog, digest):
+            for version in snapshots.versions(catalog, digest, read):
                 count += 1
                 claim = check.claims.setdefault(version.id, ClaimedVersion(version))
                 claim.users.update(dict.fromkeys(users))

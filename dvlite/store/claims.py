@@ -87,8 +87,9 @@ def judge(catalog: Catalog, claims: Iterable[Claim], by: Owner) -> Claims:
     ]
     bodies = dict(zip(asleep, snapshots.bodies(catalog.remote, [claim.name for claim in asleep]), strict=True))
     known = by.known_commits({body.commit for body in bodies.values() if body is not None and body.commit})
-    keeps = _Naming(catalog, set(by.kept).difference(by.covered))
-    names = _Naming(catalog, set(by.named).difference(by.covered))
+    own = (claim.snapshot for claim in claims if claim.clone == by.clone)
+    keeps = _Naming(catalog, set(by.kept).difference(by.covered), own)
+    names = _Naming(catalog, set(by.named).difference(by.covered), (claim.snapshot for claim in bodies))
     for claim in claims:
         is_own, is_gone = claim.clone == by.clone, claim.clone in by.gone
         reason, is_free = "", False
@@ -142,8 +143,8 @@ def _lost_here(catalog: Catalog, lacking: Sequence[Version]) -> ObjectMissing:
 class _Naming:
     """Whether a snapshot names one of some versions; each node is read once, whatever shares it. Raises ObjectMissing if one is not there."""
 
-    def __init__(self, catalog: Catalog, versions: Collection[VersionId]) -> None:
-        self._read = snapshots.reader(catalog)
+    def __init__(self, catalog: Catalog, versions: Collection[VersionId], asked: Iterable[Digest]) -> None:
+        self._read = snapshots.reader(catalog, asked)
         self._versions = versions
         self._known: dict[Digest, bool] = {}
 

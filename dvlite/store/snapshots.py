@@ -7,6 +7,7 @@ What roots say is for people and for gc: that a push may rely on a version is pr
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing, UsageError
@@ -22,6 +23,7 @@ from dvlite.store.pack import KIND_SNAPSHOT
 from dvlite.store.remote import Remote
 
 _LEAST_DIGITS = 4  # of a snapshot's name
+_TOGETHER = 64  # first nodes of snapshots fetched at a time
 _KEPT = "roots"  # notes in the clone: bodies of roots
 _DAMAGED = "damaged-roots"  # and which of them were damaged on the remote
 
@@ -131,22 +133,36 @@ def mend_roots(remote: Remote) -> None:
     remote.forget(_DAMAGED, noted)
 
 
-def versions(catalog: Catalog, digest: Digest) -> Iterator[Version]:
+def versions(catalog: Catalog, digest: Digest, read: ReadNode | None = None) -> Iterator[Version]:
     """Yields the versions of a snapshot; raises ObjectMissing if the last look did not find all of it, ObjectCorrupt and FormatError."""
-    return snapshot.versions(digest, reader(catalog))
+    return snapshot.versions(digest, read or reader(catalog))
 
 
-def reader(catalog: Catalog) -> ReadNode:
+def reader(catalog: Catalog, ahead: Iterable[Digest] = ()) -> ReadNode:
     """Returns what reads the nodes of snapshots; it raises ObjectMissing for one that the last look did not find.
 
-    Condemned packs count while they stand: a collector may have died before it copied what is needed of them.
+    The snapshots `ahead` are going to be read, mostly in this order: the first nodes of many are fetched at the same time, for each lies in the
+    pack of another push. Condemned packs count while they stand: a collector may have died before it copied what is needed of them.
     """
+    waiting = dict.fromkeys(ahead)
+    held: dict[Digest, bytes] = {}
+
+    def fetch(nodes: Sequence[Digest]) -> dict[Digest, bytes]:
+        found = {node: catalog.locations(node, (KIND_SNAPSHOT,), condemned_too=True) for node in nodes}
+        contents = catalog.read_meta([places[0] for places in found.values() if places])
+        return {node: contents[places[0]] for node, places in found.items() if places and places[0] in contents}
 
     def read(node: Digest) -> bytes:
-        read = catalog.read_meta(catalog.locations(node, (KIND_SNAPSHOT,), condemned_too=True)[:1])
-        if not read:
+        if node in waiting:
+            nodes = list(itertools.islice(waiting, _TOGETHER))
+            with contextlib.suppress(ObjectAbsent):  # one of them: the others are read alone
+                held.update(fetch(nodes))
+            for each in (node, *nodes):
+                waiting.pop(each, None)
+        data = held.pop(node, None)
+        if data is None and (data := fetch([node]).get(node)) is None:
             raise catalog.missing(node, SNAPSHOT)
-        return next(iter(read.values()))
+        return data
 
     return read
 

@@ -88,8 +88,9 @@ def gather(
     known then.
     """
     needed = Needed(files=set(files))
-    read = snapshots.reader(catalog)
-    stack = [(digest, MAX_LEVEL + 1) for digest in claimed]
+    claimed = list(claimed)
+    read = snapshots.reader(catalog, claimed)
+    stack = [(digest, MAX_LEVEL + 1) for digest in reversed(claimed)]
     while stack:
         digest, below = stack.pop()
         if digest in needed.snapshots:

@@ -74,6 +74,26 @@ def test_versions_that_nothing_names_go_and_kept_ones_stay(world, store):
     fresh.close()
 
 
+def test_what_roots_claim_is_read_together_and_once(world, store, monkeypatch):
+    here, there = world.site("here"), world.site("there")
+    pushes = 6
+    for seed in range(pushes):
+        here.push(here.add("data", {"a": noise(100, seed)}))
+    together, run_all = [], there.remote.run_all
+    monkeypatch.setattr(
+        there.remote, "run_all", lambda work, names: together.append(len(names)) or run_all(work, names)
+    )
+    store.forget()
+    gc(there, apply=False)
+    assert (
+        store.count("get", "packs/") == pushes
+    )  # each snapshot lies in the pack of its push, as the listing beside it
+    assert max(together) == pushes
+    store.forget()
+    gc(there, apply=False)
+    assert store.count("get") == 1  # the config
+
+
 def test_chunks_that_two_versions_share_are_copied_once_and_recipes_follow(world, store):
     here = world.site("here")
     first = here.add("big", LARGE)
