@@ -167,6 +167,11 @@ class Revision:
         """What `.dvliteignore` says. Raises FormatError."""
         return ignore.parse(self.read(ignore.FILE_NAME, ignore.LIMIT_BYTES) or b"")
 
+    @cached_property
+    def _left_out(self) -> list[str]:
+        """What a sparse checkout leaves out of the work tree, sorted; some may have been written since."""
+        return sorted(self._git.all_left_out()) if self.commit is None else []
+
     @property
     def is_on_disk(self) -> bool:
         """Returns whether this is the work tree, whatever git has of it."""
@@ -403,15 +408,13 @@ class Revision:
 
         Of data that is not here, that is its pointer or, of an output, the `.gitignore` beside it.
         """
-        names = self._git.all_left_out()
-        if not names or self.commit is not None:
+        names = self._left_out
+        if not names:
             return None
         ignores = f"{posixpath.dirname(path)}/.gitignore".lstrip("/")
         is_here = any(os.path.lexists(self._root / name) for name in (path, path + SUFFIX))
         beside = () if is_here else (path + SUFFIX, ignores)
-        below = at(sorted(names), path) or at(
-            sorted(names), self.real(path) or path
-        )  # the file itself, or where a link leads
+        below = at(names, path) or at(names, self.real(path) or path)  # the file itself, or where a link leads
         return next((name for name in (*below, *beside) if self._git.left_out(name)), None)
 
     def widening(self, path: str) -> str:
