@@ -19,12 +19,12 @@ PROJECT = Path(__file__).parent.parent
 
 # command: (functions, files, frames of the deepest call, frames of the first write of a tracked file's bytes; 0: it writes none)
 BOUNDS = {
-    "add": (193, 33, 12, 9),
+    "add": (194, 33, 12, 9),
     "status": (121, 29, 12, 0),
     "push": (420, 57, 20, 0),
     "repro": (543, 68, 20, 0),
-    "checkout": (212, 36, 19, 13),
-    "pull": (461, 60, 21, 3),
+    "checkout": (214, 36, 19, 13),
+    "pull": (464, 60, 21, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 

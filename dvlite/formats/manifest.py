@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from operator import le, lt
+from typing import NamedTuple
 
 from dvlite.errors import FormatError, LaterVersion, ObjectCorrupt
 from dvlite.oid import DIGEST_BYTES, Digest, digest_manifest, short, split_hash
@@ -275,6 +276,62 @@ def _decode_branch(data: bytes, digest: Digest, level: int, paths: list[bytes]) 
     return Branch(level, digests, files, sizes, paths)
 
 
+class NodePlace(NamedTuple):
+    """A node of a listing as the one above names it: between which paths it lies, and what it holds. Of the root no more than its digest is known."""
+
+    digest: Digest
+    below: int  # its level is less than this
+    after: bytes
+    end: bytes | None
+    files: int
+    size_bytes: int
+    is_last: bool  # nothing in the listing comes after it
+
+
+def walk(
+    root: Digest,
+    read: ReadNode,
+    passes: Callable[[NodePlace], bool],
+    form: Form = LISTING,
+    is_settled: IsSettled | None = None,
+) -> Iterator[tuple[NodePlace, Entries | None]]:
+    """Yields the leaves of a listing in path order, each checked to follow the one before, and the nodes that were passed over, with None.
+
+    Every node must end where its parent says: so no node can stand in a listing twice, and a few bytes cannot list a billion entries. Nodes are passed
+    over if `passes` says so before they are read, and leaves whose content `is_settled` before their paths are.
+    """
+    stack = [NodePlace(root, MAX_LEVEL + 1, b"", None, 0, 0, is_last=True)]
+    while stack:
+        place = stack.pop()
+        if passes(place):
+            yield place, None
+            continue
+        data = read(place.digest)
+        if is_settled is not None and place.end is not None and (content := _content(data)) and is_settled(*content):
+            yield place, None
+            continue
+        node = decode(data, place.digest, form)
+        paths = node.last_paths if isinstance(node, Branch) else node.paths
+        if place.end is not None and (not paths or paths[-1] != place.end):
+            raise corrupt_listing(place.digest, "it does not end where the node above says")
+        if paths and place.after and (paths[0] < place.after or (paths[0] == place.after and not form.repeats)):
+            raise corrupt_listing(place.digest, "its paths are not in order")
+        if not isinstance(node, Branch):
+            yield place, node
+        elif node.level >= place.below:
+            raise corrupt_listing(place.digest, "its level is wrong")
+        else:
+            rows = zip(
+                node.digests, node.files, node.sizes, [place.after, *node.last_paths], node.last_paths, strict=False
+            )
+            below = [
+                NodePlace(digest, node.level, after, end, files, size_bytes, is_last=False)
+                for digest, files, size_bytes, after, end in rows
+            ]
+            below[-1] = below[-1]._replace(is_last=place.is_last)
+            stack.extend(reversed(below))
+
+
 def leaves(
     root: Digest,
     read: ReadNode,
@@ -283,37 +340,12 @@ def leaves(
     may_hold: MayHold | None = None,
     is_settled: IsSettled | None = None,
 ) -> Iterator[Entries]:
-    """Yields the leaves of a listing in path order, each checked to follow the one before.
+    """Yields the leaves of a listing in path order, as `walk` does, but for nodes in which nothing counts by `may_hold`."""
 
-    Every node must end where its parent says: so no node can stand in a listing twice, and a few bytes cannot list a billion entries.
-    Nodes are left out in which nothing counts by `may_hold`, and leaves whose content `is_settled`, before their paths are read.
-    """
-    last = b""
-    stack: list[tuple[Digest, int, bytes | None]] = [(root, MAX_LEVEL + 1, None)]
-    while stack:
-        digest, below, end = stack.pop()
-        if may_hold is not None and end is not None and not may_hold(last, end):
-            last = end
-            continue
-        data = read(digest)
-        if is_settled is not None and end is not None and (content := _content(data)) and is_settled(*content):
-            last = end
-            continue
-        node = decode(data, digest, form)
-        paths = node.last_paths if isinstance(node, Branch) else node.paths
-        if end is not None and (not paths or paths[-1] != end):
-            raise corrupt_listing(digest, "it does not end where the node above says")
-        if isinstance(node, Branch):
-            if node.level >= below:
-                raise corrupt_listing(digest, "its level is wrong")
-            children = zip(node.digests, node.last_paths, strict=True)
-            stack.extend((child, node.level, path) for child, path in reversed(list(children)))
-            continue
-        if node.paths:
-            if last and (node.paths[0] < last or (node.paths[0] == last and not form.repeats)):
-                raise corrupt_listing(digest, "its paths are not in order")
-            last = node.paths[-1]
-        yield node
+    def passes(place: NodePlace) -> bool:
+        return may_hold is not None and place.end is not None and not may_hold(place.after, place.end)
+
+    return (leaf for _, leaf in walk(root, read, passes, form, is_settled) if leaf is not None)
 
 
 def _content(data: bytes) -> tuple[bytes, array[int]] | None:
@@ -394,14 +426,13 @@ def edit(root: Digest, edits: Mapping[bytes, Entry | None], read: ReadNode) -> T
     """
     columns, paths, at = _Columns(), sorted(edits), 0
     rest = from_entries(())  # entries of leaves that changed, whose end is not known yet
-    refs = list(_leaf_refs(root, read))
-    for number, (digest, files, size_bytes, end) in enumerate(refs):
-        is_last = number == len(refs) - 1
-        stop = len(paths) if is_last else bisect_right(paths, end, at)
-        if stop == at and not rest.paths and len(refs) > 1:
-            columns.add(digest, files, size_bytes, end)
+    for place, node in walk(root, read, lambda place: place.below == 1):
+        digest, end = place.digest, place.end
+        stop = len(paths) if place.is_last or end is None else bisect_right(paths, end, at)
+        if stop == at and not rest.paths and end is not None:
+            columns.add(digest, place.files, place.size_bytes, end)
             continue
-        leaf = decode(read(digest), digest)
+        leaf = decode(read(digest), digest) if node is None else node
         if isinstance(leaf, Branch):
             raise corrupt_listing(digest, "its level is wrong")
         rest = joined([rest, edited(leaf, {path: edits[path] for path in paths[at:stop]})])
@@ -437,25 +468,6 @@ def edited(entries: Entries, edits: Mapping[bytes, Entry | None]) -> Entries:
             sizes.append(entry.size_bytes)
             digests.extend(entry.digest)
     return Entries(paths, bytes(flags), sizes, bytes(digests))
-
-
-def _leaf_refs(root: Digest, read: ReadNode) -> Iterator[tuple[Digest, int, int, bytes]]:
-    """Yields the digest of each leaf, its files, their bytes and its last path, as the nodes above say; for a listing of one leaf, no more than its digest."""
-    stack: list[tuple[Digest, int, bytes | None]] = [(root, MAX_LEVEL + 1, None)]
-    while stack:
-        digest, below, end = stack.pop()
-        node = decode(read(digest), digest)
-        if not isinstance(node, Branch):
-            if end is not None:
-                raise corrupt_listing(digest, "its level is wrong")
-            yield digest, 0, 0, b""
-        elif node.level >= below or (end is not None and node.last_paths[-1] != end):
-            raise corrupt_listing(digest, "its level or its end is wrong")
-        elif node.level == 1:
-            yield from zip(node.digests, node.files, node.sizes, node.last_paths, strict=True)
-        else:
-            children = zip(node.digests, node.last_paths, strict=True)
-            stack.extend((child, node.level, path) for child, path in reversed(list(children)))
 
 
 def _slice(entries: Entries, start: int, stop: int) -> Entries:
@@ -513,10 +525,10 @@ def _level(digest: Digest | None, read: ReadNode) -> int:
 
 def _below(digests: Sequence[Digest], read: ReadNode) -> list[Digest]:
     """Returns the children of nodes in order, each once: a hostile listing may name one many times."""
-    return list(dict.fromkeys(child for digest in digests for child in _children(digest, read)))
+    return list(dict.fromkeys(child for digest in digests for child in _named_in(digest, read)))
 
 
-def _children(digest: Digest, read: ReadNode) -> tuple[Digest, ...]:
+def _named_in(digest: Digest, read: ReadNode) -> tuple[Digest, ...]:
     node = decode(read(digest), digest)
     if not isinstance(node, Branch):
         raise corrupt_listing(digest, "its level is wrong")

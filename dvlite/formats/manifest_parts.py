@@ -8,16 +8,15 @@ from functools import lru_cache
 
 from dvlite.formats.manifest import (
     MAX_ENTRIES,
-    MAX_LEVEL,
     Branch,
     Entries,
     Entry,
     MayHold,
+    NodePlace,
     ReadNode,
-    corrupt_listing,
     decode,
     encode_leaf,
-    from_entries,
+    walk,
 )
 from dvlite.oid import Digest, digest_manifest
 
@@ -65,28 +64,19 @@ def differences(
     Leaves that the entries amount to are neither read nor expanded: their name says it. Without a look too go nodes in whose range there is
     no entry if `may_hold` (after this path, up to that one) says that nothing in them counts.
     """
-    at, last = 0, b""
-    stack: list[tuple[Digest, int, bytes | None]] = [(root, MAX_LEVEL + 1, None)]
-    while stack:
-        digest, below, end = stack.pop()
-        stop = len(entries) if end is None else bisect_right(entries.paths, end, at)
-        if end is not None and stop == at and may_hold is not None and not may_hold(last, end):
-            last = end
-            continue
-        if stop - at <= MAX_ENTRIES and digest_manifest(encode_leaf(entries, at, stop)) == digest:
-            at, last = stop, end or b""
-            continue
-        node = decode(read(digest), digest)
-        paths = node.last_paths if isinstance(node, Branch) else node.paths
-        if (end is not None and (not paths or paths[-1] != end)) or (paths and last and paths[0] <= last):
-            raise corrupt_listing(digest, "its paths are not in order")
-        if isinstance(node, Branch):
-            if node.level >= below:
-                raise corrupt_listing(digest, "its level is wrong")
-            children = zip(node.digests, node.last_paths, strict=True)
-            stack.extend((child, node.level, path) for child, path in reversed(list(children)))
-            continue
-        yield at, stop, node
-        at, last = stop, end or b""
-    if at < len(entries):
-        yield at, len(entries), from_entries(())
+
+    def span(place: NodePlace) -> tuple[int, int]:
+        start = bisect_right(entries.paths, place.after) if place.after else 0
+        return start, len(entries) if place.is_last or place.end is None else bisect_right(
+            entries.paths, place.end, start
+        )
+
+    def passes(place: NodePlace) -> bool:
+        start, stop = span(place)
+        if may_hold is not None and place.end is not None and start == stop and not may_hold(place.after, place.end):
+            return True
+        return stop - start <= MAX_ENTRIES and digest_manifest(encode_leaf(entries, start, stop)) == place.digest
+
+    for place, leaf in walk(root, read, passes):
+        if leaf is not None:
+            yield *span(place), leaf
