@@ -346,6 +346,7 @@ def test_threads_share_a_repo(worked):
     assert {entry.path for entry in repo.ls().entries} == {"data", "model", *(f"part{n}" for n in range(4))}
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of fork beside the threads of pytest-xdist
 @pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.long)])
 def test_a_repo_goes_to_other_processes(worked, method):
     repo = dvlite.Repo(rev="v1")

@@ -60,6 +60,7 @@ def test_steps_are_a_series_and_a_summary():
     }
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of fork beside the threads of pytest-xdist
 def test_a_killed_run_keeps_what_it_had():
     child = os.fork()
     if not child:
