@@ -290,21 +290,23 @@ def runs_rm(names: tuple[str, ...], *, failed: bool, undo: bool) -> int:
 @_filters
 @click.option("-n", "--limit", metavar="N", type=click.IntRange(min=1), help="Show at most N runs (default 10,000).")
 @click.option("--all", "everything", is_flag=True, help="Show all runs, those that runs rm hid too.")
-def view(*, limit: int | None, everything: bool, **filters: Any) -> int:  # filters: those of `runs list`
+@click.option("--fetch", is_flag=True, help="Fetch logs, edits and curves that are not here from the default remote.")
+def view(*, limit: int | None, everything: bool, fetch: bool, **filters: Any) -> int:  # filters: those of `runs list`
     """Look at runs in a browser: table, curves, comparison, lineage."""
     from dvlite.runs.options import RunsOptions
 
     wanted = RunsOptions(limit=None if everything else limit or MOST_RUNS, hidden=everything, **filters)
-    return _page(None, wanted, opens=True)
+    return _page(None, wanted, opens=True, fetch=fetch)
 
 
-def _page(file: str | None, wanted: RunsOptions, *, opens: bool) -> int:
+def _page(file: str | None, wanted: RunsOptions, *, opens: bool, fetch: bool = False) -> int:
     """Writes the page of runs, and opens it if asked."""
     from dvlite.commands.view import view as verb
     from dvlite.reports.runs_page import write
 
     def work(session: Session) -> ViewResult:
-        result = verb(session.repo(), wanted, file, write=write, now_ns=time.time_ns(), progress=session.progress)
+        now_ns, progress = time.time_ns(), session.progress
+        result = verb(session.repo(), wanted, file, write=write, fetch=fetch, now_ns=now_ns, progress=progress)
         return replace(result, opened=open_page(result.file, session.environ)) if opens else result
 
     return run(work, text="view")

@@ -20,7 +20,7 @@ from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.results import Result
 from dvlite.runs.index import RunIndex, open_index
-from dvlite.runs.logs import bring_histories
+from dvlite.runs.logs import bring
 from dvlite.runs.names import names_of
 from dvlite.runs.options import RunsOptions, parsed, resolved
 from dvlite.runs.outputs import series_of
@@ -206,7 +206,8 @@ class _Exporting:
         """Reads the series of a run; of imported ones, all that the cache lacks are fetched before the first."""
         if self._cache is None:
             imported = [row.oid for row in self._rows if not is_pipeline_file(row.file)]
-            bring_histories(self._repo, filter(None, map(self._index.run, imported)), self._progress)
+            runs = filter(None, map(self._index.run, imported))
+            bring(self._repo, (file.oid for run in runs for file in run.curves), self._progress)
             self._cache = open_cache(self._repo)
         found = series_of(exported.run, self._cache)
         if found.problems:

@@ -13,7 +13,7 @@ from dvlite.formats import record
 from dvlite.formats.record import Note, Operation, Run
 from dvlite.formats.series import SeriesFile, is_series
 from dvlite.git.output import is_pipeline_file
-from dvlite.oid import MANIFEST, Oid
+from dvlite.oid import MANIFEST, Oid, parse_oid
 from dvlite.repo.repository import open_cache
 from dvlite.results import Result, TableResult, even, moment, plain
 from dvlite.runs import columns
@@ -424,11 +424,13 @@ def _series(repo: Repo, run: Run, progress: Progress) -> SeriesFile:
     size_bytes = sum(item.size_bytes for item in run.metric_files if is_series(item.path))
     if size_bytes > _MOST_SERIES_BYTES:
         return SeriesFile({}, (f"{size_text(size_bytes)}, too much for a terminal: dvlite view",))
-    if run.imported is not None:
-        from dvlite.runs.logs import bring_histories  # as in `_text`
+    cache = open_cache(repo)
+    if not all(cache.has_file(parse_oid(file.oid)[1], file.size_bytes) for file in run.curves):
+        from dvlite.runs.logs import bring  # as in `_text`
 
-        bring_histories(repo, [run], progress)
-    return series_of(run, open_cache(repo))
+        bring(repo, (file.oid for file in run.curves), progress)
+        cache = open_cache(repo)
+    return series_of(run, cache)
 
 
 _NOTHING_RAN = {

@@ -17,6 +17,7 @@ from dvlite.results import Result
 from dvlite.runs import page as runs_page
 from dvlite.runs.history import History
 from dvlite.runs.index import open_index
+from dvlite.runs.logs import bring, lacking
 from dvlite.runs.options import RunsOptions, order_of, parsed, resolved
 from dvlite.runs.outputs import series_of
 from dvlite.runs.page import RunsOfPage
@@ -71,6 +72,7 @@ class ViewResult(Result):
     known: int
     size_bytes: int
     opened: bool | None = None  # null: not asked for
+    absent: int = 0  # logs, edits and curves of the runs shown that are not in the cache: dvlite view --fetch
     warnings: tuple[str, ...] = ()
 
 
@@ -80,20 +82,22 @@ def view(
     file: str | None,
     *,
     write: Callable[[ViewPage, str], int],
+    fetch: bool = False,
     now_ns: int,
     progress: Progress,
 ) -> ViewResult:
-    """Writes the page of the runs that match, by `write`. Asks no remote.
+    """Writes the page of the runs that match, by `write`. Asks no remote, but with `fetch` for logs, edits and curves that are not here.
 
     Without a file, it is `dvlite/view/runs.html` in git's folder.
     """
     place = place_of_page(repo, file, "runs.html")
-    page = _page(repo, options, now_ns, progress)
+    page = _page(repo, options, now_ns, progress, fetch=fetch)
     size_bytes = write(page, place)
-    return ViewResult(file=place, runs=page.runs.listed, known=page.known, size_bytes=size_bytes)
+    absent = lacking(open_cache(repo), (oid for detail in page.details.values() for oid in detail.record.left_apart))
+    return ViewResult(file=place, runs=page.runs.listed, known=page.known, size_bytes=size_bytes, absent=len(absent))
 
 
-def _page(repo: Repo, options: RunsOptions, now_ns: int, progress: Progress) -> ViewPage:
+def _page(repo: Repo, options: RunsOptions, now_ns: int, progress: Progress, *, fetch: bool) -> ViewPage:
     records = open_records(repo, progress)
     filters = replace(parsed(repo, options, now_ns // _MILLION), limit=options.limit)
     with open_index(records) as index:
@@ -102,9 +106,13 @@ def _page(repo: Repo, options: RunsOptions, now_ns: int, progress: Progress) -> 
             filters = resolved(repo, index, filters)
         order = None if options.sort is None else order_of(options.sort, index)
         runs = runs_page.read(index, filters, order)
+    shown = range(min(runs.listed, _DETAILED))
+    read = _read(records, runs, shown)
+    if fetch:
+        bring(repo, (oid for run in read.values() for oid in run.left_apart), progress)
     cache = open_cache(repo)
-    previews, shown = Previews(cache), range(min(runs.listed, _DETAILED))
-    details = _details(records, runs, shown, previews)
+    previews = Previews(cache)
+    details = _details(read, previews)
     history = History(repo)
     in_git = {place: history.commit_of_run(run.oid) for place, run in enumerate(runs.runs)}
     return ViewPage(
@@ -134,16 +142,19 @@ def _files(runs: RunsOfPage, shown: range, previews: Previews) -> dict[int, list
     return {run: own for run, own in shown_files.items() if own}
 
 
-def _details(records: Records, runs: RunsOfPage, shown: range, previews: Previews) -> dict[int, RunDetail]:
+def _read(records: Records, runs: RunsOfPage, shown: range) -> dict[int, Run]:
+    """Returns the records of runs, in order."""
     places = {Digest(digest_of(runs.runs[place].oid)): place for place in shown}
     read = {places[digest]: records.parsed(data) for digest, data in records.find(places.keys())}
+    return {place: run for place in shown if isinstance(run := read.get(place), Run)}
+
+
+def _details(read: Mapping[int, Run], previews: Previews) -> dict[int, RunDetail]:
     details = {}
-    for place in shown:  # in this order: the first ones get texts while there is room
-        run = read.get(place)
-        if isinstance(run, Run):
-            log = None if run.log is None else previews.text(run.log, "end")
-            diff = None if run.code.diff is None else previews.text(run.code.diff, "start")
-            details[place] = RunDetail(run, log, diff)
+    for place, run in read.items():  # the first ones get texts while there is room
+        log = None if run.log is None else previews.text(run.log, "end")
+        diff = None if run.code.diff is None else previews.text(run.code.diff, "start")
+        details[place] = RunDetail(run, log, diff)
     return details
 
 

@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 from dvlite.errors import FormatError
 from dvlite.formats import strict_json
 from dvlite.formats.lockfile import Facts, Locked
+from dvlite.formats.series import is_series
 from dvlite.formats.strict_fields import (
     Check,
     an_object,
@@ -42,6 +43,7 @@ from dvlite.paths import check_paths
 RUN_SCHEMA, NOTE_SCHEMA = "dvlite.run/1", "dvlite.note/1"
 MAX_BYTES = 4 << 20
 AXES_FILE = "dvlite.yaml"
+_MOST_CURVE_BYTES = 1 << 20  # of a series that is kept whatever becomes of the outputs
 
 Status = Literal["ok", "failed", "cached", "asserted", "tainted", "canceled"]
 Operation = Literal["tag", "untag", "note", "commit", "source", "hide", "unhide"]
@@ -157,9 +159,15 @@ class Run:
 
     @property
     def left_apart(self) -> tuple[Oid, ...]:
-        """What is kept of it beside its outputs: log, edits, and the history of an imported run."""
-        history = None if self.imported is None or self.imported.history is None else self.imported.history.oid
-        return tuple(oid for oid in (self.log, self.code.diff, history) if oid is not None)
+        """What is kept of it beside its outputs: log, edits, and its curves."""
+        return tuple(oid for oid in (self.log, self.code.diff, *(file.oid for file in self.curves)) if oid is not None)
+
+    @property
+    def curves(self) -> tuple[Output, ...]:
+        """Its metrics over steps: the series up to 1 MiB, or the history of an imported run."""
+        is_small = (file.size_bytes <= _MOST_CURVE_BYTES and file.oid.startswith(FILE) for file in self.metric_files)
+        kept = (file for file, small in zip(self.metric_files, is_small, strict=True) if small and is_series(file.path))
+        return self.metric_files if self.imported is not None else tuple(kept)
 
     @property
     def metric_files(self) -> tuple[Output, ...]:

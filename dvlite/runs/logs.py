@@ -1,4 +1,4 @@
-"""Reads the logs and the kept edits of runs: from the cache, else from the default remote."""
+"""What runs left beside their outputs, logs, kept edits and curves: from the cache, else from the default remote."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Iterable
 
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
-from dvlite.formats.record import Run
 from dvlite.oid import Digest, Oid, parse_oid
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
@@ -35,19 +34,25 @@ def load_text(repo: Repo, oid: Oid, name: str, by: str, progress: Progress) -> s
     return _text(cache, digest)
 
 
-def bring_histories(repo: Repo, runs: Iterable[Run], progress: Progress) -> None:
-    """Fetches the histories of imported runs that the cache lacks, as far as the default remote has them and the user approved it."""
+def lacking(cache: Cache, oids: Iterable[Oid]) -> list[Digest]:
+    """Returns which files the cache does not have."""
+    digests = dict.fromkeys(parse_oid(oid)[1] for oid in oids)
+    return [digest for digest in digests if not (cache.locations(digest, (KIND_FILE,)) or cache.has_large(digest))]
+
+
+def bring(repo: Repo, oids: Iterable[Oid], progress: Progress) -> None:
+    """Fetches what runs left and the cache lacks, as far as the default remote has it and the user approved it."""
     cache = open_cache(repo)
-    sources = (run.imported.history for run in runs if run.imported is not None and run.imported.history is not None)
-    files = {parse_oid(item.oid)[1]: item for item in sources}
-    lacking = ((digest, item) for digest, item in files.items() if not cache.has_file(digest, item.size_bytes))
-    needs = [Need(digest, item.size_bytes, item.path) for digest, item in lacking]
-    if not needs:
+    digests = lacking(cache, oids)
+    if not digests:
         return
-    with contextlib.suppress(DvliteError):  # they are missing, as their reader says
+    with contextlib.suppress(DvliteError):  # it is missing, as its reader says
         _, opened = open_remote(repo, cache, None, None)
         with opened:
             catalog = Catalog(opened, progress, to_read=True).look()
+            sizes = {digest: size for digest in digests if (size := size_on(catalog, digest)) is not None}
+            needs = [Need(digest, size, "") for digest, size in sizes.items() if size <= MOST_BYTES]
+            cache.create()
             fetch.run(catalog, cache, needs, progress)
     cache.refresh()
 

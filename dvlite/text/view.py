@@ -17,3 +17,6 @@ def text(result: ViewResult, show: Show) -> Iterator[str]:
     yield f"Wrote {printable(result.file)} ({runs}, {size_text(result.size_bytes)})"
     if result.opened is False:
         yield "No browser opens here: copy the file to where there is one."
+    if result.absent:
+        yield f"Left out, for this clone does not have them: {count(result.absent, 'log, diff or curve', 'logs, diffs and curves')}"
+        yield from show.next_step("dvlite view --fetch")

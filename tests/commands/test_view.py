@@ -142,6 +142,25 @@ def test_series_are_thinned_and_a_value_that_is_not_finite_is_a_gap(project, rec
     assert 9.0 in series["values"]
 
 
+def test_curves_and_logs_of_runs_that_no_commit_names_come_from_the_remote(project, tmp_path):
+    project.write(
+        "dvlite.yaml",
+        "stages: {s: {cmd: 'echo said; echo {\\\"a\\\": 0.$RANDOM} > l.jsonl', metrics: [l.jsonl], always: true}}\n",
+    )
+    project.dvlite("remote", "add", tmp_path / "store")
+    for _ in range(2):
+        project.dvlite("repro", "-q")
+    project.commit("A pipeline, and the second run")
+    project.dvlite("push")
+    shutil.rmtree(project.root / ".git" / "dvlite" / "cache")
+    assert project.json("view")["absent"] == 3  # what is said is the same
+    assert "dvlite view --fetch" in project.dvlite("view").stdout
+    assert project.json("view", "--fetch")["absent"] == 0
+    page = content(project.root / ".git" / "dvlite" / "view" / "runs.html")
+    assert (page["unread"], sorted(series["run"] for series in page["series"])) == ({}, [0, 1])
+    assert {detail["log"]["text"] for detail in page["details"].values()} == {"said\n"}
+
+
 def test_the_page_opens_in_the_users_browser(project, records, monkeypatch, tmp_path):
     records.put(recorded.run(1))
     browser = tmp_path / "browser"
