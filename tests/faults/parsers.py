@@ -28,6 +28,7 @@ from dvlite.formats import (
     pointer,
     recipe,
     record,
+    reference,
     root,
     snapshot,
     store_config,
@@ -39,6 +40,7 @@ from dvlite.store import batch, index, pack
 from dvlite.workspace import sparse, statindex
 from dvlite.workspace.scan import Scan
 
+REFERENCE = b'{"path": "a/b", "size": 1, "etag": "\\"x\\""}\n{"path": "c", "modified": "1 1"}\n'
 GOLDEN = Path(__file__).parent.parent / "golden"
 NAME = Digest(bytes(32))
 BATCH = b"".join(one.data for one in batch.encode([b'{"a":%d}\n' % n for n in range(40)], iter([bytes(16)])))
@@ -93,12 +95,13 @@ def parsers(folder: Path) -> list[Parser]:
         Parser("pipeline", [YAML], lambda data: pipeline.parse(data, "x"), (FormatError,)),
         Parser(
             "pointer",
-            golden("pointer-file.dvlite", "pointer-directory.dvlite", "pointer-meta.dvlite"),
+            golden(*(f"pointer-{name}.dvlite" for name in ("file", "directory", "meta", "imported", "url"))),
             lambda data: pointer.parse(data, "x"),
             (FormatError,),
         ),
         Parser("recipe", golden("recipe.bin"), lambda data: recipe.parse(data, NAME)),
         Parser("run record", golden("run.json", "note.json"), lambda data: record.parse(data, "x"), (FormatError,)),
+        Parser("reference", [REFERENCE], lambda data: reference.parse(data, "x"), (FormatError,)),
         Parser("root", golden("root.json"), lambda data: root.parse(data, "x")),
         Parser("root, checksum right", golden("root.json"), lambda data: root.parse(resealed(data, "x"), "x")),
         Parser("store config", golden("store-config.json"), lambda data: store_config.parse(data, "x")),
