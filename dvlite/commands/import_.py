@@ -9,7 +9,7 @@ from dvlite.formats.source import ImportSource
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.repo.sources import consent, repository_address
-from dvlite.share.imports import ImportResult, output_path, result_of, take_from_repository
+from dvlite.share.imports import ImportResult, open_source, output_path, result_of, take_from_repository
 
 
 def import_(
@@ -35,6 +35,6 @@ def import_(
     normal = "" if normal == "." else normal
     source = ImportSource(repository=repository_address(address, repo), path=normal, revision=revision or "")
     target = output_path(repo, output, posixpath.basename(normal))
-    with repo.lock(progress):
-        taken = take_from_repository(repo, target, source, jobs=jobs, stage=stage, progress=progress)
-        return result_of(repo, taken, started, consent(repo, source))
+    with repo.lock(progress), open_source(repo, [source], progress) as there:
+        taken = take_from_repository(repo, target, source, there, jobs=jobs, stage=stage, progress=progress)
+    return result_of(repo, taken, started, consent(repo, source))

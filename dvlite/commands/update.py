@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from dvlite.errors import DvliteError, PartlyDone, UsageError
+from dvlite.errors import DvliteError, PartlyDone, Untrusted, UsageError
 from dvlite.formats.source import ImportSource
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.repo.sources import require_trusted
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.results import Result
-from dvlite.share.imports import take_from_repository
+from dvlite.share.any_repository import Opened
+from dvlite.share.imports import open_source, take_from_repository
 from dvlite.share.source_state import SourceState, states_of
 from dvlite.share.url_imports import is_reference, take_from_url
 from dvlite.show import Show, quote, some, word
 from dvlite.workspace.adder import AddedPath
+from dvlite.workspace.elsewhere import TakenIn
 from dvlite.workspace.path_args import select, usable
 
 
@@ -32,7 +35,8 @@ class UpdatedPath:
     new: ImportSource | None = None  # as it is recorded now
     now: str = ""  # the commit that the source is at, if it is behind
     change: AddedPath | None = None
-    problem: str = ""
+    problem: str = ""  # why it failed
+    hint: str = ""  # what to do about that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -55,7 +59,8 @@ class UpdateResult(Result):
         if not failed:
             return None
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        return PartlyDone(f"{show.path(failed[0].path)}: {failed[0].problem}{more}", hint="all else is done")
+        message = f"{show.path(failed[0].path)} was not updated: {failed[0].problem}{more}"
+        return PartlyDone(message, hint=failed[0].hint or "all else is done")
 
 
 def update(
@@ -92,64 +97,98 @@ def update(
             ]
         else:
             states = states_of(repo, chosen, progress)
+        due = [state for state in states if state.state == "moved" or (state.silent and paths)]
+        edited = {item.path for item in chosen if item.pointer.oid != sources[item.path].oid and not force}
         references = {item.path for item in chosen if is_reference(item.pointer)}
-        edited = [item.path for item in chosen if item.pointer.oid != sources[item.path].oid and not force]
-        done: list[UpdatedPath] = []
-        files: list[tuple[str, ...]] = []
-        left: list[str] = []
-        readers: set[str] = set()
-        for state in states:
-            is_asked_for = state.state == "moved" or (state.silent and bool(paths))
-            if dry_run or not is_asked_for:
-                done.append(_as_it_is(state, sources[state.path]))
-                continue
-            try:
-                if state.path in edited:
-                    raise _refused(repo, state.path)
-                if state.source.repository:
-                    taken = take_from_repository(
-                        repo, state.path, state.source, jobs=jobs, stage=stage, progress=progress
-                    )
-                else:
-                    taken = take_from_url(
-                        repo,
-                        state.path,
-                        state.source,
-                        download=state.path not in references,
-                        jobs=jobs,
-                        stage=stage,
-                        progress=progress,
-                    )
-            except DvliteError as error:
-                if len(states) == 1:
-                    raise
-                done.append(
-                    UpdatedPath(path=state.path, state="failed", old=sources[state.path], problem=error.message)
-                )
-                continue
-            done.append(
-                UpdatedPath(
-                    path=state.path,
-                    state="same" if taken.added.unchanged else "updated",
-                    old=sources[state.path],
-                    new=taken.version.source,
-                    change=taken.added,
-                )
-            )
-            files.append(taken.staged)
-            left += taken.unstaged
-            readers.update(taken.readers)
-            warnings += taken.warnings
+        how = _How(jobs, stage, frozenset(edited), frozenset(references))
+        outcomes: dict[str, TakenIn | DvliteError] = {}
+        for group in [] if dry_run else _by_place(due):
+            outcomes |= _taken(repo, group, how, progress)
+        done = [_updated(state, sources[state.path], outcomes.get(state.path)) for state in states]
+        failed = [outcome for outcome in outcomes.values() if isinstance(outcome, DvliteError)]
+        if failed and len(states) == 1:
+            raise failed[0]
+        taken = [outcome for outcome in outcomes.values() if isinstance(outcome, TakenIn)]
         return UpdateResult(
             paths=tuple(done),
             dry_run=dry_run,
-            staged=tuple(dict.fromkeys(name for names in files for name in names)),
-            unstaged=tuple(dict.fromkeys(left)),
-            readers=tuple(sorted(readers)),
+            staged=tuple(dict.fromkeys(name for one in taken for name in one.staged)),
+            unstaged=tuple(dict.fromkeys(name for one in taken for name in one.unstaged)),
+            readers=tuple(sorted({name for one in taken for name in one.readers})),
             has_remote=bool(repo.config.remote_names),
             elapsed_seconds=time.monotonic() - started,
-            warnings=tuple(warnings),
+            warnings=(*warnings, *(text for one in taken for text in one.warnings)),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How paths are updated: those `edited` here are refused, those of `references` are lists."""
+
+    jobs: int | None
+    stage: bool
+    edited: frozenset[str]
+    references: frozenset[str]
+
+
+def _by_place(states: Sequence[SourceState]) -> list[list[SourceState]]:
+    """Returns the states in groups of one repository and revision, which is opened once; each URL is a group."""
+    groups: dict[tuple[str, ...], list[SourceState]] = {}
+    for state in states:
+        source = state.source
+        place = (source.repository, source.revision) if source.repository else (state.path,)
+        groups.setdefault(place, []).append(state)
+    return list(groups.values())
+
+
+def _taken(repo: Repo, group: Sequence[SourceState], how: _How, progress: Progress) -> dict[str, TakenIn | DvliteError]:
+    """Returns what was taken in for each path of a group, or why it was not. Raises Untrusted, for the user may be asked."""
+    done: dict[str, TakenIn | DvliteError] = {}
+    done |= {state.path: _refused(repo, state.path) for state in group if state.path in how.edited}
+    free = [state for state in group if state.path not in how.edited]
+    try:
+        with contextlib.ExitStack() as stack:
+            there = None
+            if free and free[0].source.repository:
+                there = stack.enter_context(open_source(repo, [state.source for state in free], progress))
+            for state in free:
+                done[state.path] = _one(repo, state, there, how, progress)
+    except Untrusted:
+        raise
+    except DvliteError as error:
+        done |= {state.path: error for state in free if state.path not in done}
+    return done
+
+
+def _one(repo: Repo, state: SourceState, there: Opened | None, how: _How, progress: Progress) -> TakenIn | DvliteError:
+    path, source = state.path, state.source
+    flags: dict[str, Any] = {"jobs": how.jobs, "stage": how.stage, "progress": progress}
+    try:
+        if there is not None:
+            return take_from_repository(repo, path, source, there, **flags)
+        return take_from_url(repo, path, source, download=path not in how.references, **flags)
+    except Untrusted:
+        raise
+    except DvliteError as error:
+        return error
+
+
+def _updated(state: SourceState, old: ImportSource, outcome: TakenIn | DvliteError | None) -> UpdatedPath:
+    if isinstance(outcome, DvliteError):
+        return UpdatedPath(path=state.path, state="failed", old=old, problem=outcome.message, hint=outcome.hint or "")
+    if outcome is not None:
+        same = outcome.added.unchanged
+        return UpdatedPath(
+            path=state.path,
+            state="same" if same else "updated",
+            old=old,
+            new=outcome.version.source,
+            change=outcome.added,
+        )
+    if state.state == "unknown":
+        return UpdatedPath(path=state.path, state="failed", old=old, problem=state.problem, hint=state.hint)
+    behind = state.state == "moved"
+    return UpdatedPath(path=state.path, state="behind" if behind else "current", old=old, now=state.now)
 
 
 def _imported(repo: Repo, paths: Sequence[str], warnings: list[str]) -> list[Tracked]:
@@ -166,14 +205,6 @@ def _imported(repo: Repo, paths: Sequence[str], warnings: list[str]) -> list[Tra
             hint="dvlite import REPO PATH, or dvlite import-url URL",
         )
     return imported
-
-
-def _as_it_is(state: SourceState, old: ImportSource) -> UpdatedPath:
-    if state.state == "unknown":
-        return UpdatedPath(path=state.path, state="failed", old=old, problem=state.problem)
-    return UpdatedPath(
-        path=state.path, state="current" if state.state == "current" else "behind", old=old, now=state.now
-    )
 
 
 def _refused(repo: Repo, path: str) -> UsageError:

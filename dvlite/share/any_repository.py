@@ -87,10 +87,11 @@ def open_any(
     progress: Progress,
     *,
     reads: bool = True,
+    also: Sequence[str] = (),
 ) -> Iterator[Opened]:
     """Opens what `source` names, at `[REV:]path`; a far repository is cloned as briefly as its server allows, and gone afterwards.
 
-    Files of git at the path can be read if `reads`, else only listed. Raises NotARepository for one that does not use dvlite.
+    Files of git at the path, and at `also` other ones, can be read if `reads`, else only listed. Raises NotARepository for one that does not use dvlite.
     """
     if os.path.isdir(source) and not is_bare(Path(source)):
         yield _near(Path(source), path, revision, environ, progress)
@@ -102,7 +103,7 @@ def open_any(
         raise UsageError(f"cannot find {quote(source)}", hint="give a git URL, or the folder of a repository")
     with tempfile.TemporaryDirectory(prefix="dvlite-") as folder:
         progress.start(f"reading {without_credentials(source)}")
-        far = _far(source, path, revision, Path(folder) / "clone", environ, reads=reads)
+        far = _far(source, [path, *also], revision, Path(folder) / "clone", environ, reads=reads)
         progress.finish()
         yield far
 
@@ -129,16 +130,19 @@ def _near(folder: Path, path: str, revision: str | None, environ: Mapping[str, s
     )
 
 
-def _far(url: str, path: str, revision: str | None, target: Path, environ: Mapping[str, str], *, reads: bool) -> Opened:
-    """Reads config and pointers of a commit, nothing else."""
-    git, commit = _clone_briefly(url, target, environ, revision, os.path.normpath(path or ".") if reads else None)
+def _far(
+    url: str, paths: Sequence[str], revision: str | None, target: Path, environ: Mapping[str, str], *, reads: bool
+) -> Opened:
+    """Reads config and pointers of a commit, nothing else; opens it at the first of the paths."""
+    read = [os.path.normpath(path or ".") for path in paths] if reads else []
+    git, commit = _clone_briefly(url, target, environ, revision, read)
     repo = _with_config(git, url, commit, target, environ)
     place = word(url) if revision is None else f"{word(url)} --rev {word(revision)}"
     return Opened(
         repo,
         own_cache(repo.config, environ) or plain_cache(target / "cache"),
         repo.at(commit).tracked(),
-        repo.relative(path or "."),
+        repo.relative(paths[0] or "."),
         commit,
         far=True,
         place=place,
@@ -178,11 +182,11 @@ def _forget_origin(git: Git) -> None:
 
 
 def _clone_briefly(
-    url: str, target: Path, environ: Mapping[str, str], revision: str | None, path: str | None
+    url: str, target: Path, environ: Mapping[str, str], revision: str | None, paths: Sequence[str]
 ) -> tuple[Git, str]:
     """Clones as little as the server allows and returns the commit that is meant: one commit for a branch, a tag or nothing.
 
-    For any other revision it is the history. Files too large for a pointer are not fetched, but for lockfiles and what is at `path`: git
+    For any other revision it is the history. Files too large for a pointer are not fetched, but for lockfiles and what is at `paths`: git
     fetches these as soon as their size is queried.
     """
     near = os.path.isdir(url)  # git ignores such options for a folder, and says so
@@ -201,7 +205,7 @@ def _clone_briefly(
     commit = next(filter(None, (_resolved(git, name) for name in names)), None)
     if commit is not None:
         large = [blob for name, blob in git.pointer_blobs(commit).items() if is_lockfile(name)]
-        large += [entry.blob for entry in _listed(git, commit, path.removeprefix("."))] if path is not None else []
+        large += [entry.blob for path in paths for entry in _listed(git, commit, path.removeprefix("."))]
         git.run("cat-file", "--batch-check", stdin="".join(f"{blob}\n" for blob in large).encode(), check=False)
     _forget_origin(git)
     if commit is not None:

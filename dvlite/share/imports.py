@@ -8,9 +8,10 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
 from dvlite.errors import DvliteError, UsageError
@@ -25,7 +26,7 @@ from dvlite.repo.sources import open_address
 from dvlite.results import Result
 from dvlite.runs import sync
 from dvlite.runs.records import nonces, open_records, open_source_records
-from dvlite.share.any_repository import Opened, open_any
+from dvlite.share.any_repository import Opened, is_bare, open_any
 from dvlite.share.bring import bring
 from dvlite.show import printable, quote
 from dvlite.store import batch
@@ -80,30 +81,41 @@ def output_path(repo: Repo, output: str | None, name: str) -> str:
     return repo.relative(os.path.join(output or ".", name))
 
 
+@contextlib.contextmanager
+def open_source(repo: Repo, sources: Sequence[ImportSource], progress: Progress) -> Iterator[Opened]:
+    """Opens the repository and revision that all of these sources name, to take their paths; the caller knows that the user trusts it.
+
+    Its run records are kept when all were taken.
+    """
+    with _opened(repo, sources[0], sources[0].revision, progress, also=[source.path for source in sources]) as opened:
+        yield opened
+        _keep_runs(repo, sources[0], opened, progress)
+
+
 def take_from_repository(
     repo: Repo,
     path: str,
     source: ImportSource,
+    opened: Opened,
     *,
     jobs: int | None = None,
     stage: bool = True,
     progress: Progress,
 ) -> TakenIn:
-    """Tracks as `path` what a source names now; the caller holds the lock of the work tree and knows that the user trusts the source.
+    """Tracks as `path` what a source names, in the repository that was opened for it; the caller holds the lock of the work tree.
 
     Raises UsageError for what is not there, Purged and ObjectMissing for what has no bytes any more; nothing is written then.
     """
-    with _opened(repo, source, source.revision, progress) as opened:
+    assert opened.repo is not None
+    there = replace(opened, path=opened.repo.relative(source.path or "."))
 
-        def supply(adder: Adder, target: AddTarget, writer: Writer) -> AddedPath:
-            new, entries = _brought(opened, writer, jobs, progress)
-            from_there = replace(source, path=opened.path, commit=opened.commit, oid=new.oid)
-            meta = target.old.meta if target.old is not None else ""
-            return adder.from_version(target, replace(new, source=from_there, meta=meta), entries)
+    def supply(adder: Adder, target: AddTarget, writer: Writer) -> AddedPath:
+        new, entries = _brought(there, writer, jobs, progress)
+        from_there = replace(source, path=there.path, commit=there.commit, oid=new.oid)
+        meta = target.old.meta if target.old is not None else ""
+        return adder.from_version(target, replace(new, source=from_there, meta=meta), entries)
 
-        taken = take_in(repo, path, supply, stage=stage, progress=progress)
-        _keep_runs(repo, source, opened, progress)
-        return taken
+    return take_in(repo, path, supply, stage=stage, progress=progress)
 
 
 def fetch_runs(repo: Repo, source: ImportSource, progress: Progress) -> None:
@@ -113,10 +125,12 @@ def fetch_runs(repo: Repo, source: ImportSource, progress: Progress) -> None:
 
 
 @contextlib.contextmanager
-def _opened(repo: Repo, source: ImportSource, revision: str, progress: Progress) -> Iterator[Opened]:
+def _opened(
+    repo: Repo, source: ImportSource, revision: str, progress: Progress, also: Sequence[str] = ()
+) -> Iterator[Opened]:
     address = open_address(source.repository, repo)
-    wanted = revision or ("HEAD" if os.path.isdir(address) else None)
-    with open_any(address, source.path, wanted, repo.environ, progress) as opened:
+    wanted = revision or ("HEAD" if os.path.isdir(address) and not is_bare(Path(address)) else None)
+    with open_any(address, source.path, wanted, repo.environ, progress, also=also) as opened:
         if not opened.commit:
             raise UsageError(f"{quote(revision)} is a run there, not a commit", hint="give a branch, tag or commit")
         yield opened

@@ -1,10 +1,12 @@
 """`import` and `update`: data of another repository becomes this one's, and its pointer says where it is from."""
 
 import os
+import shutil
 
 import pytest
 
 from dvlite.formats import pointer
+from dvlite.share import any_repository
 from tests.commands.project import Project, fill, tree
 
 TRAIN = """\
@@ -132,6 +134,26 @@ def test_update_follows_a_branch_and_stays_at_a_tag(registry, user, tmp_path):
     done = user.dvlite("update", "birds")
     assert "has the same data at" in done.stdout
     assert source_of(user, "birds").commit == registry.git("rev-parse", "HEAD").strip()
+
+
+def test_paths_of_one_repository_are_updated_from_one_clone_and_one_failure_stops_no_other(
+    registry, user, tmp_path, monkeypatch
+):
+    bare = (tmp_path / "bare.git").as_uri()
+    for path in ("data/birds", "data/birds/sub", "models/card.md"):
+        user.dvlite("import", bare, path)
+    registry.write("models/card.md", b"long " * 30_000)  # more than a pointer: it comes only where it is asked for
+    shutil.rmtree(registry.root / "data/birds/sub")
+    (registry.root / "data/birds/link").unlink()
+    publish(registry, **{"new.txt": "new"})
+    cloned, clone = [], any_repository.clone_silently
+    monkeypatch.setattr(any_repository, "clone_silently", lambda *words: cloned.append(words) or clone(*words))
+    failed = user.dvlite("update", code=3)
+    assert "nothing in 'data/birds' is named 'sub'" in failed.stderr
+    assert len(cloned) == 1
+    assert user.read("card.md") == b"long " * 30_000
+    assert user.has("birds/new.txt")
+    assert user.has("sub/b.txt")
 
 
 def test_what_was_changed_here_is_not_replaced_unasked(registry, user, tmp_path):
