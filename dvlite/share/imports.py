@@ -19,6 +19,7 @@ from dvlite.formats import manifest
 from dvlite.formats.manifest import EXECUTABLE, Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.formats.source import ImportSource
+from dvlite.git.discover import is_bare
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo, open_cache
@@ -26,7 +27,7 @@ from dvlite.repo.sources import open_address
 from dvlite.results import Result
 from dvlite.runs import sync
 from dvlite.runs.records import nonces, open_records, open_source_records
-from dvlite.share.any_repository import Opened, is_bare, open_any
+from dvlite.share.any_repository import Opened, open_any
 from dvlite.share.bring import bring
 from dvlite.show import printable, quote
 from dvlite.store import batch
