@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -151,3 +152,38 @@ def test_one_step_is_one_write(monkeypatch):
     log.close()
     log.close()
     assert len(set(size)) == 3
+
+
+class Hook:
+    """A base of callbacks."""
+
+    def __init__(self, **hooks):
+        vars(self).update(hooks)
+
+
+def fit(x, y, *, epochs, callbacks):
+    """Calls a callback as Keras does."""
+    for epoch in range(len(x + y) and epochs):
+        callbacks[0].on_epoch_end(epoch, {"loss": 1 / (epoch + 1)})
+
+
+@pytest.mark.parametrize(
+    ("heading", "last"), [("Keras", (8, 1 / 9)), ("Lightning", (7, 0.5)), ("Hugging Face", (7, 0.5))]
+)
+def test_recipes_of_the_docs_log_what_their_library_hands_over(heading, last):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "log-a-training.md").read_text(encoding="utf-8")
+    code = page.split(f"## {heading}\n")[1].split("```python\n")[1].split("```")[0]
+    keras = SimpleNamespace(callbacks=SimpleNamespace(LambdaCallback=Hook))
+    transformers = SimpleNamespace(TrainerCallback=Hook, Trainer=lambda *_, callbacks: callbacks)
+    names = {"keras": keras, "lightning": SimpleNamespace(Callback=Hook), "transformers": transformers}
+    names |= {"dvlite": dvlite, "model": SimpleNamespace(fit=fit), "x": [1], "y": [1]}
+    with dvlite.log("metrics") as names["log"]:
+        exec(code, names)
+        if heading == "Lightning":
+            trainer = SimpleNamespace(is_global_zero=True, callback_metrics={"loss": Scalar(0.5)}, global_step=7)
+            names["Log"]().on_validation_end(trainer, None)
+        elif heading == "Hugging Face":
+            state = SimpleNamespace(is_world_process_zero=True, global_step=7)
+            names["Log"]().on_log(None, state, None, {"loss": 0.5, "note": "text"}, model=None)
+        steps, values = read()["loss"]
+    assert (steps[-1], values[-1]) == last
