@@ -88,24 +88,24 @@ class _OneForEachVersion(type(AbstractFileSystem)):  # type: ignore[misc]  # fss
             raise UsageError(f"{quote(option)} is not an option of dvlite://", hint=hint)
         is_kept = not options.pop("skip_instance_cache", False)
         if source is None:
-            known = [each.source for each in cls._cache.values()] if is_kept else []
+            known = [version.source for version in cls._cache.values()] if is_kept else []
             with as_os_errors():
                 asked = named.get("repo"), named.get("rev"), named.get("remote")
                 source = still_at(known, *asked, os.environ) or open_source(*asked, os.environ)
         token = tokenize(cls.__name__, source.identity)
         key = (os.getpid(), token)
-        version: DvliteFileSystem | None = cls._cache.get(key) if is_kept else None
-        if version is not None:
-            version.forget_git_files()
-            return version
-        made: DvliteFileSystem = super().__call__(source=source, skip_instance_cache=True, **options)
-        made.storage_options = named
-        made._fs_token_ = token
+        kept: DvliteFileSystem | None = cls._cache.get(key) if is_kept else None
+        if kept is not None:
+            kept.forget_git_files()
+            return kept
+        version: DvliteFileSystem = super().__call__(source=source, skip_instance_cache=True, **options)
+        version.storage_options = named
+        version._fs_token_ = token
         if is_kept:
-            cls._cache[key] = made
+            cls._cache[key] = version
             for old in list(cls._cache)[:-_INSTANCES]:
                 cls._cache.pop(old, None)
-        return made
+        return version
 
 
 class DvliteFileSystem(AbstractFileSystem, metaclass=_OneForEachVersion):  # type: ignore[misc]
@@ -138,10 +138,10 @@ class DvliteFileSystem(AbstractFileSystem, metaclass=_OneForEachVersion):  # typ
     @property
     def traffic(self) -> Traffic:
         """What this process has read from the remote through this instance."""
-        return self._open_here.stores.reader.traffic
+        return self._now_open.stores.reader.traffic
 
     @property
-    def _open_here(self) -> _OpenVersion:
+    def _now_open(self) -> _OpenVersion:
         opened = self._opened
         if opened is None or opened.process != os.getpid():
             if opened is not None:
@@ -156,7 +156,7 @@ class DvliteFileSystem(AbstractFileSystem, metaclass=_OneForEachVersion):  # typ
     def forget_git_files(self) -> None:
         """Has the files that git has of a work tree listed again."""
         if not self.source.commit and self._opened is not None:
-            self._open_here.tree.forget_git_files()
+            self._now_open.tree.forget_git_files()
 
     # --- names ---
 
@@ -166,8 +166,8 @@ class DvliteFileSystem(AbstractFileSystem, metaclass=_OneForEachVersion):  # typ
     def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:  # noqa: FBT001, FBT002
         node = self._find(path)
         with as_os_errors():
-            nodes = self._open_here.tree.children(node) if node.kind == "directory" else [node]
-        return [self._shown(each) for each in nodes] if detail else [each.path for each in nodes]
+            nodes = self._now_open.tree.children(node) if node.kind == "directory" else [node]
+        return [self._shown(child) for child in nodes] if detail else [child.path for child in nodes]
 
     def find(
         self,
@@ -180,24 +180,24 @@ class DvliteFileSystem(AbstractFileSystem, metaclass=_OneForEachVersion):  # typ
         """Lists all below a folder but links that lead to no file, with one pass through listings where no depth is asked for."""
         if maxdepth is not None:
             shown = super().find(path, maxdepth=maxdepth, withdirs=withdirs, detail=True, **kwargs)
-            shown = {name: each for name, each in shown.items() if each.get("type") != "link"}
+            shown = {name: facts for name, facts in shown.items() if facts.get("type") != "link"}
             return shown if detail else list(shown)
         try:
             node = self._find(path)
         except FileNotFoundError:
             return {} if detail else []
-        found = {node.path: node} if node.kind != "directory" or (withdirs and node.path) else {}
+        nodes = {node.path: node} if node.kind != "directory" or (withdirs and node.path) else {}
         with as_os_errors():
-            for each in self._open_here.tree.below(node) if node.kind == "directory" else ():
+            for below in self._now_open.tree.below(node) if node.kind == "directory" else ():
                 if withdirs:
-                    for above in _folders(each.path, node.path):
-                        if above in found:
+                    for above in _folders(below.path, node.path):
+                        if above in nodes:
                             break
-                        found[above] = Node(above, "directory")
-                if each.kind == "file" or (withdirs and each.kind == "directory"):
-                    found[each.path] = each
-        names = sorted(found)
-        return {name: self._shown(found[name]) for name in names} if detail else names
+                        nodes[above] = Node(above, "directory")
+                if below.kind == "file" or (withdirs and below.kind == "directory"):
+                    nodes[below.path] = below
+        names = sorted(nodes)
+        return {name: self._shown(nodes[name]) for name in names} if detail else names
 
     def exists(self, path: str, **kwargs: Any) -> bool:
         try:
@@ -224,7 +224,7 @@ class DvliteFileSystem(AbstractFileSystem, metaclass=_OneForEachVersion):  # typ
     def _find(self, path: str) -> Node:
         name = self._strip_protocol(path)
         with as_os_errors():
-            node = self._open_here.tree.find(name)
+            node = self._now_open.tree.find(name)
         if node is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
         return node
@@ -267,7 +267,7 @@ class DvliteFileSystem(AbstractFileSystem, metaclass=_OneForEachVersion):  # typ
             if isinstance(node, Node):
                 first, last, _ = slice(start, end).indices(node.size_bytes or 0)
                 asked.append((number, node, first, max(first, last)))
-        for (number, *_), result in zip(asked, self._read([each[1:] for each in asked]), strict=True):
+        for (number, *_), result in zip(asked, self._read([wish[1:] for wish in asked]), strict=True):
             results[number] = result
         return results
 
@@ -332,9 +332,9 @@ class DvliteFileSystem(AbstractFileSystem, metaclass=_OneForEachVersion):  # typ
         pairs: list[tuple[str, str]] = []
         super().get(rpath, lpath, recursive=recursive, pairs=pairs, **kwargs)
         callback.set_size(len(pairs))
-        self._copy(pairs, callback, each=True)
+        self._copy(pairs, callback, counts_files=True)
 
-    def _copy(self, pairs: Sequence[tuple[str, str]], callback: Callback, *, each: bool = False) -> None:
+    def _copy(self, pairs: Sequence[tuple[str, str]], callback: Callback, *, counts_files: bool = False) -> None:
         """Writes files, as many small ones at a time as fit into memory."""
         waiting: list[tuple[Node, Path]] = []
         waiting_bytes = 0
@@ -343,7 +343,7 @@ class DvliteFileSystem(AbstractFileSystem, metaclass=_OneForEachVersion):  # typ
             contents = self._read([(node, 0, node.size_bytes or 0) for node, _ in waiting])
             for (_, target), content in zip(waiting, contents, strict=True):
                 files.write_atomic(target, _bytes_of(content), sync=False)
-                callback.relative_update(1 if each else len(content))  # type: ignore[arg-type]
+                callback.relative_update(1 if counts_files else len(content))  # type: ignore[arg-type]
             waiting.clear()
 
         for rpath, lpath in pairs:
@@ -355,7 +355,7 @@ class DvliteFileSystem(AbstractFileSystem, metaclass=_OneForEachVersion):  # typ
             target.parent.mkdir(parents=True, exist_ok=True)
             if (node.size_bytes or 0) > _TOGETHER_BYTES:
                 self._stream(node, target)
-                callback.relative_update(1 if each else node.size_bytes)
+                callback.relative_update(1 if counts_files else node.size_bytes)
                 continue
             waiting.append((node, target))
             waiting_bytes += node.size_bytes or 0
@@ -383,17 +383,17 @@ class DvliteFileSystem(AbstractFileSystem, metaclass=_OneForEachVersion):  # typ
         if node.size_bytes is not None or node.git is None:
             return node
         with as_os_errors():
-            size = len(self._open_here.stores.read_git(node.git))
+            size = len(self._now_open.stores.read_git(node.git))
         return Node(node.path, node.kind, size, git=node.git, oid=node.oid, executable=node.executable)
 
     def _read(self, wanted: Sequence[tuple[Node, int, int]]) -> list[bytes | Exception]:
         """Returns ranges of files, which are known to lie within them, or the errors for them."""
-        here = self._open_here
+        opened = self._now_open
         results: list[bytes | Exception | None] = []
         for node, start, end in wanted:
             try:
                 with as_os_errors():
-                    results.append(_near(here, node, start, end))
+                    results.append(_near(opened, node, start, end))
             except (DvliteError, OSError) as error:
                 results.append(error)
         left = [number for number, result in enumerate(results) if result is None]
@@ -402,14 +402,14 @@ class DvliteFileSystem(AbstractFileSystem, metaclass=_OneForEachVersion):  # typ
             node, start, end = wanted[number]
             assert node.digest is not None
             spans.append(Span(node.digest, node.size_bytes or 0, start, end))
-        for number, result in zip(left, here.stores.reader.read_each(spans) if spans else (), strict=True):
+        for number, result in zip(left, opened.stores.reader.read_each(spans) if spans else (), strict=True):
             failure = self._failure(wanted[number][0], result) if isinstance(result, DvliteError) else None
             results[number] = failure or result
         return [b"" if result is None else result for result in results]
 
     def _failure(self, node: Node, error: DvliteError) -> Exception:
         """Returns the error for a file that cannot be read: what became of it, if it was purged."""
-        by = None if node.digest is None else self._open_here.stores.cache.purged.get(node.digest)
+        by = None if node.digest is None else self._now_open.stores.cache.purged.get(node.digest)
         if by is not None:
             error = failure_of([purged_file(node.path, by)]) or error
         return as_os_error(error, node.path)
@@ -492,22 +492,22 @@ class DvliteFile(AbstractBufferedFile):  # type: ignore[misc]
         return _bytes_of(self.fs._read([(self._node, start, min(end, self.size))])[0])  # noqa: SLF001
 
     def _submit(self, work: Callable[[], bytes]) -> Future[bytes]:
-        here: _OpenVersion = self.fs._open_here  # noqa: SLF001
-        return here.threads.submit(work)
+        opened: _OpenVersion = self.fs._now_open  # noqa: SLF001
+        return opened.threads.submit(work)
 
 
-def _near(here: _OpenVersion, node: Node, start: int, end: int) -> bytes | None:
+def _near(opened: _OpenVersion, node: Node, start: int, end: int) -> bytes | None:
     """Returns a range of a file of git, or of one that the work tree is known to have; None for any other."""
     if node.git is not None:
-        repo = here.stores.repo
+        repo = opened.stores.repo
         if node.git.blob or repo is None:
-            return here.stores.read_git(node.git)[start:end]
+            return opened.stores.read_git(node.git)[start:end]
         descriptor = os.open(repo.root / node.path, files.READ | files.NO_FOLLOW)
         try:
             return files.read_at(descriptor, end - start, start)
         finally:
             os.close(descriptor)
-    return None if here.work_tree is None else here.work_tree.read(node, start, end)
+    return None if opened.work_tree is None else opened.work_tree.read(node, start, end)
 
 
 def _bytes_of(result: bytes | Exception) -> bytes:

@@ -53,12 +53,12 @@ def as_os_error(error: DvliteError, path: str | None = None) -> DvliteError:
     """Returns the error as one that is an OSError too, if it is about stored bytes; any other as it is."""
     if isinstance(error, OSError):
         return error
-    for known, own in _CLASSES:
-        if isinstance(error, known):
-            made = own(error.message, hint=error.hint)
-            made.errno, made.strerror, made.filename = errno.EIO, os.strerror(errno.EIO), path
-            made.__cause__ = error
-            return made
+    for kind, own in _CLASSES:
+        if isinstance(error, kind):
+            both = own(error.message, hint=error.hint)
+            both.errno, both.strerror, both.filename = errno.EIO, os.strerror(errno.EIO), path
+            both.__cause__ = error
+            return both
     return error
 
 

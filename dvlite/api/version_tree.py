@@ -102,7 +102,7 @@ class VersionTree:
         return [replace(node, path=folder.path + node.path[len(path) :], real=node.path) for node in nodes]
 
     def _children(self, path: str) -> list[Node]:
-        found: dict[str, Node] = {}
+        nodes: dict[str, Node] = {}
         above = f"{path}/" if path else ""
         item = self._tracked_at(path)
         if item is not None:
@@ -112,16 +112,16 @@ class VersionTree:
                     node = self._of_entry(item, child)
                 else:
                     node = Node(above + os.fsdecode(child), "directory", item=item, stage=item.stage)
-                found[node.path] = node
+                nodes[node.path] = node
         else:
             for name in [*_below(self._paths, above), *_below(self._git_names(), above)]:
                 first, slash, _ = name[len(above) :].partition("/")
                 child_path = above + first
                 if slash:
-                    found.setdefault(child_path, Node(child_path, "directory"))
-                elif (node_there := self._exactly(child_path)) is not None:
-                    found[child_path] = node_there
-        return [self._followed(found[name]) for name in sorted(found)]
+                    nodes.setdefault(child_path, Node(child_path, "directory"))
+                elif (child_node := self._exactly(child_path)) is not None:
+                    nodes[child_path] = child_node
+        return [self._followed(nodes[name]) for name in sorted(nodes)]
 
     def below(self, folder: Node) -> Iterator[Node]:
         """Yields all below a folder but folders that are not empty, in no particular order."""
@@ -250,7 +250,7 @@ class VersionTree:
     def _of_git(self, path: str, entry: TreeEntry) -> Node | None:
         repo = self._stores.repo
         if entry.blob or repo is None:
-            flags, size = FLAGS[entry.mode], self._sizes.get(entry.blob)
+            flags, size, oid = FLAGS[entry.mode], self._sizes.get(entry.blob), f"git:{entry.blob}"
         else:  # of the work tree
             try:
                 status = os.lstat(repo.root / path)
@@ -259,8 +259,8 @@ class VersionTree:
             is_link = stat.S_ISLNK(status.st_mode)
             flags = SYMLINK if is_link else FILE | EXECUTABLE * bool(status.st_mode & stat.S_IXUSR)
             size = status.st_size
+            oid = f"stat:{status.st_ino}-{status.st_mtime_ns}-{size}"
         kind: Literal["file", "link"] = "link" if flags == SYMLINK else "file"
-        oid = f"git:{entry.blob}" if entry.blob else ""
         return Node(path, kind, size, git=entry, oid=oid, executable=bool(flags & EXECUTABLE))
 
 

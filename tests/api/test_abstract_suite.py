@@ -47,7 +47,7 @@ class Filled(DvliteFileSystem):
         self.become()
 
     def become(self):
-        stores = self._open_here.stores
+        stores = self._now_open.stores
         rows = [
             Entry(os.fsencode(name), FILE, len(data), digest_bytes(data))
             for name, data in sorted(self.contents.items())
@@ -60,7 +60,7 @@ class Filled(DvliteFileSystem):
                 writer.put(KIND_MANIFEST, digest, data)
             writer.commit()
         self.source = replace(self.source, tracked=(Tracked(TOP, Pointer("directory", tree.root, tree.size_bytes)),))
-        self._open_here.tree = VersionTree(self.source, stores)
+        self._now_open.tree = VersionTree(self.source, stores)
 
 
 class Fixtures(abstract.AbstractFixtures):
@@ -72,7 +72,7 @@ class Fixtures(abstract.AbstractFixtures):
         (folder / ".dvlite").mkdir()
         (folder / ".dvlite" / "config.yaml").touch()
         made = Filled(source=VersionSource(str(folder), None, None, "", (), 0.0), skip_instance_cache=True)
-        made._open_here.stores.cache.create()
+        made._now_open.stores.cache.create()
         return made
 
     @pytest.fixture
