@@ -19,6 +19,7 @@ from typing import Any
 from dvlite import __version__
 from dvlite.commands.view import RunDetail, ViewPage
 from dvlite.formats import record
+from dvlite.formats.record import Imported
 from dvlite.formats.series import Series
 from dvlite.oid import MANIFEST, Oid
 from dvlite.reports.write import replace_file
@@ -33,6 +34,7 @@ SCRIPT, STYLE = "runs_page.js", "runs_page.css"  # built by `make web`
 _POLICY = (
     "default-src 'none'; script-src '{script}'; style-src '{style}'; img-src data:; base-uri 'none'; form-action 'none'"
 )
+_MOST_ARTIFACTS = 100  # of an imported run
 _DIGITS = 12  # of ids
 _MILLION = 10**6
 
@@ -195,8 +197,17 @@ def _detail(detail: RunDetail) -> dict[str, Any]:
         "dvlite": run.dvlite,
         "log": _text(detail.log),
         "diff": _text(detail.diff),
+        **_imported(run.file, run.imported),
     }
     return {key: value for key, value in facts.items() if value not in (None, (), "")}
+
+
+def _imported(program: str, source: Imported | None) -> dict[str, Any]:
+    if source is None:
+        return {}
+    artifacts = [(item.path, item.size_bytes, item.digest or item.url) for item in source.artifacts[:_MOST_ARTIFACTS]]
+    where = " / ".join(part for part in (source.group, source.name) if part)
+    return {"imported": f"{program}: {where}", "url": source.url, "artifacts": artifacts or None}
 
 
 def _text(preview: TextPreview | None) -> dict[str, Any] | None:

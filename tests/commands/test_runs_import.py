@@ -58,7 +58,7 @@ def test_a_run_of_another_program_is_in_every_list_with_all_that_is_known_of_it(
     assert "dvlite runs show" in project.dvlite("runs", "best", "acc", "--higher").stdout
     project.dvlite("runs", "--html", "page.html")
     page = project.read("page.html").decode()
-    assert all(words in page for words in ('"wandb:acc"', "wandb 20260101_000000-abc123"))
+    assert all(words in page for words in ('"wandb:acc"', "wandb 20260101_000000-abc123", "wandb: birds / train one"))
     assert project.json("export", "tensorboard", "tb")["points"] == 10
     assert project.git("status", "--porcelain", "dvlite.lock", "data") == ""
 

@@ -8,6 +8,7 @@ export type Text = { text: string; left_out: number; problem: string };
 export type Detail = {
   cmd?: string; wdir?: string; repo?: string; code?: string; edited?: string[]; taint?: string[]; signal?: number;
   cpu_seconds?: number; max_rss_bytes?: number; ci?: string; dvlite?: string; log?: Text; diff?: Text;
+  imported?: string; url?: string; artifacts?: [string, number | null, string][];
 };
 export type Shown = { path: string; kind: string; uri?: string; rows?: string[][]; problem?: string };
 export type Series = { run: number; name: string; points: number; steps: number[]; values: (number | null)[]; times?: number[] };

@@ -45,6 +45,24 @@ function Items({ items, label }: { items: Item[]; label: string }) {
   );
 }
 
+function Artifacts({ items }: { items: [string, number | null, string][] }) {
+  return (
+    <div class="wide" tabIndex={0} role="region" aria-label="Artifacts">
+      <table class="values">
+        <tbody>
+          {items.map(([path, size, where]) => (
+            <tr key={path}>
+              <th scope="row"><code>{path}</code></th>
+              <td class="number">{bytes(size)}</td>
+              <td><code class="dim">{where}</code></td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
 const MARKS: Record<string, string> = { "+": "add", "-": "del", "@": "hunk" };
 
 function Lines({ text, label, from, isDiff = false }: { text: Text; label: string; from: string; isDiff?: boolean }) {
@@ -78,6 +96,8 @@ export function RunPage({ row }: { row: number }) {
     ["Exit code", field.exit_code.text(row)],
     ["Signal", shown(detail?.signal)],
     ["Outputs of", field.of.text(row)],
+    ["Imported from", shown(detail?.imported)],
+    ["Address there", shown(detail?.url)],
     ["Stage", `${field.stage.text(row)} in ${field.file.text(row)}`],
     ["By", [field.user.text(row), field.host.text(row)].filter(Boolean).join(" on ")],
     ["Commit", field.commit.at(row) ? <code>{field.commit.text(row)}</code> : ""],
@@ -110,6 +130,7 @@ export function RunPage({ row }: { row: number }) {
         {items.some((item) => !item.output) && <Section title="Inputs"><Items items={items.filter((item) => !item.output)} label="Inputs" /></Section>}
         {items.some((item) => item.output) && <Section title="Outputs"><Items items={items.filter((item) => item.output)} label="Outputs" /></Section>}
       </div>
+      {detail?.artifacts && <Section title="Artifacts, where it ran"><Artifacts items={detail.artifacts} /></Section>}
       {files.length > 0 && (
         <Section title="Pictures and tables">
           <div class="side">{files.map((item) => <figure key={item.path} class="card"><figcaption>{item.path}</figcaption><Preview item={item} of={name(row)} /></figure>)}</div>
