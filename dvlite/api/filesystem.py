@@ -165,7 +165,7 @@ class DvliteFileSystem(AbstractFileSystem, metaclass=_OneForEachVersion):  # typ
 
     def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:  # noqa: FBT001, FBT002
         node = self._find(path)
-        with as_os_errors():
+        with as_os_errors(node.path):
             nodes = self._now_open.tree.children(node) if node.kind == "directory" else [node]
         return [self._shown(child) for child in nodes] if detail else [child.path for child in nodes]
 
@@ -223,7 +223,7 @@ class DvliteFileSystem(AbstractFileSystem, metaclass=_OneForEachVersion):  # typ
 
     def _find(self, path: str) -> Node:
         name = self._strip_protocol(path)
-        with as_os_errors():
+        with as_os_errors(name):
             node = self._now_open.tree.find(name)
         if node is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)

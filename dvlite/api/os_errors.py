@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, PartlyDone, RemoteError, Untrusted
+from dvlite.show import quote
 
 
 class UnreadableError(DvliteError, OSError):
@@ -55,7 +56,8 @@ def as_os_error(error: DvliteError, path: str | None = None) -> DvliteError:
         return error
     for kind, own in _CLASSES:
         if isinstance(error, kind):
-            both = own(error.message, hint=error.hint)
+            subject = "" if path is None or quote(path) in error.message else f"cannot read {quote(path)}: "
+            both = own(subject + error.message, hint=error.hint)
             both.errno, both.strerror, both.filename = errno.EIO, os.strerror(errno.EIO), path
             both.__cause__ = error
             return both
@@ -63,9 +65,9 @@ def as_os_error(error: DvliteError, path: str | None = None) -> DvliteError:
 
 
 @contextlib.contextmanager
-def as_os_errors() -> Iterator[None]:
-    """Within it, errors about stored bytes are OSErrors too."""
+def as_os_errors(path: str | None = None) -> Iterator[None]:
+    """Within it, errors about stored bytes are OSErrors too, of a path."""
     try:
         yield
     except DvliteError as error:
-        raise as_os_error(error) from None
+        raise as_os_error(error, path) from None

@@ -20,6 +20,7 @@ from dvlite.formats.pointer import Pointer
 from dvlite.formats.snapshot import Version
 from dvlite.git.far import resolve_far
 from dvlite.git.output import TreeEntry, is_commit_id
+from dvlite.git.program import without_credentials
 from dvlite.lineage.context import open_place
 from dvlite.oid import MANIFEST, digest_bytes
 from dvlite.progress import NullProgress
@@ -231,7 +232,8 @@ class Stores:
                 if opened.commit == source.commit:
                     yield opened
                     return
-        raise DvliteError(f"the commit {source.commit[:8]} is gone from {quote(source.place)}", hint="open it again")
+        place = quote(without_credentials(source.place))
+        raise DvliteError(f"the commit {source.commit[:8]} is gone from {place}", hint="open it again")
 
     def _look(self) -> Catalog:
         """Opens the remote and looks at what it holds. Raises Untrusted, RemoteError, and ObjectMissing where there is none."""

@@ -246,6 +246,7 @@ def test_missing_and_damaged_data_is_an_error_of_the_system_and_never_an_absent_
     assert isinstance(caught.value, OSError)
     assert not isinstance(caught.value, FileNotFoundError)
     assert (caught.value.exit_code, caught.value.filename) == (12, "data/big.bin")
+    assert str(caught.value).startswith("cannot read 'data/big.bin': ")
     assert caught.value.hint
     with pytest.raises(OSError):
         fs.get_mapper("data")["big.bin"]
