@@ -56,7 +56,7 @@ def as_os_error(error: DvliteError, path: str | None = None) -> DvliteError:
         return error
     for kind, own in _CLASSES:
         if isinstance(error, kind):
-            subject = "" if path is None or quote(path) in error.message else f"cannot read {quote(path)}: "
+            subject = "" if path is None or own is GoneError else f"cannot read {quote(path)}: "  # which names it
             both = own(subject + error.message, hint=error.hint)
             both.errno, both.strerror, both.filename = errno.EIO, os.strerror(errno.EIO), path
             both.__cause__ = error
