@@ -25,7 +25,7 @@ def import_(
 ) -> ImportResult:
     """Tracks `[REV:]path` of another repository here, as `output`: a tracked path there, a part of one, files of git, a folder above them.
 
-    Its bytes come into the cache; the pointer names repository, path, revision and commit. Nothing is written if any of it cannot be had.
+    Its bytes come into the cache; the pointer names repository, path, revision and commit. Nothing is written if any of it cannot be read.
     """
     started = time.monotonic()
     first, colon, inner = path.partition(":")

@@ -1,4 +1,4 @@
-"""`dvlite import-url`: takes data from a URL, a bucket or a folder, and records what its server says to tell versions apart."""
+"""`dvlite import-url`: takes data from a URL, a bucket or a folder, and records what its server says to distinguish versions."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Where imported data is from: the `source` block of a pointer (docs/reference/formats/pointer.md).
 
 Each line is a name and a JSON string of ASCII letters, which is YAML too, so that any name of a file can stand there. Nothing in it is
-contacted, or believed to be harmless, by who reads it: `repo.sources` decides that.
+contacted by who reads it, nor taken for harmless: `repo.sources` decides that.
 """
 
 from __future__ import annotations

@@ -68,8 +68,8 @@ def resolve_far(address: str, revisions: Iterable[str], environ: Mapping[str, st
         commit, _, name = os.fsdecode(line).partition("\t")
         if is_commit_id(commit):
             refs[name] = commit
-    found = ((revision, next((refs[name] for name in names if name in refs), "")) for revision, names in wanted.items())
-    return {revision: commit for revision, commit in found if commit}
+    commits = {revision: next(filter(None, map(refs.get, names)), "") for revision, names in wanted.items()}
+    return {revision: commit for revision, commit in commits.items() if commit}
 
 
 def _names(revision: str) -> tuple[str, ...]:

@@ -34,6 +34,9 @@ _SCP = re.compile(r"(?:[A-Za-z0-9._-]+@)?([A-Za-z0-9][A-Za-z0-9.-]*):(?!/)[^\s]+
 _SECRETS = re.compile(
     r"(?i)(.*[-_])?(access[-_]?key(id)?|api[-_]?key|auth|credential|key|password|pwd|secret|sig|signature|token)"
 )
+_HOST = re.compile(
+    r"[a-z0-9](?:[\w.-]{0,251}\w)?|[0-9a-f:]*:[0-9a-f:.]*"
+)  # a name, perhaps with letters of any script, or IPv6
 _MOST_LETTERS = 4096
 
 
@@ -139,9 +142,12 @@ def _require_plain(text: str, what: str) -> None:
     if text.startswith("-") or "::" in text.partition("/")[0] or "\\" in text:
         raise UsageError(f"{quote(text)} is not the address of {what}", hint="a folder is written ./FOLDER")
     try:
-        _ = urlsplit(text).port
+        parts = urlsplit(text)
+        is_sound = parts.port != 0 and (not parts.hostname or _HOST.fullmatch(parts.hostname) is not None)
     except ValueError:
-        raise UsageError(f"{quote(without_credentials(text))} is not the address of {what}") from None
+        is_sound = False
+    if not is_sound:
+        raise UsageError(f"{quote(without_credentials(text))} is not the address of {what}")
 
 
 def _is_folder(address: str) -> bool:

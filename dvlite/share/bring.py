@@ -95,13 +95,13 @@ def _kept_by_git(opened: Opened) -> list[Entry]:
     listed = git_files(opened)
     if opened.commit:
         contents = repo.git.read_blobs([entry.blob for entry in listed], limit_bytes=_GIT_LIMIT_BYTES)
-        found = [(entry.path, entry.mode, contents[entry.blob]) for entry in listed]
+        kept = [(entry.path, entry.mode, contents[entry.blob]) for entry in listed]
     else:
         on_disk = [(entry.path, _on_disk(repo.root / entry.path)) for entry in listed]
-        found = [(name, *content) for name, content in on_disk if content is not None]
+        kept = [(name, *content) for name, content in on_disk if content is not None]
     rows = []
     with Writer(opened.cache) as writer, tempfile.TemporaryFile() as file:
-        for name, mode, data in found:
+        for name, mode, data in kept:
             digest = digest_bytes(data)
             if len(data) > opened.cache.pack_below_bytes:
                 files.write_at(file.fileno(), data, 0)

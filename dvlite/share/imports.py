@@ -147,8 +147,8 @@ def _keep_runs(repo: Repo, source: ImportSource, opened: Opened, progress: Progr
         if not opened.far:
             known = {oid for oid, _ in records}
             new = (data for oid, data in open_records(there, progress) if oid not in known)
-            for made in batch.encode(new, nonces()):
-                records.adopt(made.name, made.data)
+            for one in batch.encode(new, nonces()):
+                records.adopt(one.name, one.data)
         elif there.config.project is not None and there.config.remote_names:
             _, remote = open_remote(there, open_cache(repo), opened.remote, None)
             with remote:
@@ -159,13 +159,13 @@ def _keep_runs(repo: Repo, source: ImportSource, opened: Opened, progress: Progr
 
 def _brought(opened: Opened, writer: Writer, jobs: int | None, progress: Progress) -> tuple[Pointer, Entries]:
     """Brings what the path means into the cache of the writer; returns the version, without its source, and its entries."""
-    here = replace(opened, cache=writer.cache) if opened.far else opened
-    wanted, purged = bring(here, jobs, progress)
+    place = replace(opened, cache=writer.cache) if opened.far else opened
+    wanted, purged = bring(place, jobs, progress)
     failure = failure_of(purged)
     if failure is not None:
         failure.hint = "import what is left of it, path by path; or ask who purged it"
         raise failure
-    refuse_leaving_links(wanted.entries, here.cache)
+    refuse_leaving_links(wanted.entries, place.cache)
     if not opened.far:
         _copy_files(wanted.entries, opened.cache, writer, progress)
     return version_of_entries(wanted.entries, writer), wanted.entries

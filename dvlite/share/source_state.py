@@ -58,8 +58,8 @@ def states_of(repo: Repo, items: Sequence[Tracked], progress: Progress) -> list[
     if by_address:
         progress.start("asking the sources of imports")
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for found in pool.map(partial(_group, repo, imported, progress), by_address.values()):
-                states |= {state.path: state for state in found}
+            for asked in pool.map(partial(_group, repo, imported, progress), by_address.values()):
+                states |= {state.path: state for state in asked}
         progress.finish()
     return [states[path] for path in imported]
 

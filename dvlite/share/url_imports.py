@@ -1,6 +1,6 @@
 """Imports what is at a URL, in a bucket or in a folder: its bytes come into the cache, and the pointer says what the server said of them.
 
-What was downloaded once is known by what its server says to tell versions apart: of a folder, only what changed there is downloaded again.
+What was downloaded once is known by what its server says to distinguish versions: of a folder, only what changed there is downloaded again.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def look(repo: Repo, pointer: Pointer, progress: Progress) -> tuple[ImportSource
     if not source.listing or source.listing == now.listing:
         return now, ()
     known = dict(_recall(repo, source.url).keys())
-    if is_reference(pointer):
+    if is_reference(pointer) and pointer.size_bytes <= _NOTES_BYTES:
         with contextlib.suppress(DvliteError):  # not in the cache, or edited
             listed = reference.parse(open_cache(repo).read_file(pointer.digest, pointer.size_bytes), source.url)
             known = reference.stamps_of(listed)

@@ -1,6 +1,6 @@
 """Data that others keep, at a URL, in a bucket or in another store: what is there now, and its bytes, taken up again where they broke off.
 
-Nothing says what the bytes should be: their length is checked, and whatever the server says to tell one version from another is kept.
+Nothing says what the bytes should be: their length is checked, and whatever the server says to distinguish versions is kept.
 """
 
 from __future__ import annotations

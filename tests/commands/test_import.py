@@ -26,7 +26,7 @@ stages:
 
 
 @pytest.fixture
-def registry(prepared, tmp_path):
+def registry(prepared, invoke, tmp_path):
     """A repository with data and a model that a run made of it, all pushed and tagged, and a bare one beside it."""
 
     def build(project):
@@ -35,6 +35,11 @@ def registry(prepared, tmp_path):
         project.write("dvlite.yaml", TRAIN)
         project.dvlite("add", "data/birds")
         project.dvlite("repro")
+        user = Project(project.root.parent / "user", invoke)
+        user.root.mkdir()
+        user.git("init", "-q")
+        user.dvlite("init", "--no-hooks")
+        user.commit("Use dvlite")
 
     project = prepared("registry", build, remote=False)
     project.dvlite("remote", "add", tmp_path / "store")
@@ -49,13 +54,7 @@ def registry(prepared, tmp_path):
 @pytest.fixture
 def user(registry, tmp_path, invoke):
     """A repository that imports."""
-    folder = tmp_path / "user"
-    folder.mkdir()
-    project = Project(folder, invoke)
-    project.git("init", "-q")
-    project.dvlite("init", "--no-hooks")
-    project.commit("Use dvlite")
-    return project
+    return Project(tmp_path / "user", invoke)
 
 
 def publish(registry, **changes):
@@ -73,35 +72,27 @@ def source_of(project, path):
     return pointer.parse(project.read(f"{path}.dvlite"), path).source
 
 
-@pytest.mark.parametrize("kind", ["bare folder", "file url", "relative folder"])
-def test_what_is_imported_is_whole_and_knows_where_it_is_from(kind, registry, user, tmp_path):
-    address = {"bare folder": str(tmp_path / "bare.git"), "relative folder": "../repo"}
-    given = address.get(kind, (tmp_path / "bare.git").as_uri())
-    user.dvlite("import", given, "data/birds")
-    assert tree(user.root / "birds") == tree(registry.root / "data/birds")
-    source = source_of(user, "birds")
-    assert (source.repository, source.path, source.revision) == (
-        address.get(kind, str(tmp_path / "bare.git")),
-        "data/birds",
-        "",
-    )
-    assert source.commit == registry.git("rev-parse", "HEAD").strip()
-    assert source.oid == pointer.parse(user.read("birds.dvlite"), "birds").oid
-    user.dvlite("import", given, "models", "--rev", "v1", "-o", "in/")
+def test_what_is_imported_is_whole_stays_and_knows_where_it_is_from(registry, user, tmp_path):
+    far, bare = (tmp_path / "bare.git").as_uri(), str(tmp_path / "bare.git")
+    for given, address, out in ((far, bare, "birds"), ("../repo", "../repo", "near")):
+        user.dvlite("import", given, "data/birds", "-o", out)
+        assert tree(user.root / out) == tree(registry.root / "data/birds")
+        source = source_of(user, out)
+        assert (source.repository, source.path, source.revision) == (address, "data/birds", "")
+        assert source.commit == registry.git("rev-parse", "HEAD").strip()
+        assert source.oid == pointer.parse(user.read(f"{out}.dvlite"), out).oid
+    user.dvlite("import", far, "models", "--rev", "v1", "-o", "in/")
     assert user.read("in/models/card.md") == b"kept by git"
-    user.dvlite("import", given, "v1:models/wren.pt")
+    user.dvlite("import", bare, "v1:models/wren.pt")
     assert source_of(user, "wren.pt").revision == "v1"
+    user.dvlite("remote", "add", tmp_path / "own")
     user.commit()
     assert user.is_clean()
-    user.dvlite("remote", "add", tmp_path / "own")
     user.dvlite("push")
     os.rename(registry.root, tmp_path / "gone")
     os.rename(tmp_path / "store", tmp_path / "store-gone")
     user.git("clone", "-q", ".", str(tmp_path / "colleague"))
     other = Project(tmp_path / "colleague", user._invoke)
-    other.git("show", "HEAD")
-    user.commit("remote")
-    other.git("pull", "-q")
     other.dvlite("pull")
     assert tree(other.root / "birds") == tree(user.root / "birds")
 
@@ -156,43 +147,31 @@ def test_paths_of_one_repository_are_updated_from_one_clone_and_one_failure_stop
     assert user.has("sub/b.txt")
 
 
-def test_what_was_changed_here_is_not_replaced_unasked(registry, user, tmp_path):
-    user.dvlite("import", str(tmp_path / "bare.git"), "data/birds")
-    user.write("birds/a.txt", "mine")
-    publish(registry, **{"a.txt": "theirs"})
-    assert "is in the way" in user.dvlite("update", code=2).stderr
-    user.dvlite("add", "birds")
-    assert source_of(user, "birds").path == "data/birds"
-    assert "was changed here since it was imported" in user.dvlite("update", code=2).stderr
-    assert user.read("birds/a.txt") == b"mine"
-    user.dvlite("update", "--force")
-    assert user.read("birds/a.txt") == b"theirs"
-    user.write("plain", "x")
-    user.dvlite("add", "plain")
-    assert "not imported" in user.dvlite("update", "plain", code=2).stderr
-
-
-def test_where_it_is_from_survives_a_move_an_edit_and_another_revision(registry, user, tmp_path):
+def test_edits_moves_and_notes_stay_and_are_not_replaced_unasked(registry, user, tmp_path):
     user.dvlite("import", str(tmp_path / "bare.git"), "data/birds")
     user.commit("Import")
     before = source_of(user, "birds")
     user.dvlite("mv", "birds", "moved")
-    assert source_of(user, "moved") == before
+    user.write("moved.dvlite", user.read("moved.dvlite") + b"meta:\n  mine: 1\n")
     user.commit("Move")
     user.write("moved/a.txt", "mine")
+    publish(registry, **{"a.txt": "theirs"})
+    assert "is in the way" in user.dvlite("update", code=2).stderr
     user.dvlite("add", "moved")
     assert source_of(user, "moved") == before
+    assert "was changed here since it was imported" in user.dvlite("update", code=2).stderr
+    assert user.read("moved/a.txt") == b"mine"
     user.commit("Edit")
     user.dvlite("checkout", "--rev", "HEAD~1", "moved")
     assert source_of(user, "moved") == before
-    publish(registry, **{"new.txt": "new"})
-    user.dvlite("update")
-    after = source_of(user, "moved")
-    assert (after.path, after.commit == before.commit) == ("data/birds", False)
-    user.write("moved.dvlite", user.read("moved.dvlite") + b"meta:\n  mine: 1\n")
-    publish(registry, **{"newer.txt": "new"})
-    user.dvlite("update")
+    user.git("checkout", "-q", "HEAD", "--", "moved.dvlite")
+    user.dvlite("update", "--force")
+    assert user.read("moved/a.txt") == b"theirs"
+    assert source_of(user, "moved").commit != before.commit
     assert user.read("moved.dvlite").endswith(b"meta:\n  mine: 1\n")
+    user.write("plain", "x")
+    user.dvlite("add", "plain")
+    assert "not imported" in user.dvlite("update", "plain", code=2).stderr
 
 
 def test_lineage_goes_on_in_the_other_repository(registry, user, colleague, tmp_path):
@@ -243,20 +222,13 @@ def test_bad_sources_are_one_clear_line_and_nothing_is_written(registry, user, t
         assert failed.stderr.count("error:") == 1
         assert message is None or message in failed.stderr
         assert "secret" not in failed.stderr
+    registry.dvlite("purge", "data/birds/a.txt", "--reason", "private", "-y")
+    assert "was purged by" in user.dvlite("import", bare, "data/birds", code=3).stderr
     for file in (tmp_path / "store" / "packs").iterdir():
         file.unlink()
-    failed = user.dvlite("import", bare, "data/birds", code=12)
-    assert "not" in failed.stderr
+    user.dvlite("import", bare, "models/wren.pt", code=12)
     assert user.git("status", "--porcelain") == ""
     assert sorted(os.listdir(user.root)) == [".dvlite", ".dvliteignore", ".git", ".gitattributes"]
-
-
-def test_purged_data_is_not_imported_in_part(registry, user, tmp_path):
-    registry.dvlite("purge", "data/birds/a.txt", "--reason", "secret", "-y")
-    failed = user.dvlite("import", str(tmp_path / "bare.git"), "data/birds", code=3)
-    assert "was purged by" in failed.stderr
-    assert not user.has("birds.dvlite")
-    assert not user.has("birds")
 
 
 def test_a_pointer_of_a_stranger_names_no_place_that_is_read_unasked(registry, user, colleague, tmp_path):
@@ -272,6 +244,8 @@ def test_a_pointer_of_a_stranger_names_no_place_that_is_read_unasked(registry, u
         "-oProxyCommand=touch ran",
         "git://example.com/x",
         "https://x:y@example.com/",
+        "ssh://-oProxyCommand=x/y",
+        "ssh://host:0/y",
     ):
         other.write("birds.dvlite", text.replace(str(tmp_path / "bare.git"), address))
         assert other.dvlite("update", code=2).stderr.count("error:") == 1
