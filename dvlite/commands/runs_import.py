@@ -11,13 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from dvlite.errors import DvliteError, FormatError, PartlyDone, UsageError
+from dvlite.errors import DvliteError, PartlyDone, UsageError
 from dvlite.foreign import mlflow_store, neptune_folder, wandb_folder
-from dvlite.foreign.curves import MOST_POINTS, lines
+from dvlite.foreign.curves import MOST_POINTS, dump
 from dvlite.foreign.foreign_run import ForeignRun, notes_of, record_of
 from dvlite.formats import record
 from dvlite.formats.record import Note, Operation, Output, Run
-from dvlite.formats.series import LIMIT_BYTES
 from dvlite.oid import FILE, Oid, digest_bytes, format_oid
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
@@ -119,10 +118,12 @@ class _Importer:
 
     def take(self, runs: Iterator[ForeignRun | DvliteError]) -> None:
         """Imports all runs."""
-        while part := list(itertools.islice(runs, _AT_ONCE)):
-            new: list[bytes] = []
+        is_over = False
+        while not is_over:
+            is_over, new = True, list[bytes]()
             with Writer(open_cache(self.repo), self.progress) as writer:
-                for run in part:
+                for run in itertools.islice(runs, _AT_ONCE):  # one in memory: its points may take much
+                    is_over = False
                     try:
                         if isinstance(run, DvliteError):
                             raise run
@@ -138,9 +139,7 @@ class _Importer:
         if self._is_exported(run):
             self.exported += 1
             return []
-        data = b"".join(lines(run.series, HISTORY))
-        if len(data) > LIMIT_BYTES:
-            raise FormatError(f"the metrics of the run {quote(run.id)} have {len(data)} bytes, more than {LIMIT_BYTES}")
+        data = dump(run.series, HISTORY, f"the metrics of the run {quote(run.id)}")
         history = Output(
             path=_HISTORY_FILE, oid=format_oid(FILE, digest_bytes(data)), size_bytes=len(data), role="metric"
         )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-from dvlite.formats.series import LONGEST_NAME, MOST_SERIES, Series
+from dvlite.errors import FormatError
+from dvlite.formats.series import LIMIT_BYTES, LONGEST_NAME, MOST_SERIES, Series
 from dvlite.runs.curves import places_kept
 
 MOST_POINTS = 2_000_000  # of a run: above, every series is thinned; no peak is lost
@@ -76,10 +77,18 @@ def _or_last(number: float) -> float:
     return number if math.isfinite(number) else math.inf
 
 
-def lines(series: Mapping[str, Series], inside: str) -> Iterator[bytes]:
-    """Yields series as JSON lines, a line for each point, with the values inside an object, so that no metric is taken for a step."""
+def dump(series: Mapping[str, Series], inside: str, where: str) -> bytes:
+    """Returns series as JSON lines, a line for each point, with the value in an object `inside`, so that no metric is taken for a step.
+
+    Raises FormatError, which names `where`, for more than a file of series may have.
+    """
+    written, size_bytes = list[bytes](), 0
     for name, one in series.items():
         times = one.times or [None] * len(one.steps)
         for step, value, time in zip(one.steps, one.values, times, strict=True):
             row = {"step": step, **({} if time is None else {"time": time}), inside: {name: value}}
-            yield json.dumps(row, separators=(",", ":")).encode() + b"\n"
+            written.append(json.dumps(row, separators=(",", ":")).encode() + b"\n")
+            size_bytes += len(written[-1])
+            if size_bytes > LIMIT_BYTES:
+                raise FormatError(f"{where} have more than {LIMIT_BYTES} bytes")
+    return b"".join(written)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dvlite.errors import DvliteError, UsageError
-from dvlite.files import is_there
+from dvlite.files import is_there, os_error
 from dvlite.foreign.curves import Curves
 from dvlite.foreign.foreign_run import MOST_ARTIFACTS, ForeignRun
 from dvlite.foreign.mlflow_run import DELETED, MlflowRun, require_experiments
@@ -51,8 +51,11 @@ def read_runs(root: Path, shown: str, experiments: Sequence[str]) -> Iterator[Fo
 
 def _described(folder: Path) -> Iterator[tuple[Path, Mapping[str, Any] | DvliteError]]:
     """Yields the folders in one that say what they are, in order, and what they say, or why that cannot be read; no links."""
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError as error:
+        raise os_error(error, "read", folder) from error
     for place in (folder / name for name in names if is_there(folder / name / _META)):
         try:
             with open_file(place / _META) as file:

@@ -4,8 +4,9 @@ import math
 
 import pytest
 
+from dvlite.errors import FormatError
 from dvlite.foreign import curves
-from dvlite.foreign.curves import Curves, lines
+from dvlite.foreign.curves import Curves, dump
 from dvlite.formats import series
 
 
@@ -50,12 +51,21 @@ def test_no_number_of_metrics_and_no_name_is_too_much(monkeypatch):
     assert len(collected.problems) == 1
 
 
+def test_what_no_reader_would_take_is_not_written(monkeypatch):
+    monkeypatch.setattr(curves, "LIMIT_BYTES", 100)
+    collected = Curves()
+    for step in range(9):
+        collected.add("acc", step, 1.0, None)
+    with pytest.raises(FormatError, match="more than 100 bytes"):
+        dump(collected.series(), "values", "the metrics")
+
+
 @pytest.mark.parametrize("name", ["acc", "step", "time", "a.b", "_step", "é\n\x1b[31m", "values", "\ud800"])
 def test_what_is_written_is_read_back_whatever_metrics_are_called(name):
     collected = Curves()
     for step, value in enumerate((0.1, math.nan, -math.inf)):
         collected.add(name, step, value, 1.5 + step)
-    written = b"".join(lines(collected.series(), "values"))
+    written = dump(collected.series(), "values", "it")
     (found,) = series.parse(written, "history.jsonl").series.values()
     assert found.name == f"values.{name}"
     assert (list(found.steps), list(found.times)) == ([0, 1, 2], [1.5, 2.5, 3.5])
