@@ -17,6 +17,7 @@ from dvlite.show import quote
 
 FEW = 10_000  # matches of one condition that are listed; with more, runs are checked one by one, in order
 FEW_UPSTREAM = 1000  # the same where the runs downstream of them are listed too
+MOST_AHEAD = 1000  # runs upstream that are looked at for one run, the nearest first: a stage that reads its own output adds one each time it runs
 _CONDITION = re.compile(r"([^=<>!]+)(>=|<=|!=|==|=|>|<)(.*)", re.DOTALL)
 COLUMNS = {
     "run": "record.digest",
@@ -28,6 +29,7 @@ COLUMNS = {
         for name in ("start", "status", "stage", "file", "seconds", "exit_code", "user", "host", "sweep")
     },
 }  # what runs can be sorted by, beside values
+_WITH_DIGEST = "JOIN record ON record.id = run.id"
 _HIGHEST = 9e999  # above every number; all texts sort after it
 
 
@@ -168,20 +170,21 @@ def with_value(wanted: Sequence[SqlPart], order: SortOrder, held: Sequence[SqlPa
     else:
         value = COLUMNS[order.key]
         parts = [SqlPart(f"{value} IS NOT NULL AND {value} != ''"), *wanted]
-        join, by = "JOIN record ON record.id = run.id" if order.key == "run" else "", f"{value} {way}, run.id"
+        join, by = _WITH_DIGEST if order.key == "run" else "", f"{value} {way}, run.id"
     where, arguments = joined(parts)
     return SqlPart(f"SELECT run.id FROM run {join} {where} ORDER BY {by} DESC", arguments)  # noqa: S608
 
 
 def without_value(wanted: Sequence[SqlPart], order: SortOrder) -> SqlPart:
     """Returns the query for the numbers of the runs that do not have it, newest first."""
+    join = _WITH_DIGEST if order.key == "run" else ""
     if order.space == "run":
         absent = SqlPart(f"ifnull({COLUMNS[order.key]}, '') = ''")
     else:
         named = _named(order)
         absent = SqlPart(f"NOT EXISTS (SELECT 1 FROM kv WHERE kv.run = run.id AND {named.sql})", named.arguments)  # noqa: S608  # constants only
     where, arguments = joined([*wanted, absent])
-    return SqlPart(f"SELECT run.id FROM run {where} ORDER BY run.id DESC", arguments)  # noqa: S608
+    return SqlPart(f"SELECT run.id FROM run {join} {where} ORDER BY run.id DESC", arguments)  # noqa: S608
 
 
 def _named(order: SortOrder) -> SqlPart:
@@ -228,7 +231,7 @@ def _runs_ahead(held: str, keys: Sequence[int]) -> str:
         f"WITH RECURSIVE ahead(run, name) AS (SELECT run.id, id FROM name WHERE id IN ({names}) UNION"  # noqa: S608
         f" SELECT {MAKER_OF_USED}, ahead.name FROM ahead JOIN io used ON used.run = ahead.run AND used.output IN (0, 2)"
         " WHERE NOT EXISTS (SELECT 1 FROM kv WHERE kv.name = ahead.name AND kv.run = ahead.run)"
-        f") SELECT 1 FROM ahead JOIN kv ON kv.run = ahead.run AND kv.name = ahead.name WHERE {held}"
+        f" LIMIT {MOST_AHEAD}) SELECT 1 FROM ahead JOIN kv ON kv.run = ahead.run AND kv.name = ahead.name WHERE {held}"
     )
 
 

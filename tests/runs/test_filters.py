@@ -114,6 +114,8 @@ def test_runs_are_sorted_by_a_value_before_they_are_cut_and_those_without_it_com
             ({"stage": "train", "limit": 1}, SortOrder(**acc), [0]),
             ({"conditions": [parse_condition("metric", "acc>0.3")]}, SortOrder(**acc), [3, 1]),
             ({"limit": 1}, SortOrder("run", "start"), [0]),
+            ({}, SortOrder("run", "sweep"), [4, 3, 2, 1, 0]),
+            ({}, SortOrder("run", "run"), sorted(range(5), key=lambda number: name(runs[number]))),
             ({"limit": 2}, SortOrder("run", "seconds", descending=True), [4, 3]),
             ({"limit": 1}, SortOrder("run", "exit_code", descending=True), [4]),
         ):

@@ -112,6 +112,23 @@ def test_a_filter_takes_inherited_parameters_up_to_the_nearest_run_that_has_its_
             assert [row.oid for row in rows] == [name(one) for one in wanted], text
 
 
+def test_of_a_long_chain_a_filter_looks_at_the_nearest_runs(records, monkeypatch):
+    monkeypatch.setattr(filters, "FEW_UPSTREAM", 0)
+    monkeypatch.setattr(filters, "MOST_AHEAD", 4)
+    chain = [
+        run(
+            number,
+            params={} if number else rate(1),
+            inputs=(reads("state", f"state {number - 1}"),) if number else (),
+            outputs=(writes("state", f"state {number}"),),
+        )
+        for number in range(6)
+    ]
+    with put(records, *chain) as index:
+        rows = index.find(Filters(conditions=(parse_condition("param", "rate=1"),), limit=9))
+        assert [row.oid for row in rows] == [name(chain[number]) for number in (3, 2, 1, 0)]
+
+
 def test_runs_that_form_a_circle_end(records, git_repo):
     one = run(1, params={"p:b": 1}, inputs=(reads("a", "a"), reads("data", "d")), outputs=(writes("b", "b"),))
     two = run(2, params={"p:a": 1}, inputs=(reads("b", "b"),), outputs=(writes("a", "a"),))
