@@ -409,7 +409,7 @@ class DvliteFileSystem(AbstractFileSystem, metaclass=_OneForEachVersion):  # typ
 
     def _failure(self, node: Node, error: DvliteError) -> Exception:
         """Returns the error for a file that cannot be read: what became of it, if it was purged."""
-        by = None if node.digest is None else self._now_open.stores.cache.purged.get(node.digest)
+        by = None if node.digest is None else self._now_open.stores.reader.tombstone(node.digest)
         if by is not None:
             error = failure_of([purged_file(node.path, by)]) or error
         return as_os_error(error, node.path)

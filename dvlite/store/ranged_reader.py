@@ -22,6 +22,7 @@ from typing import NamedTuple
 from dvlite import files
 from dvlite.errors import DvliteError, LaterVersion, ObjectCorrupt, ObjectMissing
 from dvlite.formats.recipe import Term
+from dvlite.formats.tombstone import Tombstone
 from dvlite.oid import EMPTY_FILE, FILE, Buffer, Digest, digest_bytes, digest_file, format_oid
 from dvlite.store import fetch
 from dvlite.store.cache import Cache
@@ -102,6 +103,11 @@ class RangedReader:
     def traffic(self) -> Traffic:
         """What came from the remote."""
         return Traffic() if self._catalog is None else self._catalog.remote.traffic
+
+    def tombstone(self, digest: Digest) -> Tombstone | None:
+        """Returns why a file must not be read, as far as the cache and the remote say; None for any other."""
+        of_remote = {} if self._catalog is None else self._catalog.remote.cache.purged
+        return self.cache.purged.get(digest) or of_remote.get(digest)
 
     def read(self, span: Span) -> bytes:
         """Returns the bytes of one span; raises what `read_each` would return."""
@@ -226,6 +232,8 @@ class RangedReader:
             for attempt in range(_ROUNDS):
                 with self._lock:
                     catalog = self._looked(again=attempt > 0)
+                    purged = [number for number, span in left.items() if self.tombstone(span.digest)]
+                    results |= {number: _purged(left.pop(number)) for number in purged}
                     plan = self._plan(catalog, left)
                 rooms = {number: _room(span) for number, span in left.items() if number not in plan.absent}
                 failed = plan.absent | self._download(catalog, plan.pieces, rooms)

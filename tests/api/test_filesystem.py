@@ -256,6 +256,9 @@ def test_purged_data_is_named_with_its_reason(published):
     published.clone.dv("purge", "data/later", "--reason", "consent withdrawn", "--yes")
     with pytest.raises(OSError, match=r"'data/later' was purged by .*: consent withdrawn"):
         DvliteFileSystem(rev="HEAD").cat_file("data/later")
+    alone = DvliteFileSystem(remote=str(published.store))  # whose notes are elsewhere, and know nothing yet
+    with pytest.raises(OSError, match=r"was purged by .*: consent withdrawn"):
+        alone.cat_ranges([f"blake3:{digest_bytes(b'later').hex()}"], [0], [3], on_error="raise")
 
 
 def test_a_place_that_was_not_approved_is_not_asked(published, monkeypatch):
