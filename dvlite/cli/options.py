@@ -350,19 +350,23 @@ class Session:
         if place is None or place in self.asked:
             return False
         self.asked.add(place)
-        if not self._approves(place, file=getattr(error, "file", ""), to_push=getattr(error, "to_push", False)):
+        reads_only = getattr(error, "reads_only", False)
+        sent = "Send it your requests and credentials?" if "://" in place else "Read and write your data there?"
+        if getattr(error, "to_push", False):
+            sent = "Push this project's data there?"
+        if reads_only:
+            sent = "Read data from there?"
+        if not self._approves(place, file=getattr(error, "file", ""), sent=sent):
             return False
         from dvlite.commands.remote import remote_trust
 
-        remote_trust(self.environ, place, project=getattr(error, "project", None))
+        flags = {"reads_only": True} if reads_only else {"project": getattr(error, "project", None)}
+        remote_trust(self.environ, place, **flags)
         return True
 
-    def _approves(self, place: str, *, file: str, to_push: bool) -> bool:
+    def _approves(self, place: str, *, file: str, sent: str) -> bool:
         if not self.may_ask():
             return False
-        sent = "Send it your requests and credentials?" if "://" in place else "Read and write your data there?"
-        if to_push:
-            sent = "Push this project's data there?"
         self.output.ask(f"{place} (from {file}) is a place you have not used before. {sent} [y/N]")
         return sys.stdin.readline().strip().lower() in {"y", "yes"}
 

@@ -299,7 +299,7 @@ def import_(address: str, path: str, **flags: Any) -> int:
 @NO_STAGE
 @NO_WAIT
 def import_url(url: str, output: str | None, **flags: Any) -> int:
-    """Track what is at a URL, in a bucket or a folder, and remember where it is from."""
+    """Track data from a URL, bucket or folder, and remember its source."""
     from dvlite.commands.import_url import import_url as verb
 
     return run(

@@ -356,11 +356,13 @@ def remote_default(repo: Repo, names: Sequence[str], *, stage: bool = True, prog
     )
 
 
-def remote_trust(environ: Mapping[str, str], place: str, *, project: str | None = None) -> RemoteTrustResult:
+def remote_trust(
+    environ: Mapping[str, str], place: str, *, project: str | None = None, reads_only: bool = False
+) -> RemoteTrustResult:
     """Approves a place (a host, a bucket, a folder, or the name of a remote in this repository) in the user's own config.
 
     Its host or folder may be read for every repository. A bucket or folder may be pushed to by this project alone, which is that of the
-    repository around the current folder unless it is given.
+    repository around the current folder unless it is given; with `reads_only`, by none.
     """
     try:
         repo = open_repo(Path.cwd(), environ)
@@ -379,7 +381,7 @@ def remote_trust(environ: Mapping[str, str], place: str, *, project: str | None 
         destination = normal_place(place, Path.cwd())
         read = host_part(destination) or destination
         destination = None if destination == host_part(destination) else destination
-    owner = project if repo is None or project is not None else repo.config.project
+    owner = project if repo is None or project is not None or reads_only else repo.config.project
     places = {"trust": read, f"push_to.project-{owner}": destination if owner is not None else None}
     path = config_files.file_of(USER, None, environ)
     changes = approvals(config_files.read(USER, None, environ), places)

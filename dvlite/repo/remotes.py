@@ -39,7 +39,12 @@ class RemoteSettings:
 
 
 class PlaceUntrusted(Untrusted):
-    """Untrusted, with the place that the user may be asked to approve, for the data of `project` if it is asked `to_push`."""
+    """Untrusted, with the place that the user may be asked to approve, for the data of `project` if it is asked `to_push`.
+
+    `reads_only`: nothing of the user's ever goes there.
+    """
+
+    reads_only = False
 
     def __init__(
         self, message: str, *, place: str, project: str | None, to_push: bool = False, file: str = COMMITTED_FILE

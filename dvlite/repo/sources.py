@@ -40,6 +40,12 @@ _HOST = re.compile(
 _MOST_LETTERS = 4096
 
 
+class SourceUntrusted(PlaceUntrusted):
+    """The pointer of an import names a place that the user did not approve."""
+
+    reads_only = True
+
+
 def repository_address(text: str, repo: Repo) -> str:
     """Returns the spelling by which pointers name a git repository: a folder, absolute or from the root, or the URL itself.
 
@@ -84,12 +90,12 @@ def open_address(address: str, repo: Repo) -> str:
 
 
 def require_trusted(repo: Repo, path: str, source: ImportSource) -> None:
-    """Raises PlaceUntrusted unless the user approved the host or folder that a pointer names, UsageError for one that is no address."""
+    """Raises SourceUntrusted unless the user approved the host or folder that a pointer names, UsageError for one that is no address."""
     place = _place(source, repo)
     if place is None or is_approved(repo.config, place, repo.root):
         return
     message = f"{quote(path)} is imported from {printable(place)}, which this user has not approved"
-    raise PlaceUntrusted(message, place=place, project=None, file=path + SUFFIX)
+    raise SourceUntrusted(message, place=place, project=None, file=path + SUFFIX)
 
 
 def consent(repo: Repo, source: ImportSource) -> tuple[str, ...]:
