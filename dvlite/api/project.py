@@ -320,7 +320,7 @@ class Repo:
         jobs: int | None = None,
         stage: bool = True,
     ) -> ImportResult:
-        """Track what is at a URL, in a bucket or a folder, and remember where it is from."""
+        """Track data from a URL, bucket or folder, and remember its source."""
         from dvlite.commands.import_url import import_url as verb
 
         target = None if output is None else os.fspath(output)
