@@ -252,13 +252,17 @@ def test_missing_and_damaged_data_is_an_error_of_the_system_and_never_an_absent_
         fs.get_mapper("data")["big.bin"]
 
 
-def test_purged_data_is_named_with_its_reason(published):
-    published.clone.dv("purge", "data/later", "--reason", "consent withdrawn", "--yes")
-    with pytest.raises(OSError, match=r"'data/later' was purged by .*: consent withdrawn"):
-        DvliteFileSystem(rev="HEAD").cat_file("data/later")
-    alone = DvliteFileSystem(remote=str(published.store))  # whose notes are elsewhere, and know nothing yet
-    with pytest.raises(OSError, match=r"was purged by .*: consent withdrawn"):
-        alone.cat_ranges([f"blake3:{digest_bytes(b'later').hex()}"], [0], [3], on_error="raise")
+def test_purged_data_is_named_with_its_reason_and_not_read_though_its_pack_stands(published, tmp_path):
+    before = {path: path.read_bytes() for path in published.store.rglob("*") if path.is_file()}
+    colleague = published.clone.clone(tmp_path / "colleague")
+    published.clone.dv("purge", "model.pt", "--reason", "consent withdrawn", "--yes")
+    with pytest.raises(OSError, match=r"'model.pt' was purged by .*: consent withdrawn"):
+        DvliteFileSystem(rev="HEAD").cat_file("model.pt")
+    for path, content in before.items():  # what a collection removes last
+        if not path.exists():
+            path.write_bytes(content)
+    with pytest.raises(OSError, match=r"'model.pt' was purged by .*: consent withdrawn"):
+        DvliteFileSystem(repo=colleague.path, remote=str(published.store)).cat_file("model.pt")
 
 
 def test_a_place_that_was_not_approved_is_not_asked(published, monkeypatch):
