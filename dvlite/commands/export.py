@@ -15,7 +15,6 @@ from dvlite.exports.exported_run import ExportedRun
 from dvlite.exports.table import Part, RunValues
 from dvlite.files import os_error, temporary_name
 from dvlite.formats.parquet import ColumnType
-from dvlite.git.output import is_pipeline_file
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.results import Result
@@ -28,7 +27,6 @@ from dvlite.runs.records import open_records
 from dvlite.runs.schema import METRIC, PARAM, RunRow
 from dvlite.runs.upstream import upstream_params
 from dvlite.show import Show, count, quote
-from dvlite.store.cache import Cache
 
 _MILLION = 10**6
 
@@ -187,7 +185,7 @@ class _Exporting:
     def __init__(self, repo: Repo, index: RunIndex, rows: Sequence[RunRow], progress: Progress) -> None:
         self._repo, self._index, self._rows, self._progress = repo, index, rows, progress
         self._points = 0
-        self._cache: Cache | None = None
+        self._cache, self._is_brought = open_cache(repo), False
         self._problems: dict[str, tuple[str, ...]] = {}
 
     def runs(self) -> Iterator[ExportedRun]:
@@ -203,13 +201,14 @@ class _Exporting:
         self._progress.finish()
 
     def with_series(self, exported: ExportedRun) -> ExportedRun:
-        """Reads the series of a run; of imported ones, all that the cache lacks are fetched before the first."""
-        if self._cache is None:
-            imported = [row.oid for row in self._rows if not is_pipeline_file(row.file)]
-            runs = filter(None, map(self._index.run, imported))
+        """Reads the series of a run; what is missing of any of the runs is fetched together."""
+        found = series_of(exported.run, self._cache)
+        if found.problems and not self._is_brought:
+            self._is_brought = True
+            runs = filter(None, (self._index.run(row.oid) for row in self._rows))
             bring(self._repo, (file.oid for run in runs for file in run.curves), self._progress)
             self._cache = open_cache(self._repo)
-        found = series_of(exported.run, self._cache)
+            found = series_of(exported.run, self._cache)
         if found.problems:
             self._problems[exported.name] = found.problems
         return replace(exported, series=found.series, is_whole=not found.problems)

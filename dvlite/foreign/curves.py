@@ -8,8 +8,9 @@ from array import array
 from collections.abc import Mapping
 
 from dvlite.errors import FormatError
-from dvlite.formats.series import LIMIT_BYTES, LONGEST_NAME, MOST_SERIES, Series
+from dvlite.formats.series import LONGEST_NAME, MOST_SERIES, Series
 from dvlite.runs.curves import places_kept
+from dvlite.runs.logs import MOST_BYTES
 
 MOST_POINTS = 2_000_000  # of a run: above, every series is thinned; no peak is lost
 _LARGEST = 2.0**53  # of whole numbers that a double holds
@@ -80,7 +81,7 @@ def _or_last(number: float) -> float:
 def dump(series: Mapping[str, Series], inside: str, where: str) -> bytes:
     """Returns series as JSON lines, a line for each point, with the value in an object `inside`, so that no metric is taken for a step.
 
-    Raises FormatError, which names `where`, for more than a file of series may have.
+    Raises FormatError, which names `where`, for more than can be fetched again.
     """
     written, size_bytes = list[bytes](), 0
     for name, one in series.items():
@@ -89,6 +90,6 @@ def dump(series: Mapping[str, Series], inside: str, where: str) -> bytes:
             row = {"step": step, **({} if time is None else {"time": time}), inside: {name: value}}
             written.append(json.dumps(row, separators=(",", ":")).encode() + b"\n")
             size_bytes += len(written[-1])
-            if size_bytes > LIMIT_BYTES:
-                raise FormatError(f"{where} have more than {LIMIT_BYTES} bytes")
+            if size_bytes > MOST_BYTES:
+                raise FormatError(f"{where} have more than {MOST_BYTES} bytes")
     return b"".join(written)

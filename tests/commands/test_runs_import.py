@@ -130,6 +130,7 @@ def test_colleagues_see_its_series_and_gc_keeps_them(shared, colleague):
     other.dvlite("remote", "trust", shared.root.parent / "store")
     other.dvlite("pull")
     assert [row["name"] for row in listed(other)] == [name]
+    assert other.json("export", "tensorboard", "tb")["points"] == 10
     assert "5 points" in other.dvlite("runs", "show", name).stdout
 
 

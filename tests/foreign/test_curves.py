@@ -52,7 +52,7 @@ def test_no_number_of_metrics_and_no_name_is_too_much(monkeypatch):
 
 
 def test_what_no_reader_would_take_is_not_written(monkeypatch):
-    monkeypatch.setattr(curves, "LIMIT_BYTES", 100)
+    monkeypatch.setattr(curves, "MOST_BYTES", 100)
     collected = Curves()
     for step in range(9):
         collected.add("acc", step, 1.0, None)
