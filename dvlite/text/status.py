@@ -73,10 +73,14 @@ def text(result: StatusResult, show: Show) -> Iterator[str]:
         named = "" if result.remote_is_default else f" -r {remote}"
         yield _heading(f"Not on {remote}", f"dvlite push{named}", show)
         yield from _absent(result.not_pushed, show)
-    behind = [source for source in result.sources or () if source.state != "current"]
+    behind = [source for source in result.sources or () if source.state == "moved"]
     if behind:
         yield _heading("Source has moved on", "dvlite update", show)
         yield from table((_behind(source, show) for source in behind), indent="  ")
+    unknown = [source for source in result.sources or () if source.state == "unknown"]
+    if unknown:
+        yield _heading("Source not looked at", f"dvlite update {show.word(unknown[0].path)}", show)
+        yield from table(((show.path(source.path), one_line(source.problem)) for source in unknown), indent="  ")
     if show.quiet:
         return
     if result.purged:
@@ -127,8 +131,6 @@ def _uncommitted(pointer: UncommittedPointer, show: Show) -> tuple[str, ...]:
 
 
 def _behind(source: SourceState, show: Show) -> tuple[str, ...]:
-    if source.state == "unknown":
-        return show.path(source.path), "cannot be asked:", one_line(source.problem)
     what = f"-> {printable(source.now[:8])}" if source.now else ""
     if source.changed:
         what = f"differs: {show.some([printable(name) for name in source.changed])}"

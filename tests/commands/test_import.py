@@ -238,6 +238,7 @@ def test_a_pointer_of_a_stranger_names_no_place_that_is_read_unasked(registry, u
     failed = other.dvlite("update", code=1)
     assert f"dvlite remote trust {tmp_path / 'bare.git'}" in failed.stderr
     assert other.json("status", "--remote")["sources"][0]["state"] == "unknown"
+    assert "Source not looked at" in other.dvlite("status", "--remote").stdout
     text = other.read("birds.dvlite").decode()
     for address in (
         "ext::sh -c 'touch ran'",
