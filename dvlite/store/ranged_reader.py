@@ -106,8 +106,8 @@ class RangedReader:
 
     def tombstone(self, digest: Digest) -> Tombstone | None:
         """Returns why a file must not be read, as far as the cache and the remote say; None for any other."""
-        of_remote = {} if self._catalog is None else self._catalog.remote.cache.purged
-        return self.cache.purged.get(digest) or of_remote.get(digest)
+        also = {} if self._catalog is None else self._catalog.remote.cache.purged
+        return self.cache.purged.get(digest) or also.get(digest)
 
     def read(self, span: Span) -> bytes:
         """Returns the bytes of one span; raises what `read_each` would return."""
