@@ -239,6 +239,11 @@ def test_a_pointer_of_a_stranger_names_no_place_that_is_read_unasked(registry, u
     assert f"dvlite remote trust {tmp_path / 'bare.git'}" in failed.stderr
     assert other.json("status", "--remote")["sources"][0]["state"] == "unknown"
     assert "Source not looked at" in other.dvlite("status", "--remote").stdout
+    other.dvlite("remote", "trust", tmp_path / "bare.git")
+    publish(registry, **{"new.txt": "new"})
+    failed = other.dvlite("update", code=1)  # its data is at a place that the registry's config names
+    assert f"dvlite remote trust {tmp_path / 'store'}" in failed.stderr
+    assert other.git("status", "--porcelain") == ""
     text = other.read("birds.dvlite").decode()
     for address in (
         "ext::sh -c 'touch ran'",
