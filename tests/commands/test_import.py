@@ -234,13 +234,13 @@ def test_bad_sources_are_one_clear_line_and_nothing_is_written(registry, user, t
 def test_a_pointer_of_a_stranger_names_no_place_that_is_read_unasked(registry, user, colleague, tmp_path):
     user.dvlite("import", str(tmp_path / "bare.git"), "data/birds")
     user.commit()
+    publish(registry, **{"new.txt": "new"})
     other = colleague(user)
     failed = other.dvlite("update", code=1)
     assert f"dvlite remote trust {tmp_path / 'bare.git'}" in failed.stderr
     assert other.json("status", "--remote")["sources"][0]["state"] == "unknown"
     assert "Source not looked at" in other.dvlite("status", "--remote").stdout
     other.dvlite("remote", "trust", tmp_path / "bare.git")
-    publish(registry, **{"new.txt": "new"})
     failed = other.dvlite("update", code=1)  # its data is at a place that the registry's config names
     assert f"dvlite remote trust {tmp_path / 'store'}" in failed.stderr
     assert other.git("status", "--porcelain") == ""
