@@ -50,7 +50,7 @@ def load(data: bytes, name: str, where: str | None = None) -> Tree:
     if kind == "yaml":
         return strict_yaml.load(data, name, foreign=True).value
     if len(data) > LIMIT_BYTES:
-        raise _wrong(name, None, f"it has {len(data)} bytes, more than {LIMIT_BYTES}")
+        raise _wrong(name, None, f"it has more than {LIMIT_BYTES:,} bytes")
     try:
         text = data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -205,7 +205,7 @@ def _check_depth(tree: Tree, name: str, depth: int) -> None:
 def _last_row(data: bytes, name: str, delimiter: str) -> Tree:
     """Returns the last row of a table by the names in its first."""
     if len(data) > series.LIMIT_BYTES:
-        raise _wrong(name, None, f"it has {len(data)} bytes, more than {series.LIMIT_BYTES}")
+        raise _wrong(name, None, f"it has more than {series.LIMIT_BYTES:,} bytes")
     first: list[str] | None = None
     last: list[str] | None = None
     rows = csv.reader(io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline=""), delimiter=delimiter, strict=True)

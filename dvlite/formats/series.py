@@ -62,7 +62,7 @@ def parse(data: bytes, name: str, where: str | None = None) -> SeriesFile:
     """
     where = where or name
     if len(data) > LIMIT_BYTES:
-        raise _wrong(where, f"it has {len(data)} bytes, more than {LIMIT_BYTES}")
+        raise _wrong(where, f"it has more than {LIMIT_BYTES:,} bytes")
     columns = _Points()
     if event_file.is_event_file(name):
         _read_events(data, columns)
@@ -152,9 +152,7 @@ def _json_lines(data: bytes, notes: Notes) -> Iterator[object]:
 def _listed(data: bytes, where: str) -> Sequence[object]:
     """Returns the first list of mappings in a JSON document, which may be the document."""
     if len(data) > LIST_LIMIT_BYTES:
-        raise _wrong(
-            where, f"it has {len(data)} bytes, more than {LIST_LIMIT_BYTES}: JSON lines (.jsonl) may have more"
-        )
+        raise _wrong(where, f"it has more than {LIST_LIMIT_BYTES:,} bytes: JSON lines (.jsonl) may have more")
     try:
         inside = [json.loads(data.decode("utf-8-sig"))]
     except (ValueError, RecursionError):

@@ -75,7 +75,7 @@ def load(data: bytes, where: str, *, foreign: bool = False) -> Document:
     `foreign`: the file is not dvlite's: anchors, aliases and merge keys are read, and more spellings of numbers and truth.
     """
     if len(data) > LIMIT_BYTES:
-        raise _wrong(where, 1, f"it has {len(data)} bytes, more than {LIMIT_BYTES}")
+        raise _wrong(where, 1, f"it has more than {LIMIT_BYTES:,} bytes")
     try:
         text = data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:

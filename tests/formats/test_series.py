@@ -120,7 +120,7 @@ def test_a_file_of_which_nothing_can_be_read_is_refused(name, data):
 
 def test_a_file_may_not_be_larger_than_its_limit(monkeypatch):
     monkeypatch.setattr(series, "LIMIT_BYTES", 10)
-    with pytest.raises(FormatError, match="11 bytes"):
+    with pytest.raises(FormatError, match="more than 10 bytes"):
         series.parse(b'{"abc": 1}\n', "m.jsonl")
 
 
