@@ -6,7 +6,7 @@ Data comes into the cache first, then the pointer is written, then the version i
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def take_in(
     """
     broken: list[DvliteError] = []
     tracked = {item.path: item for item in repo.work_tree.tracked(broken)}
-    target = _target(repo, path, tracked_above(path, tracked), tracked.get(path))
+    target = _target(repo, path, tracked)
     fresh = [path] if target.old is None else []
     if broken:
         refuse_broken(broken, fresh)
@@ -107,19 +107,20 @@ def refuse_inside(repo: Repo, source: Path, path: str) -> None:
         )
 
 
-def _target(repo: Repo, path: str, above: str | None, tracked: Tracked | None) -> AddTarget:
+def _target(repo: Repo, path: str, tracked: Mapping[str, Tracked]) -> AddTarget:
+    above = tracked_above(path, tracked)
     if above is None:
         return AddTarget(path, None)
-    shown = repo.display(path)
-    if tracked is None:
+    if tracked[above].lockfile:
+        raise is_output(repo, path, tracked[above])
+    if above != path:
+        shown = repo.display(above)
         inner = path.removeprefix(f"{above}/")
         raise UsageError(
-            f"{quote(repo.display(above))} is tracked as a whole: data from elsewhere cannot become a part of it",
-            hint=f"put it there, then dvlite add {word(f'{repo.display(above)}/{inner}')}",
+            f"{quote(shown)} is tracked as a whole: data from elsewhere cannot become a part of it",
+            hint=f"put it there, then dvlite add {word(f'{shown}/{inner}')}",
         )
-    if tracked.lockfile:
-        raise is_output(repo, shown, tracked)
-    return AddTarget(path, tracked.pointer)
+    return AddTarget(path, tracked[path].pointer)
 
 
 def _refuse_in_the_way(work: Workspace, target: AddTarget) -> None:
