@@ -70,8 +70,9 @@ def test_what_is_known_of_a_file(published):
         fs.cat_file("data/sub")
 
 
-def test_a_file_seeks_and_reads_as_any(options):
-    fs = DvliteFileSystem(**options)
+def test_a_file_seeks_and_reads_as_any(published):
+    published.lose_data()
+    fs = DvliteFileSystem()
     with fs.open("data/big.bin") as file:
         assert file.read(10) == LARGE[:10]
         assert file.seek(-3, 2) == len(LARGE) - 3
@@ -89,8 +90,8 @@ def test_a_file_seeks_and_reads_as_any(options):
     assert reopened.read(4) == LARGE[:4]
 
 
-def test_get_writes_files_and_folders_and_nothing_by_halves(options, tmp_path):
-    fs = DvliteFileSystem(**options)
+def test_get_writes_files_and_folders_and_nothing_by_halves(url, tmp_path):
+    fs = DvliteFileSystem(repo=url)
     fs.get("data/sub", str(tmp_path / "got"), recursive=True)
     assert {path.name for path in (tmp_path / "got").iterdir()} == {f"{i:02d}.txt" for i in range(20)}
     fs.get_file("data/big.bin", str(tmp_path / "new" / "big"))
