@@ -36,7 +36,7 @@ LAYERS = (
     ("compare", "exports", "foreign", "lineage", "merge", "pipeline", "share"),
     ("hooks",),
     ("health", "verify"),
-    ("plots", "rerun"),
+    ("moving", "plots", "rerun"),
     ("sweep",),
     ("commands",),
     ("text",),
@@ -144,6 +144,7 @@ READERS = (
     "commands.diff",  # files that git or the user names, as the next two
     "commands.get",
     "share.bring",
+    "moving.dvc_project",  # the user's config of DVC
     "commands.merge_driver",
     "commands.stage",  # the schema
     "commands.try_out",  # a file that the user names

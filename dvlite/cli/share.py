@@ -308,6 +308,23 @@ def import_url(url: str, output: str | None, **flags: Any) -> int:
     )
 
 
+@click.command(
+    "import-dvc",
+    cls=Verb,
+    example="dvlite import-dvc -n\ndvlite import-dvc && git commit -m 'Move from DVC to dvlite'",
+    codes=(3, 10, 11, 12, 13),
+)
+@click.option("--allow-missing", is_flag=True, help="Leave to DVC what has no bytes; import the rest.")
+@DRY_RUN
+@NO_STAGE
+@NO_WAIT
+def import_dvc(**flags: Any) -> int:
+    """Turn a DVC repository into one of dvlite: its data comes from DVC's cache."""
+    from dvlite.commands.import_dvc import import_dvc as verb
+
+    return run(lambda s: verb(s.repo(), **flags, stage=s.stage(), progress=s.progress), text="import_dvc")
+
+
 @click.command(cls=Verb, example="dvlite update\ndvlite update data/birds --rev v3", codes=(3, 10, 11, 12, 13))
 @PATHS
 @FOLLOWED
@@ -338,6 +355,6 @@ def _copied(source: str, path: str | None, output: str | None, **flags: Any) -> 
 
 VERBS = {
     "Start": (remote,),
-    "Share": (push, pull, fetch, sync, import_, import_url, update),
+    "Share": (push, pull, fetch, sync, import_, import_url, import_dvc, update),
     "Inspect": (get, cat),
 }

@@ -168,11 +168,13 @@ def _brought(opened: Opened, writer: Writer, jobs: int | None, progress: Progres
     refuse_leaving_links(wanted.entries, place.cache)
     if not opened.far:
         _copy_files(wanted.entries, opened.cache, writer, progress)
-    return version_of_entries(wanted.entries, writer), wanted.entries
+    new = version_of_entries(wanted.entries, writer)
+    writer.commit()
+    return new, wanted.entries
 
 
 def version_of_entries(entries: Entries, writer: Writer) -> Pointer:
-    """Returns the pointer of files that are in the cache (a single one without a path is a file), after storing their listing."""
+    """Returns the pointer of files that the writer stored (a single one without a path is a file), after storing their listing."""
     if entries.paths == [b""]:
         executable = bool(entries.flags[0] & EXECUTABLE)
         new = Pointer("file", entries.digest(0), entries.sizes[0], executable=executable)
@@ -181,7 +183,6 @@ def version_of_entries(entries: Entries, writer: Writer) -> Pointer:
         for digest, data in tree.nodes:
             writer.put(KIND_MANIFEST, digest, data)
         new = Pointer("directory", tree.root, tree.size_bytes, tree.files)
-    writer.commit()
     return new
 
 

@@ -147,6 +147,7 @@ def take_from_url(
             with opened(source.url, repo, repo.environ, jobs or repo.config.jobs) as (origin, retries):
                 items, entries = _Fetch(repo, source.url, origin, retries, writer, progress).all(jobs)
         new = version_of_entries(entries, writer)
+        writer.commit()
         meta = target.old.meta if target.old is not None else ""
         described = replace(_described(source, items), oid=new.oid)
         return adder.from_version(target, replace(new, source=described, meta=meta), entries)

@@ -1,0 +1,63 @@
+"""`dvlite import-dvc`: turns the work tree of a DVC repository into one of dvlite, without DVC."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from dvlite.errors import DvliteError, PartlyDone
+from dvlite.moving.dvc_import import TakenOver, move
+from dvlite.moving.dvc_project import read_project
+from dvlite.progress import Progress
+from dvlite.repo.repository import Repo
+from dvlite.results import Result
+from dvlite.show import Show, count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ImportDvcResult(Result):
+    """Paths that dvlite tracks now. `left`: what stays with DVC, with the reason; `removed` are files of DVC that have a counterpart now."""
+
+    schema: ClassVar[str] = "dvlite.import-dvc/1"
+    paths: tuple[TakenOver, ...] = ()
+    left: dict[str, str] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
+    dry_run: bool = False
+    absent: bool = False  # data of some path is not on disk
+    staged: tuple[str, ...] = ()
+    unstaged: tuple[str, ...] = ()
+    elapsed_seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+    def failure(self, _show: Show) -> DvliteError | None:
+        """Returns that something stays with DVC."""
+        if not self.left:
+            return None
+        return PartlyDone(f"{count(len(self.left), 'thing')} could not be imported", hint="see above; the rest is done")
+
+
+def import_dvc(
+    repo: Repo, *, allow_missing: bool = False, dry_run: bool = False, stage: bool = True, progress: Progress
+) -> ImportDvcResult:
+    """Replaces DVC's files by dvlite's, with the data in the cache. What is on disk of the data is not touched, nor is the folder `.dvc`.
+
+    Raises UsageError where nothing is DVC's or its files are not committed, FormatError for one that cannot be read, ObjectMissing and
+    ObjectCorrupt for data that is nowhere whole: no file was changed then.
+    """
+    started = time.monotonic()
+    with repo.lock(progress):
+        moved = move(repo, read_project(repo), allow_missing=allow_missing, dry_run=dry_run, progress=progress)
+        changed = list(dict.fromkeys([*moved.written, *moved.removed]))
+        staged = () if dry_run else repo.stage(changed, enabled=stage)
+        return ImportDvcResult(
+            paths=tuple(moved.paths),
+            left=moved.left,
+            removed=tuple(moved.removed),
+            dry_run=dry_run,
+            absent=not all((repo.root / row.path).exists() for row in moved.paths),
+            staged=staged,
+            unstaged=() if dry_run else repo.left_to_stage(changed, staged),
+            elapsed_seconds=time.monotonic() - started,
+            warnings=tuple(moved.notes),
+        )

@@ -1,0 +1,150 @@
+"""Turns a work tree of DVC into one of dvlite: data first, then the files that name it, then DVC's own files go.
+
+What cannot be carried is named with its reason, and its file stays. Stopped anywhere, git undoes it: DVC's files were committed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+
+from dvlite import files
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
+from dvlite.formats import dvc_files, pointer
+from dvlite.formats.dvc_files import DvcFile, DvcOut
+from dvlite.formats.pointer import SUFFIX
+from dvlite.moving.dvc_objects import DvcObjects, Folder
+from dvlite.moving.dvc_project import DvcProject, folders, is_outside, placed
+from dvlite.moving.dvc_versions import DvcVersions, with_notes
+from dvlite.progress import Progress
+from dvlite.repo import ignore
+from dvlite.repo.repository import Repo, open_cache
+from dvlite.show import count, quote
+from dvlite.store.cache_writer import Writer
+from dvlite.workspace import unpushed
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """A path that dvlite tracks now; `file`: what named it for DVC. No `oid` if nothing was done."""
+
+    path: str
+    file: str
+    size_bytes: int
+    files: int = 1
+    oid: str = ""
+
+
+@dataclass(slots=True)
+class Moved:
+    """What becomes of a work tree. `left`: what could not be carried, with the reason; `notes`: what of something else was lost. `removed` are files of DVC, `written` those of dvlite."""
+
+    paths: list[TakenOver] = field(default_factory=list)
+    left: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
+
+
+def move(repo: Repo, project: DvcProject, *, allow_missing: bool, dry_run: bool, progress: Progress) -> Moved:
+    """Takes the data into the cache and writes the files; with `dry_run`, does neither. The caller holds the lock of the work tree.
+
+    Raises ObjectMissing or ObjectCorrupt, with no file written, for data that is nowhere whole, unless that is allowed.
+    """
+    moved = Moved()
+    tracked = _tracked(project, moved)
+    outs = [row for rows in tracked.values() for row in rows]
+    if dry_run:
+        moved.paths = [
+            TakenOver(path, file, out.size_bytes, out.files) for file, rows in tracked.items() for path, out in rows
+        ]
+        moved.removed = [*tracked]
+        return moved
+    repo.ensure_ignored([path for path, _ in outs], write=False)
+    versions = DvcVersions()
+    total_bytes, total_files = sum(out.size_bytes for _, out in outs), sum(out.files for _, out in outs)
+    progress.start("importing", total_bytes=total_bytes, total_files=total_files)
+    with Writer(open_cache(repo), progress) as writer:
+        places = [Folder(folder) for folder in folders(repo, project)]
+        with contextlib.closing(DvcObjects(places, writer, progress)) as objects:
+            versions.take(outs, objects, writer)
+        progress.finish()
+        if versions.lost and not allow_missing:
+            raise _lost(versions)
+        writer.commit()
+        # While the writer's lock is held: no garbage collection can come between data and pointers.
+        for file, rows in tracked.items():
+            _write_pointers(repo, project, file, rows, versions, moved)
+    _take_over_ignores(repo, project, moved)
+    for file in moved.removed:
+        os.unlink(repo.root / file)
+    return moved
+
+
+def _tracked(project: DvcProject, moved: Moved) -> dict[str, list[tuple[str, DvcOut]]]:
+    """Returns what each `X.dvc` tracks that can be carried, with its path; notes why the others cannot."""
+    tracked: dict[str, list[tuple[str, DvcOut]]] = {}
+    for file, parsed in project.files.items():
+        reason = next(filter(None, (_why_not(out, parsed) for out in parsed.outs)), "")
+        if reason or not parsed.outs:
+            moved.left[file] = reason or "it names no data"
+        else:
+            tracked[file] = [(placed(file, out), out) for out in parsed.outs]
+    return tracked
+
+
+def _why_not(out: DvcOut, parsed: DvcFile) -> str:
+    if parsed.has_command:
+        return "it is a stage of DVC 0.x, which DVC 1 to 3 turn into one of dvc.yaml"
+    if is_outside(out):
+        return "its data is outside the repository"
+    if out.is_elsewhere:
+        return "its data is in a bucket with versions, under its own names: dvc pull, then dvlite add"
+    if not out.md5:
+        return "DVC has not stored its data: dvc commit, then import again"
+    return "" if out.cache else "git keeps its data"
+
+
+def _lost(versions: DvcVersions) -> DvliteError:
+    """Returns the error for data that is nowhere whole."""
+    kind = ObjectCorrupt if any(isinstance(error, ObjectCorrupt) for error in versions.lost.values()) else ObjectMissing
+    first, error = next(iter(versions.lost.items()))
+    more = f" (and {count(len(versions.lost) - 1, 'more path')})" if len(versions.lost) > 1 else ""
+    return kind(
+        f"cannot import {quote(first)}: {error.message}{more}; no file was changed",
+        hint="dvc fetch   brings what a remote has; to leave these paths to DVC: dvlite import-dvc --allow-missing",
+    )
+
+
+def _write_pointers(
+    repo: Repo, project: DvcProject, file: str, rows: list[tuple[str, DvcOut]], versions: DvcVersions, moved: Moved
+) -> None:
+    """Writes the pointers of what an `X.dvc` tracks, if all of it was taken."""
+    lost = [path for path, _ in rows if path in versions.lost]
+    if lost:
+        moved.left[file] = versions.lost[lost[0]].message
+        return
+    ignored = repo.ensure_ignored([path for path, _ in rows])
+    for path, out in rows:
+        new, reason = with_notes(versions.pointers[path], out, project.files[file].source, repo)
+        if reason:
+            moved.notes.append(f"{file}: where it is from could not be recorded: {reason}")
+        files.write_atomic(repo.root / (path + SUFFIX), pointer.dump(new))
+        unpushed.note(repo, new.oid)
+        moved.paths.append(TakenOver(path, file, new.size_bytes, new.files, new.oid))
+        moved.written.append(path + SUFFIX)
+    moved.written += [name for name in ignored if name not in moved.written]
+    moved.removed.append(file)
+
+
+def _take_over_ignores(repo: Repo, project: DvcProject, moved: Moved) -> None:
+    """Appends the patterns of `.dvcignore` to `.dvliteignore`: at the root only, for dvlite reads no other."""
+    for file, data in project.ignores.items():
+        if file != dvc_files.IGNORE_NAME:
+            moved.left[file] = f"dvlite reads {ignore.FILE_NAME} at the root only: add its patterns there"
+            continue
+        lines = [line for line in data.split(b"\n") if line.strip() and not line.startswith(b"#")]
+        if lines and ignore.add_lines(repo.root / ignore.FILE_NAME, lines):
+            moved.written.append(ignore.FILE_NAME)
+        moved.removed.append(file)

@@ -1,0 +1,157 @@
+"""Brings what DVC stored into dvlite's cache: out of DVC's cache and its remotes, each md5 checked before anything names the bytes.
+
+Reads only. An object that is damaged in one place is looked for in the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
+from dvlite.files import open_without_waiting, os_error, read_at, require_space
+from dvlite.formats import dvc_files
+from dvlite.oid import Digest, digest_bytes
+from dvlite.progress import Progress
+from dvlite.show import quote
+from dvlite.store.cache_writer import Writer
+from dvlite.store.pack import KIND_FILE
+
+_BLOCK_BYTES = 1 << 20  # as DVC 2 reads: it makes CR LF to LF block by block
+
+
+@dataclass(frozen=True, slots=True)
+class DvcName:
+    """What DVC calls a file or listing; `old` as for `DvcOut`."""
+
+    md5: str
+    old: bool
+
+    def places(self) -> list[str]:
+        """Returns the names under which a cache or remote may have it."""
+        new, before = f"files/md5/{self.md5[:2]}/{self.md5[2:]}", f"{self.md5[:2]}/{self.md5[2:]}"
+        return [before, new] if self.old else [new]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBytes:
+    """Bytes that dvlite's cache has."""
+
+    digest: Digest
+    size_bytes: int
+
+
+class DvcPlace(Protocol):
+    """A cache or remote of DVC."""
+
+    def find(self, name: str) -> int | None:
+        """Returns a descriptor of a regular file with the bytes of an object, for the caller to close; None if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A cache or remote in a folder."""
+
+    folder: Path
+
+    def find(self, name: str) -> int | None:
+        """Returns a descriptor of the file."""
+        path = self.folder / name
+        try:
+            descriptor = open_without_waiting(os.fspath(path), os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise os_error(error, "read", path) from error
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+        return None
+
+
+class DvcObjects:
+    """Takes objects into the cache of a writer, each once."""
+
+    def __init__(self, places: Sequence[DvcPlace], writer: Writer, progress: Progress) -> None:
+        self._places, self._writer, self._progress = places, writer, progress
+        self._known: dict[DvcName, StoredBytes] = {}
+        self._hashing = ThreadPoolExecutor(1)
+
+    def close(self) -> None:
+        """Ends the thread that hashes."""
+        self._hashing.shutdown()
+
+    def take(self, name: DvcName) -> StoredBytes:
+        """Stores the bytes of a file and returns what they are. Raises ObjectMissing and ObjectCorrupt."""
+        if name not in self._known:
+            self._known[name] = self._take(name)
+        return self._known[name]
+
+    def listing(self, name: DvcName) -> list[tuple[str, DvcName]]:
+        """Returns the files of a directory, by path. Raises ObjectMissing, ObjectCorrupt, and FormatError for one that is no listing."""
+        for descriptor in self._opened(name):
+            if (size := os.fstat(descriptor).st_size) > dvc_files.LISTING_LIMIT_BYTES:
+                raise FormatError(f"the listing {name.md5} has {size:,} bytes, too many")
+            data = read_at(descriptor, size)
+            if _md5(data) + ".dir" == name.md5:
+                rows = dvc_files.parse_listing(data, f"the listing {name.md5}")
+                return [(path, DvcName(md5, name.old)) for path, md5 in rows]
+        raise self._absent(name)
+
+    def _take(self, name: DvcName) -> StoredBytes:
+        for descriptor in self._opened(name):
+            size = os.fstat(descriptor).st_size
+            if size <= self._writer.cache.pack_below_bytes:
+                raw = read_at(descriptor, size)
+                if name.md5 not in (_md5(raw), name.old and _md5(raw.replace(b"\r\n", b"\n"))):
+                    continue
+                digest = digest_bytes(raw)
+                self._writer.put(KIND_FILE, digest, raw)
+                self._progress.advance(size_bytes=size, files=1)
+                return StoredBytes(digest, size)
+            require_space(self._writer.cache.folder, size, "what DVC has")
+            checked = self._hashing.submit(_is_it, descriptor, name)
+            digest = self._writer.put_large(
+                descriptor, name.md5, lambda size_bytes: self._progress.advance(size_bytes=size_bytes)
+            )
+            if checked.result():  # else nothing names what was stored
+                self._progress.advance(files=1)
+                return StoredBytes(digest, size)
+        raise self._absent(name)
+
+    def _opened(self, name: DvcName) -> Iterator[int]:
+        for place in self._places:
+            for part in name.places():
+                descriptor = place.find(part)
+                if descriptor is not None:
+                    try:
+                        yield descriptor
+                    finally:
+                        os.close(descriptor)
+
+    def _absent(self, name: DvcName) -> ObjectMissing | ObjectCorrupt:
+        """Returns the error for an object that no place has sound."""
+        if any(True for _ in self._opened(name)):
+            return ObjectCorrupt(f"{quote(name.md5)} is damaged: its bytes have another md5")
+        return ObjectMissing(f"{quote(name.md5)} is not in DVC's cache")
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def _is_it(descriptor: int, name: DvcName) -> bool:
+    """Returns whether an open file has the md5 of its name."""
+    plain, lines, offset = hashlib.md5(usedforsecurity=False), hashlib.md5(usedforsecurity=False), 0
+    while block := read_at(descriptor, _BLOCK_BYTES, offset):
+        plain.update(block)
+        if name.old:
+            lines.update(block.replace(b"\r\n", b"\n"))
+        offset += len(block)
+    return name.md5 in (plain.hexdigest(), name.old and lines.hexdigest())
