@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from dvlite.errors import DvliteError, PartlyDone, UsageError
+from dvlite.errors import DvliteError, FormatError, PartlyDone, UsageError
 from dvlite.foreign import mlflow_store, neptune_folder, wandb_folder
 from dvlite.foreign.curves import MOST_POINTS, dump
 from dvlite.foreign.foreign_run import ForeignRun, notes_of, record_of
@@ -144,7 +144,10 @@ class _Importer:
             path=_HISTORY_FILE, oid=format_oid(FILE, digest_bytes(data)), size_bytes=len(data), role="metric"
         )
         made = record_of(run, self.program, self.repo.config.project or "", history if data else None)
-        dumped = record.dump(made)
+        try:
+            dumped = record.dump(made)
+        except RecursionError:
+            raise FormatError(f"the parameters of the run {quote(run.id)} are nested too deeply") from None
         oid = record.name(dumped)
         earlier = self.index.imported(self.program, made.imported.id if made.imported else "")
         if run.id in self._seen or oid in earlier:

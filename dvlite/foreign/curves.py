@@ -27,7 +27,8 @@ class Curves:
         self._count = 0
 
     def add(self, name: str, step: float | None, value: float, time: float | None) -> None:
-        """Adds a point; `time` in seconds since 1970."""
+        """Adds a point; `time` in seconds since 1970. Raises what `float` does for what is no number, and adds nothing."""
+        numbers = [_NOT_KNOWN if number is None else float(number) for number in (step, value, time)]
         column = self._columns.get(name)
         if column is None:
             if len(self._columns) == MOST_SERIES or not 0 < len(name) <= LONGEST_NAME:
@@ -35,8 +36,8 @@ class Curves:
                 self.problems += [problem] if problem not in self.problems else []
                 return
             column = self._columns[name] = array("d"), array("d"), array("d")
-        for numbers, number in zip(column, (step, value, time), strict=True):
-            numbers.append(_NOT_KNOWN if number is None else number)
+        for place, number in zip(column, numbers, strict=True):
+            place.append(number)
         self._count += 1
         if self._count > MOST_POINTS:
             self._thin()

@@ -143,6 +143,11 @@ def typed(text: str) -> Tree:
     return number if math.isfinite(number) else text
 
 
+def milliseconds(seconds: float) -> int:
+    """Returns a time in milliseconds; 0 for one that no record can hold."""
+    return round(seconds * 1000) if abs(seconds) < _LAST_MS / 1000 else 0
+
+
 def _with_value(key: str, value: str) -> str:
     return f"{key}={value}"
 

@@ -17,7 +17,7 @@ from dvlite.foreign.curves import Curves
 from dvlite.foreign.foreign_run import ForeignRun
 from dvlite.foreign.mlflow_folder import artifacts_in
 from dvlite.foreign.mlflow_run import DELETED, MlflowRun, require_experiments
-from dvlite.foreign.opened import open_file
+from dvlite.foreign.opened import ODD, odd, open_file
 from dvlite.formats.record import ImportedArtifact
 from dvlite.show import quote
 
@@ -51,7 +51,10 @@ def read_runs(path: Path, shown: str, experiments: Sequence[str]) -> Iterator[Fo
             require_experiments(experiments, known)
             for name in experiments or known:
                 for row in database.execute(_RUNS, (known[name], DELETED)):
-                    yield _run(database, row, name, path.parent).run()
+                    try:
+                        yield _run(database, row, name, path.parent).run()
+                    except ODD:
+                        yield odd(f"the run {quote(str(row[0]))} in {quote(shown)}")
     except sqlite3.Error as error:
         hint = "if a later MLflow wrote it, import from its server: dvlite runs import mlflow http://..."
         raise UsageError(f"{quote(shown)} is no database of MLflow that can be read ({error})", hint=hint) from error

@@ -16,7 +16,7 @@ from dvlite.files import is_there, os_error
 from dvlite.foreign.curves import Curves
 from dvlite.foreign.foreign_run import MOST_ARTIFACTS, ForeignRun
 from dvlite.foreign.mlflow_run import DELETED, MlflowRun, require_experiments
-from dvlite.foreign.opened import files_below, open_file
+from dvlite.foreign.opened import ODD, files_below, odd, open_file
 from dvlite.formats import strict_yaml
 from dvlite.formats.record import ImportedArtifact
 from dvlite.show import quote
@@ -47,6 +47,8 @@ def read_runs(root: Path, shown: str, experiments: Sequence[str]) -> Iterator[Fo
                     yield _run(place, about, name).run()
                 except DvliteError as error:
                     yield error
+                except ODD:
+                    yield odd(quote(str(place)))
 
 
 def _described(folder: Path) -> Iterator[tuple[Path, Mapping[str, Any] | DvliteError]]:

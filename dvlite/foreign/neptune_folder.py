@@ -16,8 +16,8 @@ from typing import Any
 
 from dvlite.errors import DvliteError, FormatError, UsageError
 from dvlite.foreign.curves import Curves
-from dvlite.foreign.foreign_run import MOST_ARTIFACTS, ForeignRun
-from dvlite.foreign.opened import files_below, open_file, read_json
+from dvlite.foreign.foreign_run import MOST_ARTIFACTS, ForeignRun, milliseconds
+from dvlite.foreign.opened import ODD, files_below, odd, open_file, read_json
 from dvlite.formats import parquet
 from dvlite.formats.record import ImportedArtifact
 from dvlite.formats.strict_yaml import Tree
@@ -56,6 +56,8 @@ def read_runs(place: Path, shown: str) -> Iterator[ForeignRun | DvliteError]:
             yield _of_offline(folder)
         except DvliteError as error:
             yield error
+        except ODD:
+            yield odd(quote(str(folder)))
 
 
 def _in_order(path: Path) -> tuple[Any, ...]:
@@ -84,10 +86,10 @@ class _Collected:
         start_ms, running = _milliseconds(own.get("creation_time")), own.get("running_time")
         series = {name: one for name, one in self.curves.series().items() if not name.startswith(_NO_PARAMS)}
         last = [one.times[-1] for one in series.values() if one.times]
-        end_ms = start_ms + round(running * 1000) if isinstance(running, int | float) else None
+        end_ms = start_ms + milliseconds(running) if isinstance(running, int | float) else None
         if end_ms is None or not start_ms:
-            end_ms = round(max(last) * 1000) if last else end_ms
-        start_ms = start_ms or round(min((one.times[0] for one in series.values() if one.times), default=0) * 1000)
+            end_ms = milliseconds(max(last)) if last else end_ms
+        start_ms = start_ms or milliseconds(min((one.times[0] for one in series.values() if one.times), default=0))
         return ForeignRun(
             id=self.id,
             group=self.id.rpartition("/")[0].rpartition("/")[2],
@@ -133,7 +135,7 @@ def _milliseconds(value: Any) -> int:
             value = dt.datetime.fromisoformat(value)
         if isinstance(value, dt.datetime):
             value = (value if value.tzinfo else value.replace(tzinfo=dt.UTC)).timestamp()
-        return round(value * 1000) if isinstance(value, int | float) else 0
+        return milliseconds(value) if isinstance(value, int | float) else 0
     except (ValueError, OverflowError):
         return 0
 
@@ -155,6 +157,10 @@ def _of_export(paths: Iterable[Path]) -> Iterator[ForeignRun | DvliteError]:
                     _take_row(row, collected)
         except FormatError as error:
             yield FormatError(f"cannot read {quote(str(path))}: {error.message}")
+        except DvliteError as error:
+            yield error
+        except ODD:
+            yield odd(quote(str(path)))
     if collected is not None:
         yield collected.run()
 
@@ -186,7 +192,7 @@ def _of_offline(folder: Path) -> ForeignRun:
                 try:
                     operation = json.loads(line)["obj"]
                     _take(operation, collected)
-                except (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError, RecursionError):
+                except (*ODD, OSError):  # of a time that the system cannot hold
                     if line.endswith(b"\n") and not collected.problems:
                         collected.problems.append(f"{quote(path.name)} has lines that are no operations")
     return collected.run()

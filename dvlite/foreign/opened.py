@@ -13,6 +13,8 @@ from dvlite import files
 from dvlite.errors import DvliteError, FormatError, UsageError
 from dvlite.show import quote
 
+ODD = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
+"""What a reader meets where a value is of another kind than its program writes."""
 _SMALL_BYTES = 16 << 20
 _MOST_ENTRIES = 200_000  # of the folders below one that is searched
 
@@ -27,6 +29,11 @@ def open_file(path: Path) -> BinaryIO:
         file.close()
         raise FormatError(f"cannot read {quote(str(path))}: it is not an ordinary file")
     return file
+
+
+def odd(where: str) -> FormatError:
+    """Returns the error for a run with such a value."""
+    return FormatError(f"cannot read {where}: it holds a value that its program does not write")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from typing import Any
 
 from dvlite.errors import DvliteError, FormatError, UsageError
 from dvlite.foreign.curves import Curves
-from dvlite.foreign.foreign_run import MOST_ARTIFACTS, ForeignRun
-from dvlite.foreign.opened import files_below, open_file, read_json
+from dvlite.foreign.foreign_run import MOST_ARTIFACTS, ForeignRun, milliseconds
+from dvlite.foreign.opened import ODD, files_below, odd, open_file, read_json
 from dvlite.formats import wandb_log
 from dvlite.formats.record import ImportedArtifact, Status
 from dvlite.formats.strict_yaml import Scalar, Tree
@@ -43,6 +43,8 @@ def read_runs(place: Path, shown: str) -> Iterator[ForeignRun | DvliteError]:
             yield FormatError(f"cannot read {quote(str(file))}: {error.message}")
         except DvliteError as error:
             yield error
+        except ODD:
+            yield odd(quote(str(file)))
 
 
 def _run(path: Path) -> ForeignRun:
@@ -59,11 +61,11 @@ def _run(path: Path) -> ForeignRun:
     machine = {**read_json(path.parent / "files" / "wandb-metadata.json"), **run.machine}
     about_git = machine.get("git")
     git = about_git if isinstance(about_git, dict) else {}
-    start_ms = round(run.start * 1000)
+    start_ms = milliseconds(run.start)
     series = curves.series()
     url = f"https://wandb.ai/{run.entity}/{run.project}/runs/{run.id}" if run.entity and run.project else ""
     last = [one.times[-1] for one in series.values() if one.times]
-    end_ms = start_ms + run.runtime * 1000 if run.runtime is not None else round(max(last) * 1000) if last else None
+    end_ms = start_ms + run.runtime * 1000 if run.runtime is not None else milliseconds(max(last)) if last else None
     return ForeignRun(
         id=_id(path, run),
         group=run.project,

@@ -20,10 +20,10 @@ def steps(count):
     return [history(n, acc=n / 10, loss=1 / (n + 1), _timestamp=1_767_225_600 + n) for n in range(count)]
 
 
-def logged(project, *records, name="train one", run_id="abc123"):
+def logged(project, *records, name="train one", run_id="abc123", config=None):
     """Writes the folder of one run of W&B."""
     first = wandb_logs.run(
-        run_id, config={"lr": 0.1}, tags=("good", "two words"), project="birds", name=name, notes="n"
+        run_id, config=config or {"lr": 0.1}, tags=("good", "two words"), project="birds", name=name, notes="n"
     )
     data = wandb_logs.log(first, *(records or (*steps(5), wandb_logs.end())))
     project.write(f"wandb/offline-run-20260101_000000-{run_id}/run-{run_id}.wandb", data)
@@ -139,7 +139,10 @@ def test_what_cannot_be_read_is_named_and_the_rest_comes_in(project):
     project.write("wandb/bad/run-x.wandb", b"nothing")
     hostile = wandb_logs.run("\x1b]0;x\x07", config={"\x1b[31m": "\x1b[2J"}, project="../../x\n", name="=cmd()\x1b[0m")
     project.write("wandb/evil/run-y.wandb", wandb_logs.log(hostile, history(0, **{"\x1b": 1})))
+    for depth in (70, 300, 900):
+        logged(project, run_id=f"deep{depth}", config={"deep": "[" * depth + "]" * depth})
     done = project.dvlite("runs", "import", "wandb", "wandb", code=3)
+    assert "of 4 runs" in done.stderr
     assert "run-x.wandb" in done.stderr
     name = next(row["name"] for row in listed(project) if row["stage"] != "birds")
     for words in (["runs"], ["runs", "show", name], ["lineage", name], ["export", "csv", "-"]):

@@ -150,6 +150,45 @@ def test_a_folder_is_read_without_the_package_and_without_following_links(tmp_pa
     assert [getattr(one, "id", "unread") for one in read(tmp_path)] == ["abc", "unread"]
 
 
+def database(path, *points):
+    """Makes a database with two runs, of which the first has these points."""
+    with contextlib.closing(sqlite3.connect(path)) as made:
+        made.executescript(
+            "CREATE TABLE experiments(experiment_id INTEGER, name TEXT, lifecycle_stage TEXT);"
+            "CREATE TABLE runs(run_uuid TEXT, name TEXT, status TEXT, start_time BIGINT, end_time BIGINT, user_id TEXT,"
+            " artifact_uri TEXT, experiment_id INTEGER, lifecycle_stage TEXT);"
+            "CREATE TABLE params(key TEXT, value TEXT, run_uuid TEXT); CREATE TABLE tags(key TEXT, value TEXT, run_uuid TEXT);"
+            "CREATE TABLE metrics(key, value, timestamp, run_uuid, step, is_nan);"
+            "CREATE TABLE latest_metrics(key, value, is_nan, run_uuid);"
+            "INSERT INTO experiments VALUES(1, 'birds', 'active'), (2, 'cats', 'deleted');"
+            "INSERT INTO params VALUES('lr', '0.1', 'abc');"
+        )
+        for name, stage in (("abc", "active"), ("gone", "deleted"), ("other", "active")):
+            row = (name, "goose", "FINISHED", 10**12, 10**12 + 9, "ann", "file:///etc", 1, stage)
+            made.execute("INSERT INTO runs VALUES(?,?,?,?,?,?,?,?,?)", row)
+        made.executemany("INSERT INTO metrics VALUES('acc', ?, ?, 'abc', ?, ?)", points)
+        made.commit()
+    return path
+
+
+def test_a_database_is_read_without_the_package_and_only_read(tmp_path):
+    path = database(tmp_path / "mlflow.db", (0.5, 10**12, 0, 0), (0.0, 10**12, 1, 1))
+    before = path.read_bytes()
+    run, other = read(path)
+    assert (run.id, run.group, run.name, run.status, run.user) == ("abc", "birds", "goose", "ok", "ann")
+    assert [str(value) for value in run.series["acc"].values] == ["0.5", "nan"]
+    assert (run.params, run.artifacts, other.id) == ({"lr": 0.1}, (), "other")
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["mlflow.db"]
+
+
+@pytest.mark.parametrize("point", [("x", 1, 0, 0), (1, "x", 0, 0), (1, 1, "x", 0), (1, None, 0, 0), (b"\xff", 1, 0, 0)])
+def test_a_value_of_another_kind_is_one_sentence_and_hides_no_other_run(tmp_path, point):
+    odd, other = read(database(tmp_path / "mlflow.db", point))
+    assert isinstance(odd, DvliteError)
+    assert other.id == "other"
+
+
 def test_what_export_writes_import_reads(tmp_path):
     key = "m.jsonl:loss"
     loss = Series("loss", array("q", [1, 5]), array("d", [0.5, math.nan]), array("d", [10, 11.5]))

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from dvlite.errors import UsageError
+from dvlite.errors import DvliteError, UsageError
 from dvlite.foreign import neptune_folder
 
 OPERATIONS = [
@@ -69,6 +69,25 @@ def test_lines_that_are_none_are_a_problem_but_for_the_last_that_is_cut(tmp_path
     (run,) = read(tmp_path / "bad")
     assert run.params == {"params/lr": 0.1}
     assert len(run.problems) == 1
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e308", "-1e300", '"x"', "[]", "{}", "1" + "0" * 400])
+def test_a_value_of_any_kind_ends_in_a_run_or_in_one_sentence(tmp_path, value):
+    for number, path in enumerate((["sys", "running_time"], ["sys", "creation_time"], ["sys", "name"], ["a"])):
+        lines = [
+            line(OPERATIONS[1]),
+            line({"type": "AssignFloat", "path": path, "value": 0}).replace("0}", f"{value}}}", 1),
+        ]
+        for point in (
+            '{"value": X, "step": 1, "ts": 1}',
+            '{"value": 1, "step": X, "ts": 1}',
+            '{"value": 1, "step": 2, "ts": X}',
+        ):
+            log = line({"type": "LogFloats", "path": ["acc"], "values": ["POINT"]})
+            lines.append(log.replace('"POINT"', point.replace("X", value)))
+        offline(tmp_path / str(number), (1, "".join(lines)))
+        (run,) = read(tmp_path / str(number))
+        assert isinstance(run, DvliteError) or run.params["params/lr"] == 0.1
 
 
 def test_a_folder_without_a_run_is_said(tmp_path):

@@ -76,6 +76,19 @@ def test_what_is_no_run_is_named_and_the_others_are_read(tmp_path):
     assert len([one for one in found if isinstance(one, DvliteError)]) == 4
 
 
+@pytest.mark.parametrize("value", ["NaN", "1e308", "1" + "0" * 400, '"x"', "[1]", "null", "{}"])
+def test_a_value_of_any_kind_ends_in_a_run_or_in_one_sentence(tmp_path, value):
+    folder(
+        tmp_path,
+        wandb_logs.run(config={"lr": value}),
+        history(0, acc=value, _timestamp=value),
+        history(1, acc=1, _timestamp=value),
+        wandb_logs.summary(acc=value),
+    )
+    (run,) = read(tmp_path)
+    assert isinstance(run, DvliteError) or run.series["acc"].steps[-1] == 1
+
+
 def test_a_folder_without_a_run_is_said(tmp_path):
     with pytest.raises(UsageError, match="no run of W&B"):
         read(tmp_path)
