@@ -1,6 +1,6 @@
 """Times queries on many run records: `python benchmarks/runs.py --runs 100000`.
 
-Generates synthetic records (3 inputs, 2 outputs, 10 parameters, 3 metrics each) in batches, builds the index in one process (time and
+Generates synthetic records (3 inputs, 2 outputs, 20 parameters, 10 metrics each) in batches, builds the index in one process (time and
 memory), then runs each query in a fresh process: times include imports, opening and the answer, not the start of Python.
 """
 
@@ -33,6 +33,9 @@ from dvlite.store import batch  # noqa: E402
 PROJECT_ID = "ab" * 16
 START_NS = 1_760_000_000 * 10**9
 STAGES = ("prepare", "train", "evaluate")
+MODELS = ("resnet18", "resnet50", "vit")
+METRIC_NAMES = ("acc", "loss", "f1", *(f"recall.c{i}" for i in range(7)))
+PARAMS = 20
 
 
 def oid(*words: object) -> Oid:
@@ -46,7 +49,10 @@ def project_of(repo: Path) -> str:
 
 
 def run_record(number: int, project: str = PROJECT_ID) -> Run:
-    """Returns one run: experiments of three stages, each on one of 50 versions of the data, with parameters drawn at random."""
+    """Returns one run: experiments of three stages, each on one of 50 versions of the data, with parameters drawn at random.
+
+    An evaluation has no learning rate and no model of its own: those of its training count.
+    """
     experiment, stage = divmod(number, 3)
     draw = random.Random(number)
     version = experiment // 2000
@@ -54,6 +60,9 @@ def run_record(number: int, project: str = PROJECT_ID) -> Run:
     data = Oid("manifest:" + hashlib.sha256(b"data %d" % version).hexdigest())
     made = oid(STAGES[stage], experiment)
     before = data if stage == 0 else oid(STAGES[stage - 1], experiment)
+    chosen = {"params.yaml:lr": draw.choice((0.1, 0.03, 0.01, 0.003)), "params.yaml:model": draw.choice(MODELS)}
+    params = {"params.yaml:seed": number, **(chosen if stage < 2 else {})}
+    params |= {f"params.yaml:net.p{i}": round(draw.random(), 6) for i in range(PARAMS - len(params))}
     return Run(
         id=record.new_id(at, draw.randbytes(8)),
         invocation=record.new_id(START_NS + experiment * 10**9, random.Random(experiment).randbytes(8)),
@@ -63,12 +72,7 @@ def run_record(number: int, project: str = PROJECT_ID) -> Run:
         status="failed" if number % 20 == 0 else "ok",
         facts=Facts(
             cmd=f"python src/{STAGES[stage]}.py",
-            params={
-                "params.yaml:lr": draw.choice((0.1, 0.03, 0.01, 0.003)),
-                "params.yaml:seed": number,
-                "params.yaml:model": draw.choice(("resnet18", "resnet50", "vit")),
-                **{f"params.yaml:net.p{i}": round(draw.random(), 6) for i in range(7)},
-            },
+            params=params,
             capture={"torch": "2.9.0"},
         ),
         code=Code(
@@ -86,7 +90,7 @@ def run_record(number: int, project: str = PROJECT_ID) -> Run:
             ),
             Output(path="metrics.json", oid=oid("metrics", number), size_bytes=90, role="metric", cached=False),
         ),
-        metrics={f"metrics.json:{name}": round(draw.random(), 6) for name in ("acc", "loss", "f1")},
+        metrics={f"metrics.json:{name}": round(draw.random(), 6) for name in METRIC_NAMES},
         start=record.time_text(at),
         end=record.time_text(at + 42 * 10**9),
         seconds=42.0,

@@ -85,6 +85,19 @@ def test_large_files_are_synced_many_at_a_time_each_before_it_has_its_name(cache
     assert sum(what == "sync" for what, _ in events) <= many + len(shards) + 1  # each folder once, and the one above
 
 
+def test_what_a_remote_has_still_is_not_synced_nor_are_its_folders(cache, tmp_path, monkeypatch):
+    cache.create()
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    with Writer(cache, durable=False) as writer:
+        for number in range(3):
+            (tmp_path / "source").write_bytes(noise(5000, number))
+            with (tmp_path / "source").open("rb") as file:
+                writer.put_large(file.fileno(), "source")
+        writer.commit()
+    assert synced == []
+
+
 def test_a_large_file_that_cannot_be_synced_gets_no_name(cache, tmp_path, monkeypatch):
     def fail(_):
         raise OSError(errno.EIO, "Input/output error")
