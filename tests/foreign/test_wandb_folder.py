@@ -1,6 +1,9 @@
 """Runs of W&B on disk: found below a folder, read with values equal to those of W&B's own reader, whatever lies among them."""
 
+import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -95,12 +98,8 @@ def test_a_folder_without_a_run_is_said(tmp_path):
 
 
 @pytest.mark.long
-def test_what_wandb_wrote_is_read_as_its_own_messages_have_it(tmp_path, monkeypatch):
+def test_what_wandb_wrote_is_read_as_its_own_reader_does(tmp_path, monkeypatch):
     wandb = pytest.importorskip("wandb", reason="wandb is not installed")
-    from wandb.proto import wandb_internal_pb2
-
-    from dvlite.formats import wandb_log
-
     for name, value in {"MODE": "offline", "DIR": str(tmp_path), "SILENT": "true", "API_KEY": "0" * 40}.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
     run = wandb.init(project="birds", name="train one", config={"lr": 0.003, "net": {"depth": 2}}, tags=["best"])
@@ -108,20 +107,16 @@ def test_what_wandb_wrote_is_read_as_its_own_messages_have_it(tmp_path, monkeypa
         run.log({"acc": step / 3000, "loss": 1 / (step + 1), "val": {"f1": step}})
     run.finish()
     wandb.teardown()
-    (path,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
-    with path.open("rb") as file:
-        messages = [wandb_internal_pb2.Record.FromString(data) for data in wandb_log._records(file, [])]
-    kinds = [message.WhichOneof("record_type") for message in messages]
-    rows = [
-        {item.key or ".".join(item.nested_key): item.value_json for item in message.history.item}
-        for message in messages
-        if message.WhichOneof("record_type") == "history"
-    ]
+    (place,) = (tmp_path / "wandb").glob("offline-run-*")
+    inspect = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(place)]
+    lines = subprocess.run(inspect, check=True, capture_output=True, text=True, cwd=tmp_path).stdout.splitlines()
+    rows = [record["history"]["item"] for record in map(json.loads, lines) if record["type"] == "history"]
     (found,) = read(tmp_path)
-    assert kinds.count("history") == len(found.series["acc"].steps) == 3000
-    assert [float(row["acc"]) for row in rows] == list(found.series["acc"].values)
-    assert [float(row["loss"]) for row in rows] == list(found.series["loss"].values)
-    assert list(found.series["val.f1"].values) == list(range(3000))
+    assert len(rows) == 3000
+    for name in ("acc", "loss", "val.f1"):
+        assert list(found.series[name].values) == [row[name] for row in rows]
+        assert list(found.series[name].steps) == [row["_step"] for row in rows]
+        assert list(found.series[name].times) == [row["_timestamp"] for row in rows]
     assert found.params == {"lr": 0.003, "net.depth": 2}
     assert (found.name, found.tags, found.status) == ("train one", {"best": ""}, "ok")
     assert found.metrics["acc"] == 2999 / 3000
