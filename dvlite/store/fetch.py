@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import NamedTuple
 
 from dvlite import files
@@ -402,7 +403,8 @@ def _bring_batch(
                 )
                 for name, group in by_pack.items()
             )
-            arrival.add(_in_flight(catalog, jobs))
+            # small ones first: what is new in a version lies between stretches of what is old
+            arrival.add(_in_flight(catalog, sorted(jobs, key=attrgetter("size_bytes"))))
             whole[:] = [partial for partial in whole if partial.end_window()]
             if not whole:
                 return

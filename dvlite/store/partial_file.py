@@ -25,6 +25,7 @@ from dvlite.store.pack import Record
 from dvlite.store.recipes import WINDOW_CHUNKS, fits
 
 _RUN_CHUNKS = 256  # written in one call; the kernel takes at most 1,024
+_LONG_BYTES = 512
 _KEPT_BYTES = 32 * 1024 * 1024  # of stretches in memory, until those between them are there
 
 
@@ -65,7 +66,7 @@ class PartialFile:
         self._have: dict[int, bytearray] = {}  # term -> a byte per chunk; absent: nothing of it is there
         self._places: dict[Digest, list[ChunkLocation]] = {}
         self._done: set[int] = set()  # terms that are there as a whole
-        self._kept: dict[int, bytes] = {}  # stretches that are not written yet
+        self._kept: dict[int, Buffer] = {}  # stretches that are not written yet
         self._kept_bytes = 0
         self._offsets: list[int] = []
         self.start_bytes = self.end_bytes
@@ -253,15 +254,17 @@ class PartialFile:
 
     def _take_stretches(self, positions: Sequence[int], chunk: Buffer) -> int:
         """Keeps what terms take of a chunk until it is written; returns how many bytes these are."""
-        terms = {position: self._terms[position] for position in positions if position not in self._done}
-        # copied: a view would keep the chunk in memory, and maybe all of its pack
-        stretches = {position: bytes(recipe.stretch_of(term, chunk)) for position, term in terms.items()}
-        for position, stretch in stretches.items():
-            if len(stretch) != terms[position].length_bytes:
-                raise self._unfit(terms[position])
+        stretches: dict[int, Buffer] = {}
+        for position in positions:
+            if position not in self._done:
+                term = self._terms[position]
+                # copied: a view would keep the chunk in memory, and maybe all of its pack
+                stretch = stretches[position] = bytes(recipe.stretch_of(term, chunk))
+                if len(stretch) != term.length_bytes:
+                    raise self._unfit(term)
         return self._keep(stretches)
 
-    def _keep(self, stretches: Mapping[int, bytes]) -> int:
+    def _keep(self, stretches: Mapping[int, Buffer]) -> int:
         """Keeps stretches, so that those that follow each other in the file are written in one call; returns how many bytes these are."""
         size_bytes = sum(map(len, stretches.values()))
         with self._writing:
@@ -269,24 +272,31 @@ class PartialFile:
             self._kept_bytes += size_bytes
             self._done.update(stretches)
             if self._kept_bytes > _KEPT_BYTES:
-                self._write_kept()
+                self._write_kept(least_bytes=_LONG_BYTES)
+                if self._kept_bytes > _KEPT_BYTES // 2:
+                    self._write_kept()
         return size_bytes
 
-    def _write_kept(self) -> None:
-        run: list[Buffer] = []
-        begin = end = 0
-        for position in sorted(self._kept):
-            offset = self._offsets[position]
-            if run and (len(run) >= _RUN_CHUNKS or offset != end):
-                self._write_run(run, begin, end - begin, 0, 1)
-                run = []
-            begin = begin if run else offset
-            run.append(self._kept[position])
-            end = offset + self._terms[position].length_bytes
-        if run:
-            self._write_run(run, begin, end - begin, 0, 1)
-        self._kept.clear()
-        self._kept_bytes = 0
+    def _write_kept(self, *, least_bytes: int = 0) -> None:
+        """Writes the stretches that are kept, but for those that are short together with all that they meet: what lies beside them may come yet."""
+        kept, self._kept, self._kept_bytes = self._kept, {}, 0
+        positions = sorted(kept)
+        first = 0
+        while first < len(positions):
+            begin = end = self._offsets[positions[first]]
+            last = first
+            for position in positions[first : first + _RUN_CHUNKS]:
+                if self._offsets[position] != end:
+                    break
+                end += len(kept[position])
+                last += 1
+            run = {position: kept[position] for position in positions[first:last]}
+            if end - begin >= least_bytes:
+                self._write_run(list(run.values()), begin, end - begin, 0, 1)
+            else:
+                self._kept |= run
+                self._kept_bytes += end - begin
+            first = last
 
     def _write_run(self, run: list[Buffer], offset: int, length: int, period: int, repeat: int) -> None:
         if not self.resumed and all(not chunk[0] and not bytes(chunk).strip(b"\0") for chunk in run):  # leave a hole

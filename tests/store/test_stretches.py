@@ -8,9 +8,10 @@ from dvlite.errors import ObjectCorrupt
 from dvlite.formats import recipe, tombstone
 from dvlite.formats.tombstone import Tombstone
 from dvlite.oid import digest_bytes
-from dvlite.store import collect, index, pack, stretches
+from dvlite.store import collect, index, pack, partial_file, stretches
 from dvlite.store.catalog import Catalog
 from dvlite.store.pack import CHUNKS, KIND_RECIPE
+from dvlite.store.partial_file import PartialFile
 from dvlite.store.ranged_reader import RangedReader, Span
 from tests.store.collector import Collector
 from tests.store.pushed import assert_complete
@@ -204,6 +205,20 @@ def test_a_chunk_is_unpacked_once_for_all_its_stretches(world, monkeypatch):
     file = Catalog(here.remote).look().recipes.find([versions[1].digest])[versions[1].digest]
     assert sum(term.count for term in file.recipe.terms) > len(chunks)
     assert len(set(chunks)) == len(chunks)
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 20_000, 1_000_000])
+def test_stretches_that_meet_are_written_together_as_far_as_memory_allows(world, monkeypatch, kept_bytes):
+    monkeypatch.setattr(partial_file, "_KEPT_BYTES", kept_bytes)
+    here = world.site("here")
+    contents = versions_of(6)
+    version = pushed(here, contents)[-1]
+    written = []
+    true = PartialFile._write_run
+    monkeypatch.setattr(PartialFile, "_write_run", lambda self, *run: written.append(run) or true(self, *run))
+    assert_complete(world, "colleague", version, contents[-1])
+    (file,) = Catalog(here.remote).look().recipes.find([version.digest]).values()
+    assert kept_bytes < len(contents[-1]) or len(written) < len(file.recipe.terms) / 4
 
 
 def test_where_nothing_is_in_common_few_chunks_are_compared(world, monkeypatch):
