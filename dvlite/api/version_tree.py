@@ -6,13 +6,14 @@ that leads to nothing, or to a folder, is shown as one. Knows no bytes of files.
 
 from __future__ import annotations
 
+import itertools
 import os
 import posixpath
 import re
 import stat
 import threading
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -33,6 +34,7 @@ from dvlite.store.ranged_reader import Span
 _OID = re.compile(r"(?:blake3|manifest):[0-9a-f]{64}")
 _MOST_LINKS = 40
 _LINK_LIMIT_BYTES = 4096
+_TOGETHER = 1024  # names looked at together
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class VersionTree:
         self._tracked = {item.path: item for item in source.tracked}
         self._paths = sorted(self._tracked)
         self._several = frozenset(source.several)
+        self._targets: dict[Digest, str] = {}  # of links that were met: what they say, by its digest
         self._lock = threading.Lock()
         self._git: dict[str, TreeEntry] | None = None
         self._names: Sequence[str] = ()
@@ -121,7 +124,7 @@ class VersionTree:
                     nodes.setdefault(child_path, Node(child_path, "directory"))
                 elif (child_node := self._exactly(child_path)) is not None:
                     nodes[child_path] = child_node
-        return [self._followed(nodes[name]) for name in sorted(nodes)]
+        return list(self._all_followed(nodes[name] for name in sorted(nodes)))
 
     def below(self, folder: Node) -> Iterator[Node]:
         """Yields all below a folder but folders that are not empty, in no particular order."""
@@ -134,8 +137,8 @@ class VersionTree:
         item = self._tracked_at(path)
         if item is not None:
             inner = os.fsencode(path[len(item.path) + 1 :])
-            for entry in self._stores.listings.below(item.pointer.digest, inner):
-                yield self._followed(self._of_entry(item, entry))
+            entries = self._stores.listings.below(item.pointer.digest, inner)
+            yield from self._all_followed(self._of_entry(item, entry) for entry in entries)
             return
         above = f"{path}/" if path else ""
         for name in [*_below(self._paths, above), *_below(self._git_names(), above)]:
@@ -212,6 +215,16 @@ class VersionTree:
         node = self._exactly(above)
         return node if node is not None and node.kind == "link" else None
 
+    def _all_followed(self, nodes: Iterable[Node]) -> Iterator[Node]:
+        """Yields what `_followed` returns of each; what links say is read together."""
+        waiting = iter(nodes)
+        while part := list(itertools.islice(waiting, _TOGETHER)):
+            spans = [span for span in map(_link_span, part) if span is not None and span.digest not in self._targets]
+            for span, target in zip(spans, self._stores.reader.read_each(spans) if spans else (), strict=True):
+                if isinstance(target, bytes):
+                    self._targets[span.digest] = os.fsdecode(target)
+            yield from map(self._followed, part)
+
     def _followed(self, node: Node) -> Node:
         """Returns the file that a link leads to, under the name of the link; a link to anything else as it is."""
         if node.kind != "link":
@@ -228,9 +241,12 @@ class VersionTree:
             if self._stores.repo is not None and not node.git.blob:
                 return os.readlink(self._stores.repo.root / node.path)
             return os.fsdecode(self._stores.read_git(node.git))
-        if node.digest is None or node.size_bytes is None or node.size_bytes > _LINK_LIMIT_BYTES:
+        span = _link_span(node)
+        if span is None:
             return ""
-        return os.fsdecode(self._stores.reader.read(Span(node.digest, node.size_bytes, 0, node.size_bytes)))
+        if span.digest not in self._targets:
+            self._targets[span.digest] = os.fsdecode(self._stores.reader.read(span))
+        return self._targets[span.digest]
 
     # --- files of git ---
 
@@ -256,6 +272,8 @@ class VersionTree:
                 status = os.lstat(repo.root / path)
             except (FileNotFoundError, NotADirectoryError):
                 return None
+            if stat.S_ISDIR(status.st_mode):  # a submodule
+                return None
             is_link = stat.S_ISLNK(status.st_mode)
             flags = SYMLINK if is_link else FILE | EXECUTABLE * bool(status.st_mode & stat.S_IXUSR)
             size = status.st_size
@@ -275,6 +293,14 @@ def _file(path: str, flags: int, size_bytes: int, digest: Digest, item: Tracked)
         stage=item.stage,
         item=item,
     )
+
+
+def _link_span(node: Node) -> Span | None:
+    """Returns where what a link says is to be read; None for what is no link that dvlite keeps, or longer than one can be."""
+    size = node.size_bytes or 0
+    if node.kind != "link" or node.digest is None or size > _LINK_LIMIT_BYTES:
+        return None
+    return Span(node.digest, size, 0, size)
 
 
 def _below(names: Sequence[str], above: str) -> Sequence[str]:
