@@ -73,6 +73,7 @@ class ViewResult(Result):
     size_bytes: int
     opened: bool | None = None  # null: not asked for
     absent: int = 0  # logs, edits and curves of the runs shown that are not in the cache: dvlite view --fetch
+    fetched: bool = False  # the default remote was asked for them
     warnings: tuple[str, ...] = ()
 
 
@@ -94,7 +95,9 @@ def view(
     page = _page(repo, options, now_ns, progress, fetch=fetch)
     size_bytes = write(page, place)
     absent = lacking(open_cache(repo), (oid for detail in page.details.values() for oid in detail.record.left_apart))
-    return ViewResult(file=place, runs=page.runs.listed, known=page.known, size_bytes=size_bytes, absent=len(absent))
+    return ViewResult(
+        file=place, runs=page.runs.listed, known=page.known, size_bytes=size_bytes, absent=len(absent), fetched=fetch
+    )
 
 
 def _page(repo: Repo, options: RunsOptions, now_ns: int, progress: Progress, *, fetch: bool) -> ViewPage:
@@ -109,7 +112,7 @@ def _page(repo: Repo, options: RunsOptions, now_ns: int, progress: Progress, *, 
     shown = range(min(runs.listed, _DETAILED))
     read = _read(records, runs, shown)
     if fetch:
-        bring(repo, (oid for run in read.values() for oid in run.left_apart), progress)
+        bring(repo, (oid for run in read.values() for oid in run.left_apart), progress, must_ask=True)
     cache = open_cache(repo)
     previews = Previews(cache)
     details = _details(read, previews)

@@ -40,13 +40,18 @@ def lacking(cache: Cache, oids: Iterable[Oid]) -> list[Digest]:
     return [digest for digest in digests if not (cache.locations(digest, (KIND_FILE,)) or cache.has_large(digest))]
 
 
-def bring(repo: Repo, oids: Iterable[Oid], progress: Progress) -> None:
-    """Fetches what runs left and the cache lacks, as far as the default remote has it and the user approved it."""
+def bring(repo: Repo, oids: Iterable[Oid], progress: Progress, *, must_ask: bool = False) -> None:
+    """Fetches what runs left and the cache lacks, as far as the default remote has it.
+
+    `must_ask`: raises what prevents that from being asked, such as Untrusted; else it is left alone then.
+    """
     cache = open_cache(repo)
     digests = lacking(cache, oids)
     if not digests:
         return
-    with contextlib.suppress(DvliteError):  # it is missing, as its reader says
+    with (
+        contextlib.nullcontext() if must_ask else contextlib.suppress(DvliteError)
+    ):  # it is missing, as its reader says
         _, opened = open_remote(repo, cache, None, None)
         with opened:
             catalog = Catalog(opened, progress, to_read=True).look()

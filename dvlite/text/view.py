@@ -19,4 +19,4 @@ def text(result: ViewResult, show: Show) -> Iterator[str]:
         yield "No browser opens here: copy the file to where there is one."
     if result.absent:
         yield f"Left out, for this clone does not have them: {count(result.absent, 'log, diff or curve', 'logs, diffs and curves')}"
-        yield from show.next_step("dvlite view --fetch")
+        yield from () if result.fetched else show.next_step("dvlite view --fetch")

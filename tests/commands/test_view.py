@@ -155,6 +155,9 @@ def test_curves_and_logs_of_runs_that_no_commit_names_come_from_the_remote(proje
     shutil.rmtree(project.root / ".git" / "dvlite" / "cache")
     assert project.json("view")["absent"] == 3  # what is said is the same
     assert "dvlite view --fetch" in project.dvlite("view").stdout
+    project.dvlite("remote", "remove", "origin")
+    assert "no remote" in project.dvlite("view", "--fetch", code=2).stderr
+    project.dvlite("remote", "add", tmp_path / "store")
     assert project.json("view", "--fetch")["absent"] == 0
     page = content(project.root / ".git" / "dvlite" / "view" / "runs.html")
     assert (page["unread"], sorted(series["run"] for series in page["series"])) == ({}, [0, 1])
