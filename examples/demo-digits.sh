@@ -88,12 +88,6 @@ expect "accuracy" "better"
 tell dvlite log model.joblib
 expect "${runs[@]}" "${commits[@]}"
 
-say "the same in a browser: one page, which opens from disk"
-page=${DEMO_PAGE:-$place/runs.html}
-tell dvlite runs --html "$page"
-expect "Wrote $page"
-for run in "${runs[@]}"; do grep -q "$run" "$page" || fail "$run is not on the page"; done
-
 say "three model files on a server, renamed: what produced them?"
 mkdir "$place/server"
 names=(current.bin candidate.bin next.bin)
@@ -143,6 +137,30 @@ say "and on the server, where there is no git and no clone"
 mkdir "$place/empty"
 cd "$place/empty"
 expect_lineage --remote "$place/digits-store"
+
+say "variants beside the workspace: is the strength of the regularisation right?"
+cd "$place/digits"
+tell dvlite try -S train.c=1,10,100 -j 2 --name strength
+expect "3 of 3 variants" "dvlite runs best"
+tell dvlite status
+expect "Clean"
+best=$(dvlite runs best accuracy --sweep strength -q)
+tell dvlite runs apply "$best" --branch strength
+expect "Made the branch strength"
+tell git log --oneline --max-count 2 strength
+expect "Apply $best" "${commits[2]}"
+tell dvlite runs show "${runs[2]}"
+expect "learning.jsonl:checked"
+tell dvlite plots diff "${commits[0]}" "$best"
+expect "Would more rows help?" "of 449 equal"
+
+say "all of it in a browser: one page, which opens from disk"
+page=${DEMO_PAGE:-$place/runs.html}
+tell dvlite runs --html "$page"
+expect "Wrote $page"
+for run in "${runs[@]}" "$best" '"name":"learning.jsonl:checked"'; do
+  grep -q "$run" "$page" || fail "$run is not on the page"
+done
 
 printf '\nall as it should be: three models, each with its data, code, parameters and environment\n'
 if [[ -n ${DEMO_PAGE:-} ]]; then printf 'the page of the runs stays: %s\n' "$DEMO_PAGE"; fi

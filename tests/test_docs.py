@@ -30,7 +30,9 @@ from tests.result_types import json_names, results_and_rows
 PROJECT = Path(__file__).parent.parent
 DOCS = PROJECT / "docs"
 PACKAGE = PROJECT / "dvlite"
-PAGES = sorted([*DOCS.rglob("*.md"), PROJECT / "README.md", PROJECT / "CHANGELOG.md"])
+PAGES = sorted(
+    [*DOCS.rglob("*.md"), *PROJECT.glob("examples/*/README.md"), PROJECT / "README.md", PROJECT / "CHANGELOG.md"]
+)
 EXECUTED = [
     *sorted(DOCS.glob("tutorial*.md")),
     *sorted((DOCS / "how-to").glob("*.md")),

@@ -1,5 +1,6 @@
-"""model.joblib, data/prepared/test.npz -> metrics.json (the same in every run) and timings.json (never quite the same)."""
+"""model.joblib, data/prepared/test.npz -> metrics.json, predictions.csv (the same in every run) and timings.json (never quite the same)."""
 
+import csv
 import json
 import time
 from pathlib import Path
@@ -21,7 +22,10 @@ def main() -> None:
     data = np.load("data/prepared/test.npz")
     rows, digits = data["x"], data["y"]
 
-    right = model.predict(rows) == digits
+    predicted = model.predict(rows)
+    with open("predictions.csv", "w", encoding="ascii", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([("digit", "predicted"), *zip(digits, predicted, strict=True)])
+    right = predicted == digits
     by_digit = [float(right[digits == digit].mean()) for digit in range(10)]
     write(
         "metrics.json",
