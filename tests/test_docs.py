@@ -50,6 +50,7 @@ NO_FORMATS = (
     "source",  # a block of a pointer
     "comparator",
     "event_file",
+    "lfs_transfer",
     "manifest_parts",
     "parquet",
     "plots",

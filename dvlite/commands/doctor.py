@@ -22,6 +22,7 @@ from dvlite.formats import store_config
 from dvlite.formats.config import LOCAL, is_secret
 from dvlite.git.program import program, program_version
 from dvlite.hooks.scripts import HOOKS, installed_hooks, obstacle
+from dvlite.moving import lfs_local
 from dvlite.progress import Progress
 from dvlite.repo import attributes, ignore
 from dvlite.repo.config_files import LOCAL_FILE
@@ -89,7 +90,7 @@ def doctor(repo: Repo | None, environ: Mapping[str, str], *, progress: Progress)
             DoctorLine(topic="repository", text="no dvlite repository here: only the installation was checked")
         )
     else:
-        for check in (_git, _hooks, _links, _cache, _checks, _pointers, _running, _settings):
+        for check in (_git, _hooks, _links, _cache, _checks, _pointers, _running, _settings, _lfs):
             progress.start(f"checking {check.__name__.strip('_')}")
             lines += check(repo)
         progress.start("asking the remotes")
@@ -277,6 +278,15 @@ def _settings(repo: Repo) -> Iterator[DoctorLine]:
     if secret and path.stat().st_mode & 0o077:
         text = f"'{LOCAL_FILE}' holds secrets and other users can read it"
         yield DoctorLine(topic="config", text=text, level="problem", fix=f"chmod 600 {LOCAL_FILE}")
+
+
+def _lfs(repo: Repo) -> Iterator[DoctorLine]:
+    if lfs_local.is_installed(repo):
+        if lfs_local.is_prune_safe(repo):
+            yield DoctorLine(topic="git-lfs", text="its objects are kept on a remote of dvlite (lfs-agent)")
+        else:
+            text = "git lfs prune, even with --verify-remote, may remove the last copy: it cannot ask the agent what the remote has"
+            yield DoctorLine(topic="git-lfs", text=text, level="warning", fix="dvlite lfs-agent install")
 
 
 def _remotes(repo: Repo) -> Iterator[DoctorLine]:

@@ -7,6 +7,7 @@ several versions: a push of many commits is one snapshot.
 from __future__ import annotations
 
 import os
+import re
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from dvlite.paths import check_paths
 
 DIRECTORY = 3  # in place of the kinds of a listing: 1 and 2 are those of links and empty directories
 _FORM = Form(b"DVLS", digest_snapshot, frozenset({manifest.FILE, manifest.FILE | EXECUTABLE, DIRECTORY}), repeats=True)
+
+_OF_LFS = re.compile(r"lfs/([0-9a-f]{64})")  # the path of an object of Git LFS, by its SHA-256
 
 VersionId = tuple[str, Digest]  # kind and digest, as in an oid: what a version is, wherever it stands
 
@@ -42,6 +45,17 @@ class Version:
 def version_of(path: str, pointer: Pointer) -> Version:
     """Returns the version of a tracked path that a pointer names."""
     return Version(path, pointer.oid_kind, pointer.digest, pointer.size_bytes, pointer.executable)
+
+
+def lfs_version(sha256: str, digest: Digest, size_bytes: int) -> Version:
+    """Returns the version that stands for an object of Git LFS, which names it by its SHA-256."""
+    return Version(f"lfs/{sha256}", FILE, digest, size_bytes)
+
+
+def lfs_sha256(version: Version) -> str | None:
+    """Returns the SHA-256, in hex, of the object of Git LFS that a version stands for; None for one that stands for none."""
+    match = _OF_LFS.fullmatch(version.path)
+    return None if match is None or version.kind != FILE else match[1]
 
 
 def build(versions: Iterable[Version]) -> Tree:

@@ -123,7 +123,7 @@ def install_hooks(repo: Repo, place: HooksFolder, *, force: bool = False) -> Ins
     """
     done = Installed(place.folder)
     foreign = _foreign_hooks(repo, place, force=force)
-    program = "''" if place.shared else shlex.quote(_program())  # other users have other folders
+    program = "''" if place.shared else shlex.quote(running_program())  # other users have other folders
     with _reported(place.folder):
         place.folder.mkdir(parents=True, exist_ok=True)
         _move_away(place.folder, foreign)
@@ -238,7 +238,7 @@ def _chosen_folder(repo: Repo) -> str | None:
     return folders[-1] if folders and folders[-1] else None
 
 
-def _program() -> str:
+def running_program() -> str:
     """Returns the program that is running, as a path."""
     beside = Path(sys.executable).parent / "dvlite"
     started = Path(sys.argv[0])

@@ -141,7 +141,10 @@ def _lost_here(catalog: Catalog, lacking: Sequence[Version]) -> ObjectMissing:
 
 
 class _Naming:
-    """Whether a snapshot names one of some versions; each node is read once, whatever shares it. Raises ObjectMissing if one is not there."""
+    """Whether a snapshot names one of some versions, or an object of Git LFS; each node is read once, whatever shares it. Raises ObjectMissing if one is not there.
+
+    Which of those objects git still needs is known to Git LFS alone, so they stay, as on its own servers.
+    """
 
     def __init__(self, catalog: Catalog, versions: Collection[VersionId], asked: Iterable[Digest]) -> None:
         self._read = snapshots.reader(catalog, asked)
@@ -153,6 +156,8 @@ class _Naming:
         if known is None:
             level, children, versions = snapshot.node(digest, self._read(digest), below)
             is_below = [self.any_of(child, level) for child in children]  # of all: one that is lost is an error
-            known = any(is_below) or any(version.id in self._versions for version in versions)
+            known = any(is_below) or any(
+                version.id in self._versions or snapshot.lfs_sha256(version) is not None for version in versions
+            )
             self._known[digest] = known
         return known

@@ -1,0 +1,55 @@
+"""The verbs for repositories that other programs manage too: Git LFS on a remote of dvlite. Declares flags and help; the work is in `commands`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from dvlite.cli.options import DRY_RUN, REMOTE, DefaultVerbs, run
+
+
+@click.group("lfs-agent", cls=DefaultVerbs, default="serve", takes_word=False)
+def lfs_agent() -> None:
+    """Keep the objects of Git LFS on a remote of dvlite."""
+
+
+@lfs_agent.command("serve", example="dvlite lfs-agent serve      # git-lfs runs this", codes=(10,))
+@REMOTE
+def lfs_agent_serve(*, remote: str | None) -> int:
+    """Move objects as git-lfs asks on standard input."""
+    from dvlite.commands.lfs_agent import lfs_agent as verb
+
+    requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    return run(
+        lambda s: verb(s.repo, requests, answers, remote=remote or None, progress=s.progress),
+        text="lfs_agent",
+        to_stderr=True,
+    )
+
+
+@lfs_agent.command("install", example="dvlite lfs-agent install && git lfs push --all origin", codes=(10,))
+@REMOTE
+@click.option("--uninstall", is_flag=True, help="Let git-lfs ask its server again.")
+def lfs_agent_install(*, remote: str | None, uninstall: bool) -> int:
+    """Make git-lfs use a remote of dvlite in this clone."""
+    from dvlite.commands.lfs_agent import lfs_agent_install as verb
+
+    return run(lambda s: verb(s.repo(), remote=remote or None, uninstall=uninstall), text="lfs_agent", form="installed")
+
+
+@lfs_agent.command("prune", example="dvlite lfs-agent prune -n", codes=(10, 13))
+@REMOTE
+@DRY_RUN
+def lfs_agent_prune(*, remote: str | None, dry_run: bool) -> int:
+    """Remove local objects of Git LFS that the remote provably has."""
+    from dvlite.commands.lfs_agent import lfs_agent_prune as verb
+
+    return run(
+        lambda s: verb(s.repo(), remote=remote or None, dry_run=dry_run, progress=s.progress),
+        text="lfs_agent",
+        form="pruned",
+    )
+
+
+VERBS = {"Share": (lfs_agent,)}
