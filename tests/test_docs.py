@@ -46,7 +46,8 @@ WITHOUT_CLASS = {0, 4, 5, 70, 130}  # exit codes that no error class stands for:
 STORE_FORMATS = ("pack", "index")  # modules of the store that own an on-disk format
 # Parts of formats, no file of their own.
 NO_FORMATS = (
-    "dvc_files",  # not ours
+    "dvc_files",  # not ours, as the next
+    "dvc_pipeline",
     "source",  # a block of a pointer
     "comparator",
     "event_file",

@@ -21,6 +21,7 @@ class ImportDvcResult(Result):
 
     schema: ClassVar[str] = "dvlite.import-dvc/1"
     paths: tuple[TakenOver, ...] = ()
+    stages: tuple[str, ...] = ()
     left: dict[str, str] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
     dry_run: bool = False
@@ -52,6 +53,7 @@ def import_dvc(
         staged = () if dry_run else repo.stage(changed, enabled=stage)
         return ImportDvcResult(
             paths=tuple(moved.paths),
+            stages=tuple(moved.stages),
             left=moved.left,
             removed=tuple(moved.removed),
             dry_run=dry_run,

@@ -24,6 +24,7 @@ ReadValues = Callable[
     [str], bytes | None
 ]  # a file beside the pipeline file; None if it is not there, or outside the repository
 Wrong = Callable[[Path, str, str | None], FormatError]  # an error at a place of the document, with a hint
+TextOf = Callable[[Tree], str | None]  # how a value stands in a text that is no script; None: not at all
 Scope = Mapping[str, Tree]  # `item` and `key` of an instance
 Keys = tuple[str | int, ...]
 
@@ -73,8 +74,8 @@ class _StageBody:
 class Templates:
     """The variables of one pipeline file, and what is made with them; `files` are those that values were looked for in."""
 
-    def __init__(self, variables: Tree, read: ReadValues, wrong: Wrong) -> None:
-        self._read, self._wrong = read, wrong
+    def __init__(self, variables: Tree, read: ReadValues, wrong: Wrong, text_of: TextOf = scalar_text) -> None:
+        self._read, self._wrong, self._text_of = read, wrong, text_of
         self._named: dict[
             str, tuple[Tree, Path | None]
         ] = {}  # the value, and where it stands unless it needs no filling in
@@ -257,7 +258,7 @@ class Templates:
     def _word(self, part: tuple[Keys, str | None], at: Path, scope: Scope) -> str:
         keys, opened = part
         value = self._value(keys, at, scope)
-        text = scalar_text(value) if opened is None else shell_text(value, opened)
+        text = self._text_of(value) if opened is None else shell_text(value, opened)
         if text is None:
             hint = (
                 f"name one of its values:  ${{{_name(keys)}.{next(iter(value))}}}"

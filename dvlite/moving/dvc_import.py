@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dvlite import files
-from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
+from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats import dvc_files, pointer
 from dvlite.formats.dvc_files import DvcFile, DvcOut
 from dvlite.formats.pointer import SUFFIX
 from dvlite.moving.dvc_objects import DvcObjects, Folder
+from dvlite.moving.dvc_pipelines import Locker, MovedPipeline, convert
 from dvlite.moving.dvc_project import DvcProject, folders, is_outside, placed
 from dvlite.moving.dvc_versions import DvcVersions, with_notes
 from dvlite.progress import Progress
 from dvlite.repo import ignore
 from dvlite.repo.repository import Repo, open_cache
+from dvlite.repo.tracked_paths import overlap
 from dvlite.show import count, quote
 from dvlite.store.cache_writer import Writer
 from dvlite.workspace import unpushed
@@ -43,6 +46,7 @@ class Moved:
     paths: list[TakenOver] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    stages: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     written: list[str] = field(default_factory=list)
 
@@ -54,12 +58,19 @@ def move(repo: Repo, project: DvcProject, *, allow_missing: bool, dry_run: bool,
     """
     moved = Moved()
     tracked = _tracked(project, moved)
-    outs = [row for rows in tracked.values() for row in rows]
+    pipelines = convert(repo, project)
+    moved.notes += [note for one in pipelines for note in one.notes]
+    _refuse_twice(repo, tracked, pipelines)
+    made = {one.source: _made(one) for one in pipelines}
+    outs = [row for rows in (*tracked.values(), *made.values()) for row in rows]
     if dry_run:
         moved.paths = [
-            TakenOver(path, file, out.size_bytes, out.files) for file, rows in tracked.items() for path, out in rows
+            TakenOver(path, file, out.size_bytes, out.files)
+            for file, rows in (*tracked.items(), *made.items())
+            for path, out in rows
         ]
-        moved.removed = [*tracked]
+        moved.stages = [stage.stage.address for one in pipelines for stage in one.stages]
+        moved.removed = [*tracked, *project.pipelines, *project.locks]
         return moved
     repo.ensure_ignored([path for path, _ in outs], write=False)
     versions = DvcVersions()
@@ -76,6 +87,8 @@ def move(repo: Repo, project: DvcProject, *, allow_missing: bool, dry_run: bool,
         # While the writer's lock is held: no garbage collection can come between data and pointers.
         for file, rows in tracked.items():
             _write_pointers(repo, project, file, rows, versions, moved)
+        _write_pipelines(repo, pipelines, versions, moved, progress)
+    moved.removed += [*project.pipelines, *project.locks]
     _take_over_ignores(repo, project, moved)
     for file in moved.removed:
         os.unlink(repo.root / file)
@@ -92,6 +105,27 @@ def _tracked(project: DvcProject, moved: Moved) -> dict[str, list[tuple[str, Dvc
         else:
             tracked[file] = [(placed(file, out), out) for out in parsed.outs]
     return tracked
+
+
+def _made(one: MovedPipeline) -> list[tuple[str, DvcOut]]:
+    """Returns what the stages of a pipeline made that DVC has stored, with its path."""
+    pairs = [pair for stage in one.stages for pair in stage.outs()]
+    return [(out.path, theirs) for out, theirs in pairs if out.spec.cache and theirs.md5]
+
+
+def _refuse_twice(
+    repo: Repo, tracked: Mapping[str, Sequence[tuple[str, DvcOut]]], pipelines: Sequence[MovedPipeline]
+) -> None:
+    """Raises UsageError for pipeline files in the way, and for two paths of which one lies inside the other."""
+    for one in pipelines:
+        if files.is_there(repo.root / one.file):
+            raise UsageError(f"{quote(one.file)} is there already", hint=f"move its stages into {one.source}, or away")
+    outs = [out.path for one in pipelines for stage in one.stages for out in stage.stage.outs]
+    pair = overlap([*outs, *(path for rows in tracked.values() for path, _ in rows)])
+    if pair is not None:
+        raise UsageError(
+            f"{quote(pair[1])} lies inside {quote(pair[0])}, and both are data", hint="correct it with dvc"
+        )
 
 
 def _why_not(out: DvcOut, parsed: DvcFile) -> str:
@@ -136,6 +170,30 @@ def _write_pointers(
         moved.written.append(path + SUFFIX)
     moved.written += [name for name in ignored if name not in moved.written]
     moved.removed.append(file)
+
+
+def _write_pipelines(
+    repo: Repo, pipelines: Sequence[MovedPipeline], versions: DvcVersions, moved: Moved, progress: Progress
+) -> None:
+    """Writes the pipeline files and lockfiles; what is up to date is found out by what is in place."""
+    locker = Locker(repo, versions, progress)
+    locks = locker.lockfiles(pipelines)
+    for one in pipelines:
+        paths = [path for path, _ in _made(one)]
+        for path in paths:
+            if path in versions.lost:
+                moved.left[path] = versions.lost[path].message
+                continue
+            new = versions.pointers[path]
+            unpushed.note(repo, new.oid)
+            moved.paths.append(TakenOver(path, one.source, new.size_bytes, new.files, new.oid))
+        cached = [out.path for stage in one.stages for out in stage.stage.outs if out.spec.cache]
+        moved.written += [name for name in repo.ensure_ignored(cached) if name not in moved.written]
+        moved.stages += [stage.stage.address for stage in one.stages]
+    for file, data in [*locks.items(), *((one.file, one.data) for one in pipelines)]:
+        files.write_atomic(repo.root / file, data)
+        moved.written.append(file)
+    moved.notes += locker.notes
 
 
 def _take_over_ignores(repo: Repo, project: DvcProject, moved: Moved) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from dvlite.formats import dvc_files
 from dvlite.formats.dvc_files import DvcConfig, DvcFile, DvcLockedStage, DvcOut
 from dvlite.paths import check_paths
 from dvlite.repo.repository import Repo
-from dvlite.repo.tracked_paths import overlap, why_untrackable
+from dvlite.repo.tracked_paths import why_untrackable
 from dvlite.show import quote, some, word
 
 _LIMIT_BYTES = 1 << 20
@@ -109,9 +109,8 @@ def _read(repo: Repo, name: str) -> bytes:
 def _check_places(project: DvcProject) -> None:
     """Raises FormatError for data in a place where dvlite cannot track it, before anything is converted."""
     places: dict[str, str] = {}
-    for file, out in _outs(project):
-        if is_outside(out):
-            continue
+    outs = ((file, out) for file, parsed in project.files.items() for out in parsed.outs if not is_outside(out))
+    for file, out in outs:
         path = placed(file, out)
         reason = "it is outside the repository" if path.split("/")[0] == ".." else why_untrackable(path)
         if reason is not None:
@@ -123,15 +122,6 @@ def _check_places(project: DvcProject) -> None:
         if path in places:
             raise refused(file, f"{quote(path)} is named by {quote(places[path])} too", hint=f"correct {word(file)}")
         places[path] = file
-    pair = overlap(places)
-    if pair is not None:
-        raise refused(places[pair[1]], f"{quote(pair[1])} lies inside {quote(pair[0])}", hint="name one of them")
-
-
-def _outs(project: DvcProject) -> Iterator[tuple[str, DvcOut]]:
-    yield from ((file, out) for file, parsed in project.files.items() for out in parsed.outs)
-    for file, stages in project.locks.items():
-        yield from ((file, out) for stage in stages.values() for out in stage.outs)
 
 
 def _config(repo: Repo) -> tuple[DvcConfig, tuple[str, ...]]:

@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 def text(result: ImportDvcResult, show: Show) -> Iterator[str]:
     """Yields the lines of the result."""
     for name, reason in result.left.items():
-        yield f"{show.path(name)} stays with DVC: {printable(reason)}"
+        yield f"{show.path(name)} is not imported: {printable(reason)}"
     if show.quiet:
         return
     size = amount_text(sum(row.files for row in result.paths), sum(row.size_bytes for row in result.paths))
-    what = f"{count(len(result.paths), 'path')} ({size})"
+    stages = f" and {count(len(result.stages), 'stage')}" if result.stages else ""
+    what = f"{count(len(result.paths), 'path')} ({size}){stages}"
     if result.dry_run:
         yield f"Would import {what}; nothing was changed"
         yield from show.next_step("dvlite import-dvc")
         return
     yield f"Imported {what}. {duration_text(result.elapsed_seconds)}"
     then = "; dvlite checkout" if result.absent else "; dvlite status"
+    then += "; dvlite repro -n" if result.stages else ""
     yield from show.next_commit(result.staged, result.unstaged, then)

@@ -72,7 +72,7 @@ def test_data_that_is_nowhere_whole_stops_the_import_or_stays_with_dvc(project, 
     assert project.tracked() == before
     assert project.is_clean()
     printed = project.dvlite("import-dvc", "--allow-missing", code=3).stdout
-    assert "gone.dvc stays with DVC" in printed
+    assert "gone.dvc is not imported" in printed
     assert project.has("gone.dvc")
     assert not project.has("here.dvc")
     assert not project.has("flipped.dvlite")
@@ -116,3 +116,85 @@ def test_what_git_could_not_bring_back_is_refused(project, theirs):
     assert "no files of DVC" in project.dvlite("import-dvc", code=2).stderr
     theirs.track("x", theirs.put(b"x"))
     assert "not as in the last commit" in project.dvlite("import-dvc", code=2).stderr
+
+
+PIPELINE = b"""\
+stages:
+  prep:
+    cmd: cp d/a p.txt
+    deps: [d]
+    params: [lr, net]
+    outs: [p.txt]
+  lang:
+    foreach: [us, uk]
+    do:
+      cmd: cat p.txt > out/${item}
+      deps: [p.txt]
+      outs:
+        - out/${item}
+  train:
+    wdir: w
+    cmd: [python train.py, date]
+    deps: [../p.txt, train.py, lib]
+    metrics:
+      - m.json:
+          cache: false
+"""
+
+
+def locked(path, name):
+    return f"    - {{path: {path}, hash: md5, md5: {name}}}\n"
+
+
+@pytest.fixture
+def pipeline(project, theirs):
+    """Returns a pipeline of which nothing has to run, without its data on disk."""
+    theirs.track("d", folder := theirs.folder({"a": b"a\n"}))
+    made, metric, code, lib = theirs.put(b"a\n"), b'{"acc": 1}\n', b"print(1)\n", b"x = 1\n"
+    rows = json.dumps([{"md5": md5(lib), "relpath": "x.py"}]).encode()
+    lock = (
+        "schema: '2.0'\nstages:\n"
+        f"  prep:\n    cmd: cp d/a p.txt\n    deps:\n{locked('d', folder)}"
+        "    params:\n      params.yaml: {lr: 0.1, net: {depth: 3}}\n"
+        f"    outs:\n{locked('p.txt', made)}"
+    )
+    for item in ("us", "uk"):
+        lock += f"  lang@{item}:\n    cmd: cat p.txt > out/{item}\n    deps:\n{locked('p.txt', made)}    outs:\n{locked(f'out/{item}', made)}"
+    lock += f"  train:\n    cmd:\n    - python train.py\n    - date\n    deps:\n{locked('../p.txt', made)}{locked('train.py', md5(code))}"
+    lock += f"{locked('lib', md5(rows) + '.dir')}    outs:\n{locked('m.json', md5(metric))}"
+    files = {"params.yaml": b"lr: 0.1\nnet: {depth: 3}\n", "w/train.py": code, "w/lib/x.py": lib, "w/m.json": metric}
+    for name, data in {"dvc.yaml": PIPELINE, "dvc.lock": lock.encode(), **files}.items():
+        project.write(name, data)
+    project.commit()
+    return project
+
+
+def test_nothing_runs_again_after_the_move(pipeline):
+    result = pipeline.json("import-dvc")
+    assert result["stages"] == ["prep", "lang@us", "lang@uk", "train"]
+    assert not result["warnings"]
+    assert not pipeline.has("dvc.lock")
+    pipeline.commit()
+    assert {row["state"] for row in pipeline.json("repro", "-n")["stages"]} == {"up to date"}
+    pipeline.dvlite("checkout")
+    assert pipeline.read("out/uk") == b"a\n"
+    assert {row["state"] for row in pipeline.json("repro", "-n")["stages"]} == {"up to date"}
+    assert pipeline.is_clean()
+
+
+def test_what_changed_since_dvc_ran_it_runs_as_it_would_have(pipeline):
+    pipeline.write("w/lib/x.py", b"x = 2\n")
+    pipeline.write("params.yaml", b"lr: 0.2\nnet: {depth: 3}\n")
+    pipeline.commit()
+    warned = pipeline.json("import-dvc")["warnings"]
+    assert ["w/lib" in text for text in warned] == [False, True]
+    printed = pipeline.dvlite("repro", "-n", code=1).stdout
+    assert "lr 0.1 -> 0.2" in printed
+    assert "w/lib" in printed
+
+
+def test_a_pipeline_file_in_the_way_stops_the_import(pipeline):
+    pipeline.write("dvlite.yaml", b"stages: {}\n")
+    pipeline.commit()
+    assert "is there already" in pipeline.dvlite("import-dvc", code=2).stderr
+    assert pipeline.is_clean()

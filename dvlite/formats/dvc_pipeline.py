@@ -1,0 +1,235 @@
+"""Turns a `dvc.yaml` into a `dvlite.yaml`: what means the same is kept, templates too, and the rest written out or named as lost.
+
+DVC puts values into a command as they are; dvlite quotes them. A file in which that makes a difference gets a plain stage for each
+instance. Knows no disk: files of values come through a function.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from dvlite.errors import FormatError
+from dvlite.files import format_error
+from dvlite.formats import pipeline, strict_yaml
+from dvlite.formats.pipeline import MAX_STAGES, VALUE_SUFFIXES, StageSpec
+from dvlite.formats.plots import TEMPLATES, is_image, is_plotted
+from dvlite.formats.shell_text import scalar_text, shell_text
+from dvlite.formats.strict_yaml import Path, Tree
+from dvlite.formats.templates import ReadValues, Templates, Wrong
+from dvlite.show import quote
+
+_SAME = ("vars", "foreach", "matrix", "wdir", "cmd", "desc", "frozen")
+_OUT_FLAGS = ("cache", "persist", "push")
+_PLOT_KEYS = ("x", "y", "title", "x_label", "y_label")
+_TEMPLATES = {"linear": "line", "simple": "line", "smooth": "line", "confusion_normalized": "confusion"}
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
+_FILE_KEYS = ("vars", "stages", "metrics", "params", "plots")
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """The bytes of a `dvlite.yaml`, and what did not come over."""
+
+    data: bytes
+    notes: tuple[str, ...]
+
+
+def convert(data: bytes, where: str, read: ReadValues) -> Converted:
+    """Returns the pipeline file that means what a `dvc.yaml` means. Raises FormatError, with its line, for one that has no counterpart."""
+    document = strict_yaml.load(data, where, foreign=True)
+
+    def wrong(at: Path, reason: str, hint: str | None) -> FormatError:
+        line = next((document.lines[at[:end]] for end in range(len(at), 0, -1) if at[:end] in document.lines), 1)
+        return format_error(where, line, reason, hint=hint, usual=f"correct {where}, commit, and import again")
+
+    tree = document.value
+    if not isinstance(tree.get("stages") or {}, dict):
+        raise wrong(("stages",), "'stages' must be a mapping", None)
+    plain = _Converter(where)
+    written_out = plain.file(
+        {**{key: value for key, value in tree.items() if key != "vars"}, **_filled(tree, read, wrong)}
+    )
+    kept = _Converter(where)
+    try:
+        own = strict_yaml.dump(kept.file(tree))
+        if _meaning(own, where, read) == _meaning(strict_yaml.dump(written_out), where, read):
+            return Converted(own, tuple(kept.notes))
+    except FormatError:
+        pass
+    result = strict_yaml.dump(written_out)
+    pipeline.parse(result, where, read)
+    return Converted(result, (*plain.notes, f"{where}: its templates are written out, a stage for each instance"))
+
+
+def _meaning(data: bytes, where: str, read: ReadValues) -> list[object]:
+    """Returns what the stages of a file run and make, whatever they are called."""
+    return [_of_stage(spec) for spec in pipeline.parse(data, where, read).stages]
+
+
+def _of_stage(spec: StageSpec) -> object:
+    outs = [(out.path, out.cache, out.persist, out.push, out.metric) for out in spec.outs]
+    params = [(param.file, param.keys) for param in spec.params]
+    return spec.cmd, spec.wdir, [dep.path for dep in spec.deps], outs, params, spec.frozen, spec.always
+
+
+def _filled(tree: Mapping[str, Tree], read: ReadValues, wrong: Wrong) -> dict[str, Tree]:
+    """Returns all that has values in it, filled in as DVC does it: a plain stage for each instance."""
+    templates = Templates(tree.get("vars"), read, wrong, _word)
+    stages: dict[str, Tree] = {}
+    given = tree.get("stages")
+    hidden = {name: _with_text(stage) for name, stage in given.items()} if isinstance(given, dict) else {}
+    for instance in templates.instances(hidden, MAX_STAGES):
+        value = instance.value
+        if isinstance(value, dict):
+            stages[_NOT_IN_NAMES.sub("-", instance.name)] = {
+                ("cmd" if key == "text" else key): _escaped(child) for key, child in value.items()
+            }
+    rest = {key: _escaped(templates.filled(tree[key], (key,))) for key in ("metrics", "params", "plots") if key in tree}
+    return {"stages": stages, **rest}
+
+
+def _with_text(stage: Tree) -> Tree:
+    """Returns a stage whose command is called otherwise, so that it is filled in as any text is."""
+    if not isinstance(stage, dict):
+        return stage
+    renamed = {("text" if key == "cmd" else key): value for key, value in stage.items()}
+    return {**renamed, "do": _with_text(renamed["do"])} if "do" in renamed else renamed
+
+
+def _word(value: Tree) -> str | None:
+    return shell_text(value, "") if isinstance(value, dict) else scalar_text(value)
+
+
+def _escaped(value: Tree) -> Tree:
+    if isinstance(value, str):
+        return value.replace("${", "\\${")
+    if isinstance(value, list):
+        return [_escaped(item) for item in value]
+    return {key: _escaped(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+class _Converter:
+    """Converts the parts of one file; `notes`: what of them is lost."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self.notes: list[str] = []
+        self._plots: list[Tree] = []
+        self._in_template = False
+
+    def file(self, tree: Mapping[str, Tree]) -> dict[str, Tree]:
+        """Returns the document of a `dvlite.yaml`."""
+        found: dict[str, Tree] = {}
+        if tree.get("vars"):
+            found["vars"] = tree["vars"]
+        stages = tree.get("stages")
+        found["stages"] = (
+            {name: self._stage(name, stage) for name, stage in stages.items()} if isinstance(stages, dict) else {}
+        )
+        found["metrics"] = [path for path, _ in _items(tree.get("metrics"))]
+        found["params"] = [{file: None} for file, _ in _items(tree.get("params")) if _is_values(file)]
+        for plot, flags in _items(tree.get("plots")):
+            self._plot(plot, flags, ".")
+        found["plots"] = self._plots
+        self.notes += [f"{self._where}: {key} has no counterpart in dvlite" for key in tree if key not in _FILE_KEYS]
+        return {key: value for key, value in found.items() if value}
+
+    def _stage(self, name: str, value: Tree) -> Tree:
+        if not isinstance(value, dict):
+            return value
+        stage: dict[str, Tree] = {key: value[key] for key in _SAME if value.get(key) is not None}
+        if "do" in value:
+            self._in_template = True
+            stage["do"] = self._stage(name, value["do"])
+            self._in_template = False
+            return stage
+        if value.get("always_changed"):
+            stage["always"] = value["always_changed"]
+        if value.get("meta"):
+            self.notes.append(f"{self._where}: 'meta' of the stage {name} has no counterpart")
+        params, files = self._params(value.get("params"))
+        parts: dict[str, list[Tree]] = {
+            "deps": [*self._deps(name, value.get("deps")), *files],
+            "params": params,
+            "outs": [self._out(path, flags) for path, flags in _items(value.get("outs"))],
+            "metrics": [self._out(path, flags) for path, flags in _items(value.get("metrics"))],
+        }
+        is_template = "foreach" in value or "matrix" in value or self._in_template
+        for path, flags in _items(value.get("plots")):
+            parts["outs"].append(self._out(path, flags))
+            if not is_template:
+                self._plot(path, flags, str(value.get("wdir") or "."))
+        for file in files:
+            self.notes.append(
+                f"{self._where}: of {quote(str(file))}, all is a dependency of {name}: dvlite reads no parameters there"
+            )
+        return {**stage, **{key: child for key, child in parts.items() if child}}
+
+    def _deps(self, name: str, value: Tree) -> Iterator[Tree]:
+        for path, _ in _items(value):
+            if "://" in path or path.startswith("/"):
+                self.notes.append(f"{self._where}: {name} depends on {quote(path)}, outside the repository: left out")
+            else:
+                yield path
+
+    def _params(self, value: Tree) -> tuple[list[Tree], list[Tree]]:
+        """Returns parameters, and the files of which all is a dependency."""
+        params: list[Tree] = []
+        files: list[Tree] = []
+        for item in value if isinstance(value, list) else []:
+            for file, keys in item.items() if isinstance(item, dict) else [("", item)]:
+                if not file:
+                    params.append(keys)
+                elif _is_values(file):
+                    params.append({file: keys or None})
+                else:
+                    files.append(file)
+        return params, files
+
+    def _out(self, path: str, flags: Mapping[str, Tree]) -> Tree:
+        known = {key: flags[key] for key in _OUT_FLAGS if key in flags}
+        return {"path": path, **known} if known else path
+
+    def _plot(self, name: str, flags: Mapping[str, Tree], wdir: str) -> None:
+        """Takes over a plot; without columns where dvlite could not read them."""
+        y, x = flags.get("y"), flags.get("x")
+        path = posixpath.normpath(posixpath.join(wdir, name))
+        if not isinstance(y, dict) and not (is_plotted(path) or not posixpath.splitext(path)[1]):
+            self.notes.append(f"{self._where}: {quote(name)} cannot be plotted")
+            return
+        plot: dict[str, Tree] = {key: flags[key] for key in _PLOT_KEYS if isinstance(flags.get(key), str)}
+        if isinstance(y, dict):
+            plot["y"] = y
+            plot.setdefault("title", name)
+            if isinstance(x, dict) and x:
+                plot["x"] = next(iter(x.values()))
+        else:
+            plot["path"] = path
+            if isinstance(y, list):
+                plot["y"] = y
+        if is_image(path):
+            plot = {key: child for key, child in plot.items() if key in ("path", "title")}
+        wanted = str(flags.get("template") or "line")
+        template = _TEMPLATES.get(wanted, wanted)
+        if template != "line" and not is_image(path):
+            if template in TEMPLATES and all(key in plot for key in TEMPLATES[template]):
+                plot["template"] = template
+            else:
+                self.notes.append(f"{self._where}: the template {quote(wanted)} of the plot {quote(name)} is left out")
+        self._plots.append(path if plot == {"path": path} else plot)
+
+
+def _items(value: Tree) -> Iterator[tuple[str, Mapping[str, Tree]]]:
+    """Yields the names in a list or mapping, each with the options that stand below it."""
+    rows = [value] if isinstance(value, dict) else value if isinstance(value, list) else []
+    for row in rows:
+        for name, flags in row.items() if isinstance(row, dict) else [(row, None)]:
+            if isinstance(name, str):
+                yield name, flags if isinstance(flags, dict) else {}
+
+
+def _is_values(file: str) -> bool:
+    return posixpath.splitext(file)[1].lower() in VALUE_SUFFIXES
