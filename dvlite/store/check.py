@@ -23,10 +23,8 @@ from dvlite.store.catalog import Catalog
 from dvlite.store.index import Index, RecordLocation
 from dvlite.store.pack import KIND_CHUNK, KIND_RECIPE, Record
 
-AT_ONCE = 3  # packs in memory, of at most 80 MiB, and more ...
-_MEMORY_BYTES = (
-    64 * 1024 * 1024
-)  # ... while they are small together; so many bytes of chunks are kept, too, for their stretches
+AT_ONCE = 3  # packs in memory, of at most 80 MiB, or more of small ones
+_MEMORY_BYTES = 64 * 1024 * 1024  # of small packs, and as much of chunks of which stretches are taken
 _NODES = 256  # read together
 _WRONG_BYTES = "its bytes are not the ones that its name promises"
 

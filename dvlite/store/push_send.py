@@ -259,9 +259,8 @@ class _RecipeDraft:
         self.parts: list[Part] = []
         self.size_bytes = 0  # of what was read so far
         self.literals = bytearray()
-        self._terms: list[
-            tuple[PackSlot, array[int]]
-        ] = []  # first, count, repeat, length, one more than what is passed over
+        # first, count, repeat, length, and for a stretch, one more than what of its chunk is passed over
+        self._terms: list[tuple[PackSlot, array[int]]] = []
         self._waiting: list[int] = []  # terms that are literals
         self._chunks = self._count = 0  # of the whole file: chunks, and terms, but for stretches
 

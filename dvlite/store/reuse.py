@@ -22,9 +22,8 @@ from dvlite.store.recipes import WINDOW_CHUNKS, LargeFile, fits
 _FOOTERS = 64  # in memory at a time, while the chunks they name are noted
 _AROUND_BYTES = 1024 * 1024 * 1024  # of an earlier version, before and after where a window of a very large file lies
 
-Places = dict[
-    tuple[Digest, int], list[tuple[int, int, int]]
-]  # pack, chunk -> bytes passed over, length, offset in a file
+# pack, chunk -> bytes passed over, length, offset in a file
+Places = dict[tuple[Digest, int], list[tuple[int, int, int]]]
 
 
 def run(catalog: Catalog, partial: PartialFile, bases: Sequence[Digest], cache: Cache, progress: Progress) -> None:

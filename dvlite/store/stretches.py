@@ -59,9 +59,8 @@ class Earlier:
         self._slots = {name: PackSlot(name) for name in file.packs}
         self._terms = list(itertools.islice(catalog.recipes.terms(file), _MOST_TERMS))
         self._starts = array("Q", itertools.accumulate((term.length_bytes for term in self._terms), initial=0))
-        self._runs: dict[
-            Digest, list[tuple[int, int, int]]
-        ] = {}  # pack -> whole chunks: first, end, offset in the file
+        # pack -> runs of whole chunks: first, end, offset in the file
+        self._runs: dict[Digest, list[tuple[int, int, int]]] = {}
         for term, start in zip(self._terms, self._starts, strict=False):
             if term.skip_bytes is None:
                 self._runs.setdefault(term.pack, []).append((term.first, term.first + term.count, start))
@@ -97,7 +96,7 @@ class Earlier:
         if self._pause:
             self._pause -= 1
             return []
-        with contextlib.suppress(ObjectCorrupt):
+        with contextlib.suppress(ObjectCorrupt, ObjectAbsent):
             self._follow()
             most = _PIECES_AT_FIRST + offset // _BYTES_PER_PIECE_OF_FILE - self._pieces
             most = min(len(chunk) // _BYTES_PER_PIECE, most)
