@@ -67,9 +67,7 @@ def differences(
 
     def span(place: NodePlace) -> tuple[int, int]:
         start = bisect_right(entries.paths, place.after) if place.after else 0
-        return start, len(entries) if place.is_last or place.end is None else bisect_right(
-            entries.paths, place.end, start
-        )
+        return start, len(entries) if place.is_last else bisect_right(entries.paths, place.end or b"", start)
 
     def passes(place: NodePlace) -> bool:
         start, stop = span(place)

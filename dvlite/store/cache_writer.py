@@ -23,9 +23,7 @@ from dvlite.store.index import PackEntry, Rows
 from dvlite.store.pack import KIND_FILE, Pack
 
 _PACKS_ON_THEIR_WAY = 1
-_SYNCS_AT_ONCE = (
-    16  # a file system writes its log once for all of them: 1,000 files of 100 KB take 6 times as long one by one
-)
+_SYNCS_AT_ONCE = 16  # a disk writes its log once for all of them: one by one, files of 100 KB take three times as long
 _BLOCK_BYTES = 1 << 20
 _state = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino")
 
@@ -77,9 +75,7 @@ class Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(
-            DvliteError
-        ):  # after `commit` there are none; what was read before a failure is not read again
+        with contextlib.suppress(DvliteError):  # files that were read before something failed are not read again
             self.name_files()
         self._stack.close()
         self._syncing.shutdown()
@@ -208,6 +204,7 @@ class Writer:
             temporary.unlink()
             if self._durable:
                 files.sync_path(target)
+                self._folders.add(target.parent)
             return
         self.cache.make_folder(target.parent, sync=False)  # `commit` syncs the folder of these folders once
         if sync and self._durable:
