@@ -15,9 +15,10 @@ from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats import dvc_files, pointer
 from dvlite.formats.dvc_files import DvcFile, DvcOut
 from dvlite.formats.pointer import SUFFIX
-from dvlite.moving.dvc_objects import DvcObjects, Folder
+from dvlite.moving.dvc_objects import DvcObjects, DvcPlace, Folder
 from dvlite.moving.dvc_pipelines import Locker, MovedPipeline, convert
 from dvlite.moving.dvc_project import DvcProject, folders, is_outside, placed
+from dvlite.moving.dvc_remote import DvcRemote
 from dvlite.moving.dvc_versions import DvcVersions, with_notes
 from dvlite.progress import Progress
 from dvlite.repo import ignore
@@ -77,7 +78,8 @@ def move(repo: Repo, project: DvcProject, *, allow_missing: bool, dry_run: bool,
     total_bytes, total_files = sum(out.size_bytes for _, out in outs), sum(out.files for _, out in outs)
     progress.start("importing", total_bytes=total_bytes, total_files=total_files)
     with Writer(open_cache(repo), progress) as writer:
-        places = [Folder(folder) for folder in folders(repo, project)]
+        places: list[DvcPlace] = [Folder(folder) for folder in folders(repo, project)]
+        places.append(DvcRemote(repo, project.config, writer.cache.folder / "tmp"))
         with contextlib.closing(DvcObjects(places, writer, progress)) as objects:
             versions.take(outs, objects, writer)
         progress.finish()
@@ -147,7 +149,7 @@ def _lost(versions: DvcVersions) -> DvliteError:
     more = f" (and {count(len(versions.lost) - 1, 'more path')})" if len(versions.lost) > 1 else ""
     return kind(
         f"cannot import {quote(first)}: {error.message}{more}; no file was changed",
-        hint="dvc fetch   brings what a remote has; to leave these paths to DVC: dvlite import-dvc --allow-missing",
+        hint="neither DVC's cache nor its default remote has it whole; to leave it to DVC: dvlite import-dvc --allow-missing",
     )
 
 

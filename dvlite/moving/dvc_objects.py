@@ -139,7 +139,7 @@ class DvcObjects:
         """Returns the error for an object that no place has sound."""
         if any(True for _ in self._opened(name)):
             return ObjectCorrupt(f"{quote(name.md5)} is damaged: its bytes have another md5")
-        return ObjectMissing(f"{quote(name.md5)} is not in DVC's cache")
+        return ObjectMissing(f"{quote(name.md5)} is nowhere")
 
 
 def _md5(data: bytes) -> str:

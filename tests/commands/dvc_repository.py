@@ -13,7 +13,8 @@ class DvcRepository:
 
     def __init__(self, project, store=".dvc/cache"):
         self.project, self.store = project, store
-        project.write(".dvc/config", b"[core]\n    remote = far\n['remote \"far\"']\n    url = ../../far\n")
+        remote = b"[core]\n    remote = far\n['remote \"far\"']\n    url = ../../far\n"
+        project.write(".dvc/config", b"" if store == ".dvc/cache" else remote)
         project.write(".dvc/.gitignore", b"/config.local\n/tmp\n/cache\n")
 
     def put(self, data, suffix="", *, name=None):

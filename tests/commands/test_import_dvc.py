@@ -198,3 +198,29 @@ def test_a_pipeline_file_in_the_way_stops_the_import(pipeline):
     pipeline.commit()
     assert "is there already" in pipeline.dvlite("import-dvc", code=2).stderr
     assert pipeline.is_clean()
+
+
+def test_what_the_cache_lacks_comes_from_the_remote_that_the_user_approved(project, tmp_path):
+    theirs = DvcRepository(project, store="../far")
+    theirs.track("d", theirs.folder({"a": b"a\n"}))
+    project.commit()
+    refused = project.dvlite("import-dvc", code=1).stderr
+    assert "has not approved" in refused
+    assert project.is_clean()
+    project.dvlite("remote", "trust", tmp_path / "far")
+    project.dvlite("import-dvc")
+    project.dvlite("checkout")
+    assert project.read("d/a") == b"a\n"
+
+
+@pytest.mark.parametrize("url", ["gs://bucket/x", "https://me:secret@example.com/x", "ssh://me@host/x"])
+def test_a_remote_that_is_not_read_is_named_without_its_secrets(project, theirs, url):
+    theirs.track("x", md5(b"x"))
+    project.write(
+        ".dvc/config.local",
+        f"[core]\nremote = far\n['remote \"far\"']\n    url = {url}\n    password = secret\n".encode(),
+    )
+    project.commit()
+    printed = project.dvlite("import-dvc", code=2).stderr
+    assert "remote 'far' of DVC" in printed
+    assert "secret" not in printed
