@@ -29,7 +29,7 @@ from dvlite.runs.queries import RunQueries
 from dvlite.runs.records import Records, open_records
 from dvlite.runs.schema import ENV, METRIC, PARAM, RunRow
 from dvlite.runs.upstream import source_data, upstream_params
-from dvlite.show import quote, size_text, word
+from dvlite.show import quote, size_text, some, word
 
 if TYPE_CHECKING:
     from dvlite.formats.pipeline import Direction
@@ -229,7 +229,7 @@ def runs_best(
         keys = columns.find_keys(metric, {"metric": index.keys(METRIC)})
         if len(keys) != 1:
             known = [key.partition(":")[2] or key for key in index.keys(METRIC)]
-            hint = f"one of: {', '.join(key for _, key in keys)}" if keys else suggestion(metric, known, "metrics")
+            hint = f"one of: {some([key for _, key in keys])}" if keys else suggestion(metric, known, "metrics")
             raise UsageError(
                 f"{quote(metric)} is {'any of several metrics' if keys else 'no metric of a run'}", hint=hint
             )

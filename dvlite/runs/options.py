@@ -16,7 +16,9 @@ from dvlite.runs.filters import Filters, SortOrder, parse_condition
 from dvlite.runs.index import RunIndex
 from dvlite.runs.names import find_stage, parse_time_ms, suggestion
 from dvlite.runs.schema import METRIC, PARAM
-from dvlite.show import quote
+from dvlite.show import quote, some
+
+_MOST_KEYS = 1000  # that a word may stand for: each is named in the query
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +68,13 @@ def resolved(repo: Repo, index: RunIndex, filters: Filters) -> Filters:
     for condition in filters.conditions:
         space, noun = words[condition.space]
         keys = index.keys(space)
-        if not columns.find_keys(condition.key, {space: keys}):
+        meant = columns.find_keys(condition.key, {space: keys})
+        if not meant:
             hint = suggestion(condition.key, [key.partition(":")[2] or key for key in keys], f"{noun}s")
             raise UsageError(f"no run has a {noun} {quote(condition.key)}", hint=hint)
+        if len(meant) > _MOST_KEYS:
+            message = f"{quote(condition.key)} may be any of {len(meant):,} {noun}s"
+            raise UsageError(message, hint=f"give the whole key, for example {quote(meant[0][1])}")
     if filters.stage is None:
         return filters
     return replace(filters, stage=find_stage(index, filters.stage, repo.relative))
@@ -82,7 +88,7 @@ def order_of(text: str, index: RunIndex) -> SortOrder:
     spaces: tuple[Literal["param", "metric", "env"], ...] = ("param", "metric", "env")
     keys = columns.find_keys(word, {space: index.keys(space) for space in spaces})
     if len(keys) != 1:
-        others = f"it may be {', '.join(key for _, key in keys)}" if keys else f"or one of {', '.join(search.COLUMNS)}"
+        others = f"it may be {some([key for _, key in keys])}" if keys else f"or one of {', '.join(search.COLUMNS)}"
         raise UsageError(
             f"{quote(word)} is not a column to sort by", hint=f"give the key of a parameter or metric; {others}"
         )
