@@ -14,7 +14,7 @@ import sqlite3
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -25,13 +25,18 @@ from benchmarks.process import run
 _PULLS = 5
 
 
-def main() -> None:
-    """Measures and prints a Markdown table."""
+def read_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--versions", type=int, default=20)
     parser.add_argument("--folder", type=Path, help="where the data lies meanwhile")
-    asked = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    """Measures and prints a Markdown table."""
+    asked = read_options()
     print(
         "| table | tool | stored, MiB | add and send a version, CPU s | fetch the last, CPU s |\n|---|---|---|---|---|"
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import dvlite.text
+from tests.commands.dvc_repository import DvcRepository
 from tests.commands.pipelines import Pipeline
 from tests.commands.project import Project
 from tests.copies import copy_of
@@ -106,6 +107,33 @@ def another_run(project):
     project.dvlite("checkout")
 
 
+def beside(project):
+    """A repository beside this one, with data."""
+    there = Project(project.root.parent / "there", project.project._invoke)
+    there.write("taken", "1")
+    there.git("init", "-q")
+    there.dvlite("init", "-q")
+    there.dvlite("add", "-q", "taken")
+    there.commit()
+    return there
+
+
+def moved_on(project):
+    there = beside(project)
+    project.dvlite("import", "../there", "taken")
+    project.commit()
+    there.write("taken", "2")
+    there.dvlite("add", "-q", "-u")
+    there.commit()
+
+
+def tracked_by_dvc(project):
+    theirs = DvcRepository(project)
+    theirs.track("theirs", theirs.put(b"1"))
+    project.commit()
+    project.write("theirs", "1")
+
+
 def nothing(project):
     pass
 
@@ -125,6 +153,9 @@ CASES = [
     (renamed_in_the_pipeline, ("mv", "data", "moved")),
     (nothing, ("remote", "add", "../store", "--no-stage")),
     (nothing, ("stage", "freeze", "one", "--no-stage")),
+    (beside, ("import", "../there", "taken")),
+    (moved_on, ("update",)),
+    (tracked_by_dvc, ("import-dvc",)),
     (another_run, ("runs", "apply", "last")),
     (another_run, ("runs", "apply", "last", "--no-stage")),
 ]
@@ -158,7 +189,8 @@ def test_every_verb_that_names_a_commit_is_tried():
         if re.search(r"next_commit\(|next_step\(.*_next\(", module.read_text(encoding="utf-8"))
     }
     tried = [*TRACKED, *(words for _, words in CASES)]
-    assert naming == {"_".join(words[:2]) if words[0] == "runs" else words[0] for words in tried}
+    verbs = {"_".join(words[:2]) if words[0] == "runs" else words[0].replace("-", "_") for words in tried}
+    assert {name.removesuffix("_") for name in naming} == verbs
 
 
 @pytest.mark.parametrize("words", [("rm", "data"), ("mv", "data", "moved")])
