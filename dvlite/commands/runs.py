@@ -492,15 +492,15 @@ def _better(repo: Repo, runs: Iterable[Run | RunSummary]) -> dict[str, Direction
 
 def _declared(repo: Repo, files: Iterable[str]) -> dict[str, Direction]:
     """Returns what pipeline files declare `better`; those that do not have the word are not parsed."""
-    telling = []
+    declaring = []
     for file in filter(is_pipeline_file, files):
         with contextlib.suppress(DvliteError):
-            telling += [file] if b"better" in (repo.work_tree.read(file) or b"") else []
-    if not telling:
+            declaring += [file] if b"better" in (repo.work_tree.read(file) or b"") else []
+    if not declaring:
         return {}
     from dvlite.pipeline import stages  # 40 ms that only these pay
 
-    return stages.declared_better(repo.work_tree, telling)
+    return stages.declared_better(repo.work_tree, declaring)
 
 
 def _declared_better(repo: Repo, key: str) -> Direction:
