@@ -21,7 +21,7 @@ from dvlite.share.source_state import SourceState, states_of
 from dvlite.share.url_imports import is_reference, take_from_url
 from dvlite.show import Show, quote, some, word
 from dvlite.workspace.adder import AddedPath
-from dvlite.workspace.elsewhere import TakenIn
+from dvlite.workspace.elsewhere import TakenIn, check_out_again
 from dvlite.workspace.path_args import select, usable
 
 
@@ -104,6 +104,13 @@ def update(
         outcomes: dict[str, TakenIn | DvliteError] = {}
         for group in [] if dry_run else _by_place(due):
             outcomes |= _taken(repo, group, how, progress)
+        if not dry_run:
+            again = [
+                item.path for item in chosen if item.path not in outcomes and check_out_again(repo, item, progress)
+            ]
+            warnings += [
+                f"{quote(repo.display(path))} was checked out: an earlier version was on disk" for path in again
+            ]
         done = [_updated(state, sources[state.path], outcomes.get(state.path)) for state in states]
         failed = [outcome for outcome in outcomes.values() if isinstance(outcome, DvliteError)]
         if failed and len(states) == 1:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dvlite.errors import DvliteError, UsageError
+from dvlite.errors import DvliteError, ObjectMissing, UsageError
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
@@ -96,6 +96,22 @@ def take_in(
         shares_blocks=adder.shares_blocks,
         warnings=tuple(adder.warnings),
     )
+
+
+def check_out_again(repo: Repo, item: Tracked, progress: Progress) -> bool:
+    """Checks out the version that a pointer names if an earlier one is on disk, as a run leaves it that was stopped; returns whether it did.
+
+    Edits stay, and so does everything if the version is not in the cache.
+    """
+    work = Workspace(repo, open_cache(repo), progress)
+    if work.other_version(item) is None:
+        return False
+    how = CheckoutOptions(link="hardlink" in repo.config.links, keep_sparse=True)
+    try:
+        restored = restore(work, item.path, item.pointer, (), how)
+    except ObjectMissing:
+        return False
+    return not (restored.damaged or restored.result.conflicts or restored.result.missing)
 
 
 def refuse_inside(repo: Repo, source: Path, path: str) -> None:

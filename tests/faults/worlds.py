@@ -209,6 +209,25 @@ def fresh_colleague(world: World) -> None:
     world.git("clone", "-q", "here", "there", cwd=".")
 
 
+def beside(world: World) -> None:
+    """`there` is another repository, without data."""
+    tracked(world)
+    world.git("init", "-q", "there", cwd=".")
+    world.dv("init", "--no-hooks", cwd="there")
+    world.commit(cwd="there")
+
+
+def imported(world: World) -> None:
+    """`there` has imported data of `here` and copied the same folder, and both sources have moved on."""
+    beside(world)
+    world.dv("import", "../here", "data", cwd="there")
+    world.dv("import-url", "../here/data", "raw", cwd="there")
+    world.commit(cwd="there")
+    fill(world, 2)
+    world.dv("add", "-u")
+    world.commit()
+
+
 def to_clone(world: World) -> None:
     second_to_push(world)
     world.dv("push")
