@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from dvlite.errors import DvliteError, PartlyDone, Untrusted, UsageError
+from dvlite.formats.pointer import SUFFIX
 from dvlite.formats.source import ImportSource
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
@@ -98,19 +99,18 @@ def update(
         else:
             states = states_of(repo, chosen, progress)
         due = [state for state in states if state.state == "moved" or (state.silent and paths)]
+        by_path = {item.path: item for item in chosen}
         edited = {item.path for item in chosen if item.pointer.oid != sources[item.path].oid and not force}
         references = {item.path for item in chosen if is_reference(item.pointer)}
         how = _How(jobs, stage, frozenset(edited), frozenset(references))
         outcomes: dict[str, TakenIn | DvliteError] = {}
         for group in [] if dry_run else _by_place(due):
             outcomes |= _taken(repo, group, how, progress)
-        if not dry_run:
-            again = [
-                item.path for item in chosen if item.path not in outcomes and check_out_again(repo, item, progress)
-            ]
-            warnings += [
-                f"{quote(repo.display(path))} was checked out: an earlier version was on disk" for path in again
-            ]
+        again = [] if dry_run else [item.path for item in chosen if item.path not in outcomes]
+        again = [path for path in again if check_out_again(repo, by_path[path], progress)]
+        late = repo.git.unstaged([path + SUFFIX for path in again])
+        staged = repo.stage(late, enabled=stage)
+        warnings += [f"{quote(repo.display(path))} was checked out: an earlier version was on disk" for path in again]
         done = [_updated(state, sources[state.path], outcomes.get(state.path)) for state in states]
         failed = [outcome for outcome in outcomes.values() if isinstance(outcome, DvliteError)]
         if failed and len(states) == 1:
@@ -119,8 +119,10 @@ def update(
         return UpdateResult(
             paths=tuple(done),
             dry_run=dry_run,
-            staged=tuple(dict.fromkeys(name for one in taken for name in one.staged)),
-            unstaged=tuple(dict.fromkeys(name for one in taken for name in one.unstaged)),
+            staged=tuple(dict.fromkeys([*staged, *(name for one in taken for name in one.staged)])),
+            unstaged=tuple(
+                dict.fromkeys([*([] if staged else late), *(name for one in taken for name in one.unstaged)])
+            ),
             readers=tuple(sorted({name for one in taken for name in one.readers})),
             has_remote=bool(repo.config.remote_names),
             elapsed_seconds=time.monotonic() - started,
