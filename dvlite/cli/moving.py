@@ -23,7 +23,7 @@ def lfs_agent_serve(*, remote: str | None) -> int:
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     return run(
         lambda s: verb(s.repo, requests, answers, remote=remote or None, progress=s.progress),
-        text="lfs_agent",
+        text=lambda *_: iter(()),  # standard output is git-lfs's
         to_stderr=True,
     )
 
@@ -33,7 +33,7 @@ def lfs_agent_serve(*, remote: str | None) -> int:
 @click.option("--uninstall", is_flag=True, help="Let git-lfs ask its server again.")
 def lfs_agent_install(*, remote: str | None, uninstall: bool) -> int:
     """Make git-lfs use a remote of dvlite in this clone."""
-    from dvlite.commands.lfs_agent import lfs_agent_install as verb
+    from dvlite.commands.lfs_agent_install import lfs_agent_install as verb
 
     return run(lambda s: verb(s.repo(), remote=remote or None, uninstall=uninstall), text="lfs_agent", form="installed")
 
@@ -43,7 +43,7 @@ def lfs_agent_install(*, remote: str | None, uninstall: bool) -> int:
 @DRY_RUN
 def lfs_agent_prune(*, remote: str | None, dry_run: bool) -> int:
     """Remove local objects of Git LFS that the remote provably has."""
-    from dvlite.commands.lfs_agent import lfs_agent_prune as verb
+    from dvlite.commands.lfs_agent_prune import lfs_agent_prune as verb
 
     return run(
         lambda s: verb(s.repo(), remote=remote or None, dry_run=dry_run, progress=s.progress),

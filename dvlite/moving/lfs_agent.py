@@ -49,7 +49,7 @@ class Agent:
     def _answer(self, request: Request) -> tuple[bytes, bool]:
         try:
             if request.event == "init":
-                self._open()
+                self._open().agents = request.agents
                 return lfs_transfer.ready(), False
             return lfs_transfer.moved(request.sha256, request.size_bytes) + self._moved(request), True
         except RemoteError as error:

@@ -23,16 +23,16 @@ from dvlite.formats.snapshot import Version
 from dvlite.git.program import Git
 from dvlite.oid import DIGEST_BYTES, FILE, Digest, digest_bytes
 from dvlite.progress import Progress
+from dvlite.repo.open_stores import refuse_emptied, signature
 from dvlite.repo.repository import Repo
-from dvlite.share.publish import refuse_emptied, signature
 from dvlite.show import quote
 from dvlite.store import fetch, push_protocol, snapshots
 from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
-from dvlite.store.catalog import Catalog
+from dvlite.store.catalog import WHOLE_BELOW_BYTES, Catalog
 from dvlite.store.fetch import Need
 from dvlite.store.object_store import ObjectAbsent
-from dvlite.store.pack import KIND_FILE
+from dvlite.store.pack import KIND_FILE, Record
 from dvlite.store.push_plan import no_bases
 from dvlite.store.remote import Remote
 
@@ -41,6 +41,7 @@ _WAITING = "lfs-waiting"  # and which are in the cache and wait for a push
 _FAILED = "lfs-failed"  # why the last push of them failed
 _ROW = struct.Struct(f"{DIGEST_BYTES}s{DIGEST_BYTES}sQ")
 _AT_ONCE = 256  # objects in one push
+_MOMENT_SECONDS = 0.02
 _CHANGES = 4  # of a pointer in git's history, among which the earlier content of a file is looked for
 _MESSAGE_BYTES = 4096
 
@@ -53,10 +54,13 @@ class LfsObjects:
     def __init__(self, repo: Repo, cache: Cache, remote: Remote, name: str, progress: Progress) -> None:
         self._repo, self._cache, self._remote, self._progress = repo, cache, remote, progress
         self._name = name
+        self._user = repo.git.config_get("user.email") or ""
         self._catalog = Catalog(remote, progress)
         self._known: defaultdict[str, dict[Content, None]] = defaultdict(dict)
         self._read: set[str] = set()  # snapshots whose objects are known
+        self.agents = 1  # that git-lfs runs at once
         self._looked = False
+        self._damage: DvliteError | None = None  # of a snapshot, which may name what is looked for
         remote.folder.mkdir(parents=True, exist_ok=True)
 
     # --- sending ---
@@ -120,7 +124,15 @@ class LfsObjects:
 
     def _waiting(self, folder: Path, first: str) -> dict[str, Content]:
         """Returns the objects that wait for a push, and are in the cache; of a killed process too."""
-        names = [first, *(name for name in sorted(os.listdir(folder)) if name != first)]
+        others = os.listdir(folder)
+        before = 0
+        while (
+            before < len(others) < self.agents
+        ):  # the others were answered at the same time: they have theirs in a moment
+            before = len(others)
+            time.sleep(_MOMENT_SECONDS)
+            others = os.listdir(folder)
+        names = [first, *(name for name in sorted(others) if name != first)]
         self._cache.refresh()
         rows = (row for name in names for row in _rows(files.read_own(folder / name, _ROW.size) or b""))
         return dict(itertools.islice((row for row in rows if self._cache.has_file(*row[1])), _AT_ONCE))
@@ -132,14 +144,13 @@ class LfsObjects:
         if self._cache.purged:
             named = {content[0] for content in objects.values()} & self._cache.purged.keys()
             push_protocol.send_tombstones(catalog, self._repo.config.project or "", named)
-        user = self._repo.git.config_get("user.email") or ""
         push_protocol.run(
             catalog,
             self._cache,
             versions,
             no_bases,
             lambda path: self._earlier(path.rpartition("/")[2], objects),
-            signature(self._repo, user, ""),
+            signature(self._repo, self._user, ""),
             self._progress,
         )
         self._remember(snapshot.build(versions).root, versions)
@@ -158,7 +169,7 @@ class LfsObjects:
         """
         contents = self._contents(sha256, size_bytes) or self._contents(sha256, size_bytes, again=True)
         if not contents:
-            raise ObjectMissing(
+            raise self._damage or ObjectMissing(
                 f"object {sha256} is not on {self._remote.store.label}",
                 hint="in a clone that has it: git lfs push --all origin",
             )
@@ -182,17 +193,34 @@ class LfsObjects:
         if size_bytes > self._cache.pack_below_bytes:
             others = beside(self._repo.git, sha256, size_bytes)
             bases = [base for name in others for base, _ in self._contents(name)]
-        need = Need(digest, size_bytes, f"lfs/{sha256}", tuple(bases))
-        left = fetch.run(self._catalog, self._cache, [need], self._progress)
-        if left.needs:
-            raise left.damage or self._catalog.missing(digest, FILE)
+            self._fetch([Need(digest, size_bytes, f"lfs/{sha256}", tuple(bases))])
+            return
+        places = self._catalog.locations(digest, (KIND_FILE,))
+        name = next((place.pack for place in places if self._catalog.packs[place.pack] <= WHOLE_BELOW_BYTES), None)
+        if name is None:
+            self._fetch([Need(digest, size_bytes, f"lfs/{sha256}")])
+            return
+        # one request brings the whole pack, where the others find what they are asked for next
+        with files.lock(self._remote.folder / "lfs.lock", waiting=self._progress.warn):
+            self._cache.refresh_if_changed()
+            if not self._cache.has_file(digest, size_bytes):
+                records: Sequence[Record] = ()
+                with contextlib.suppress(ObjectAbsent, ObjectCorrupt):
+                    records = self._catalog.footers([name])[name]
+                beside_it = [Need(each.digest, each.raw_length, "") for each in records if each.kind == KIND_FILE]
+                self._fetch([Need(digest, size_bytes, f"lfs/{sha256}"), *beside_it])
+
+    def _fetch(self, needs: Sequence[Need]) -> None:
+        """Brings files into the cache; raises DvliteError if the first is not there then."""
+        left = fetch.run(self._catalog, self._cache, needs, self._progress)
+        if any(need.digest == needs[0].digest for need in left.needs):
+            raise left.damage or self._catalog.missing(needs[0].digest, FILE)
 
     def _copy(self, digest: Digest, size_bytes: int, sha256: str, folder: Path) -> Path | None:
         """Copies a content out of the cache; returns None, and leaves nothing, if it is not the object."""
         folder.mkdir(parents=True, exist_ok=True)
-        path = (
-            folder / f"{sha256}-{files.temporary_name()}"
-        )  # git-lfs removes what it finds under such a name and does not need
+        # git-lfs removes what it finds under such a name and does not need
+        path = folder / f"{sha256}-{files.temporary_name()}"
         try:
             with contextlib.ExitStack() as left:
                 left.callback(path.unlink, missing_ok=True)
@@ -235,8 +263,12 @@ class LfsObjects:
         read = snapshots.reader(self._catalog, new)
         for digest in roots:
             if digest.hex() not in self._read:
-                with contextlib.suppress(ObjectMissing, ObjectCorrupt, FormatError, ObjectAbsent):
+                try:
                     self._remember(digest, snapshots.versions(self._catalog, digest, read))
+                except (ObjectCorrupt, FormatError) as error:
+                    self._damage = self._remote.damaged(error)
+                except (ObjectMissing, ObjectAbsent):
+                    pass
             yield from _rows(self._remote.recall(_NAMES, digest.hex()) or b"")
 
     def _remember(self, digest: Digest, versions: Iterable[Version]) -> None:

@@ -1,15 +1,18 @@
-"""Opens a repository's remotes, with a pool of connections."""
+"""Opens a repository's remotes, with a pool of connections; whether a push may go to one, and what its root says of the push."""
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from pathlib import Path
 
-from dvlite.errors import UsageError
+from dvlite.errors import RemoteError, UsageError
 from dvlite.repo.clone_id import clone_id
 from dvlite.repo.repository import Repo
-from dvlite.show import quote
+from dvlite.show import quote, word
 from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog
+from dvlite.store.push_protocol import RootAuthor
 from dvlite.store.remote import Remote, open_store
 from dvlite.store.retry import RetryBudget
 
@@ -45,6 +48,21 @@ def open_remote(
     remote = Remote(store, cache, settings.key, jobs=connections, notes=notes, clone=clone)
     remote.shown = settings.name
     return settings.name, remote
+
+
+def refuse_emptied(catalog: Catalog, name: str) -> None:
+    """Raises RemoteError for a store that had data and is empty now: most likely its disk is not mounted."""
+    if catalog.config is None and not catalog.packs and catalog.remote.remembered("complete"):
+        raise RemoteError(
+            f"remote {quote(name)} ({catalog.remote.store.label}) is empty, though this clone has pushed to it",
+            hint=f"is its disk mounted? If it was emptied on purpose: dvlite remote remove {word(name)}; then dvlite remote add it again",
+        )
+
+
+def signature(repo: Repo, user: str, commit: str) -> RootAuthor:
+    """Returns what a root of this clone says; `commit` is the one whose tree names exactly the versions claimed, or empty."""
+    time_text = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return RootAuthor(repo.config.project or "", user, time_text, commit)
 
 
 def plain_cache(folder: Path) -> Cache:

@@ -15,13 +15,12 @@ from dvlite.formats.root import Root
 from dvlite.formats.snapshot import Version
 from dvlite.oid import Digest
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import open_remote
+from dvlite.repo.open_stores import open_remote, signature
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.runs import sync
 from dvlite.runs.records import open_records
 from dvlite.runs.share import left_by_others
 from dvlite.share.needs import Needs, fetch_all_heads, gather
-from dvlite.share.publish import signature
 from dvlite.show import quote
 from dvlite.store import claims, collect, push_protocol, snapshots
 from dvlite.store.cache import Cache

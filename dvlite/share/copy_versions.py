@@ -15,13 +15,13 @@ from dvlite.formats import manifest
 from dvlite.formats.snapshot import Version, VersionId, version_of
 from dvlite.oid import MANIFEST, Digest
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import open_remote
+from dvlite.repo.open_stores import open_remote, refuse_emptied, signature
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.results import Result
 from dvlite.runs import share
 from dvlite.share.needs import dropped_by
-from dvlite.share.publish import PushedBefore, commit_of, refuse_emptied, signature
+from dvlite.share.publish import PushedBefore, commit_of
 from dvlite.show import Show, count, printable, quote, some, word
 from dvlite.store import copy_protocol
 from dvlite.store.cache import Cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,19 +17,19 @@ from dvlite.oid import Digest, digest_bytes, format_oid
 from dvlite.paths import ancestors
 from dvlite.progress import Progress
 from dvlite.repo import committed_versions
-from dvlite.repo.open_stores import open_remote
+from dvlite.repo.open_stores import open_remote, refuse_emptied, signature
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import Scope
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.results import Result
 from dvlite.runs import share
 from dvlite.share.needs import dropped_by
-from dvlite.show import Show, is_or_are, printable, quote, size_text, some, word
+from dvlite.show import Show, is_or_are, printable, quote, size_text, some
 from dvlite.store import push_protocol
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.store.push_plan import Bases, PushPlan, refuse_missing
-from dvlite.store.push_protocol import RootAuthor, plan
+from dvlite.store.push_protocol import plan
 from dvlite.store.remote import Remote
 from dvlite.store.upkeep import advice
 from dvlite.workspace import sparse, unpushed
@@ -250,12 +249,6 @@ def _not_pushed(problems: Sequence[tuple[str, str, str | None, int]]) -> DvliteE
     return kind(message, hint=ranked[0][2])
 
 
-def signature(repo: Repo, user: str, commit: str) -> RootAuthor:
-    """Returns what a root of this clone says; `commit` is the one whose tree names exactly the versions claimed, or empty."""
-    time_text = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return RootAuthor(repo.config.project or "", user, time_text, commit)
-
-
 def _plan(
     catalog: Catalog,
     cache: Cache,
@@ -298,15 +291,6 @@ def _lost_text(item: Tracked, lost: _Lost, remote: str) -> str:
     if lost.rules:
         return f"{quote(item.path)}{at} is left out: dropped by {lost.rules}"
     return f"{quote(item.path)}{at} is left out: {some([quote(name) for name in missing], 1)} {is_or_are(missing)} neither in the cache nor on {remote}"
-
-
-def refuse_emptied(catalog: Catalog, name: str) -> None:
-    """Raises RemoteError for a store that had data and is empty now: most likely its disk is not mounted."""
-    if catalog.config is None and not catalog.packs and catalog.remote.remembered("complete"):
-        raise RemoteError(
-            f"remote {quote(name)} ({catalog.remote.store.label}) is empty, though this clone has pushed to it",
-            hint=f"is its disk mounted? If it was emptied on purpose: dvlite remote remove {word(name)}; then dvlite remote add it again",
-        )
 
 
 def commit_of(repo: Repo, items: Sequence[Tracked], lost: Mapping[Key, object]) -> str:

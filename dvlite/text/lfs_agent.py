@@ -1,16 +1,12 @@
-"""The words of `lfs-agent`."""
+"""The words of `lfs-agent install` and `lfs-agent prune`; the agent itself has none."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dvlite.commands.lfs_agent import LfsAgentInstallResult, LfsAgentPruneResult, LfsAgentResult
+from dvlite.commands.lfs_agent_install import LfsAgentInstallResult
+from dvlite.commands.lfs_agent_prune import LfsAgentPruneResult
 from dvlite.show import Show, count, printable, size_text
-
-
-def text(_result: LfsAgentResult, _show: Show) -> Iterator[str]:
-    """Yields nothing: standard output is git-lfs's."""
-    yield from ()
 
 
 def installed(result: LfsAgentInstallResult, show: Show) -> Iterator[str]:
