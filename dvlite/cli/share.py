@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from dvlite import __version__
 from dvlite.cli.complete import NameOf
 from dvlite.cli.options import (
     DRY_RUN,
@@ -320,9 +321,22 @@ def import_url(url: str, output: str | None, **flags: Any) -> int:
 @NO_WAIT
 def import_dvc(**flags: Any) -> int:
     """Turn a DVC repository into one of dvlite: its data comes from DVC's cache."""
+    import platform
+
     from dvlite.commands.import_dvc import import_dvc as verb
 
-    return run(lambda s: verb(s.repo(), **flags, stage=s.stage(), progress=s.progress), text="import_dvc")
+    return run(
+        lambda s: verb(
+            s.repo(),
+            **flags,
+            environ=s.environ,
+            host=platform.node(),
+            version=__version__,
+            stage=s.stage(),
+            progress=s.progress,
+        ),
+        text="import_dvc",
+    )
 
 
 @click.command(cls=Verb, example="dvlite update\ndvlite update data/birds --rev v3", codes=(3, 10, 11, 12, 13))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from dvlite.errors import DvliteError, PartlyDone
 from dvlite.moving.dvc_import import TakenOver, move
 from dvlite.moving.dvc_project import read_project
+from dvlite.pipeline.run_record import author
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.results import Result
@@ -25,7 +27,6 @@ class ImportDvcResult(Result):
     left: dict[str, str] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
     dry_run: bool = False
-    absent: bool = False  # data of some path is not on disk
     staged: tuple[str, ...] = ()
     unstaged: tuple[str, ...] = ()
     elapsed_seconds: float = 0.0
@@ -39,7 +40,15 @@ class ImportDvcResult(Result):
 
 
 def import_dvc(
-    repo: Repo, *, allow_missing: bool = False, dry_run: bool = False, stage: bool = True, progress: Progress
+    repo: Repo,
+    *,
+    allow_missing: bool = False,
+    dry_run: bool = False,
+    environ: Mapping[str, str],
+    host: str = "",
+    version: str = "",
+    stage: bool = True,
+    progress: Progress,
 ) -> ImportDvcResult:
     """Replaces DVC's files by dvlite's, with the data in the cache. What is on disk of the data is not touched, nor is the folder `.dvc`.
 
@@ -48,7 +57,8 @@ def import_dvc(
     """
     started = time.monotonic()
     with repo.lock(progress):
-        moved = move(repo, read_project(repo), allow_missing=allow_missing, dry_run=dry_run, progress=progress)
+        made_by = author(repo, environ, host, version)
+        moved = move(repo, read_project(repo), made_by, allow_missing=allow_missing, dry_run=dry_run, progress=progress)
         changed = list(dict.fromkeys([*moved.written, *moved.removed]))
         staged = () if dry_run else repo.stage(changed, enabled=stage)
         return ImportDvcResult(
@@ -57,7 +67,6 @@ def import_dvc(
             left=moved.left,
             removed=tuple(moved.removed),
             dry_run=dry_run,
-            absent=not all((repo.root / row.path).exists() for row in moved.paths),
             staged=staged,
             unstaged=() if dry_run else repo.left_to_stage(changed, staged),
             elapsed_seconds=time.monotonic() - started,

@@ -435,7 +435,7 @@ def _series(repo: Repo, run: Run, progress: Progress) -> SeriesFile:
 
 _NOTHING_RAN = {
     "cached": "its outputs were reused from another run",
-    "asserted": "its outputs were accepted by dvlite commit, and nothing was run",
+    "asserted": "its outputs were accepted by dvlite commit or import-dvc, and nothing was run",
 }
 
 

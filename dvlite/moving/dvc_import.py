@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
@@ -20,6 +21,7 @@ from dvlite.moving.dvc_pipelines import Locker, MovedPipeline, convert
 from dvlite.moving.dvc_project import DvcProject, folders, is_outside, placed
 from dvlite.moving.dvc_remote import DvcRemote
 from dvlite.moving.dvc_versions import DvcVersions, with_notes
+from dvlite.pipeline.run_record import Author
 from dvlite.progress import Progress
 from dvlite.repo import ignore
 from dvlite.repo.repository import Repo, open_cache
@@ -52,7 +54,9 @@ class Moved:
     written: list[str] = field(default_factory=list)
 
 
-def move(repo: Repo, project: DvcProject, *, allow_missing: bool, dry_run: bool, progress: Progress) -> Moved:
+def move(
+    repo: Repo, project: DvcProject, made_by: Author, *, allow_missing: bool, dry_run: bool, progress: Progress
+) -> Moved:
     """Takes the data into the cache and writes the files; with `dry_run`, does neither. The caller holds the lock of the work tree.
 
     Raises ObjectMissing or ObjectCorrupt, with no file written, for data that is nowhere whole, unless that is allowed.
@@ -89,7 +93,8 @@ def move(repo: Repo, project: DvcProject, *, allow_missing: bool, dry_run: bool,
         # While the writer's lock is held: no garbage collection can come between data and pointers.
         for file, rows in tracked.items():
             _write_pointers(repo, project, file, rows, versions, moved)
-        _write_pipelines(repo, pipelines, versions, moved, progress)
+        _drop_links(repo, folders(repo, project), versions.pointers)
+        _write_pipelines(repo, pipelines, Locker(repo, versions, made_by, progress), moved)
     moved.removed += [*project.pipelines, *project.locks]
     _take_over_ignores(repo, project, moved)
     for file in moved.removed:
@@ -174,12 +179,9 @@ def _write_pointers(
     moved.removed.append(file)
 
 
-def _write_pipelines(
-    repo: Repo, pipelines: Sequence[MovedPipeline], versions: DvcVersions, moved: Moved, progress: Progress
-) -> None:
+def _write_pipelines(repo: Repo, pipelines: Sequence[MovedPipeline], locker: Locker, moved: Moved) -> None:
     """Writes the pipeline files and lockfiles; what is up to date is found out by what is in place."""
-    locker = Locker(repo, versions, progress)
-    locks = locker.lockfiles(pipelines)
+    versions, locks = locker.versions, locker.lockfiles(pipelines)
     for one in pipelines:
         paths = [path for path, _ in _made(one)]
         for path in paths:
@@ -196,6 +198,18 @@ def _write_pipelines(
         files.write_atomic(repo.root / file, data)
         moved.written.append(file)
     moved.notes += locker.notes
+
+
+def _drop_links(repo: Repo, caches: Sequence[Path], paths: Iterable[str]) -> None:
+    """Removes links into DVC's cache, which has the bytes, from the places of data: no version holds such a link."""
+    inside = tuple(os.path.realpath(cache) + os.sep for cache in caches)
+    for path in paths:
+        place = repo.root / path
+        names = [place, *(Path(folder) / name for folder, _, names in os.walk(place) for name in names)]
+        for name in names:
+            target = os.path.join(os.path.realpath(name.parent), os.readlink(name)) if name.is_symlink() else ""
+            if os.path.normpath(target).startswith(inside):
+                name.unlink()
 
 
 def _take_over_ignores(repo: Repo, project: DvcProject, moved: Moved) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -18,16 +19,20 @@ from dvlite.formats.dvc_files import LOCK_NAME, DvcLockedStage, DvcOut
 from dvlite.formats.lockfile import Locked, LockedStage, Lockfile
 from dvlite.formats.pipeline import FILE_NAME
 from dvlite.formats.pointer import Pointer
+from dvlite.formats.record import Run
 from dvlite.formats.strict_yaml import Tree
 from dvlite.moving.dvc_project import DvcProject
 from dvlite.moving.dvc_versions import DvcVersions
 from dvlite.pipeline.content import Contents
+from dvlite.pipeline.outputs import store_file
 from dvlite.pipeline.params import Params
+from dvlite.pipeline.run_record import Author, Recorder, begun, metrics_of
 from dvlite.pipeline.stages import Stage, StageOut, bind
 from dvlite.pipeline.staleness import now_of
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.runs.records import open_records
 from dvlite.show import some
 from dvlite.workspace.workspace import Workspace
 
@@ -84,12 +89,14 @@ def _lock_of(stage: Stage, locked: Mapping[str, DvcLockedStage]) -> DvcLockedSta
 
 @dataclass(slots=True)
 class Locker:
-    """Makes lockfiles; `notes`: why a stage has to run all the same."""
+    """Makes lockfiles, and the records that they name; `notes`: why a stage has to run all the same, which is in `changed`."""
 
     repo: Repo
     versions: DvcVersions
+    made_by: Author
     progress: Progress
     notes: list[str] = field(default_factory=list)
+    changed: set[str] = field(default_factory=set)
 
     def lockfiles(self, pipelines: Sequence[MovedPipeline]) -> dict[str, bytes]:
         """Returns the lockfiles by path."""
@@ -104,13 +111,34 @@ class Locker:
             if here is not None:
                 contents.know_outputs("", [here])
         params = Params(self.repo.work_tree.read)
+        recorder = Recorder(self.repo, work.cache, self.made_by, [*self.versions.pointers, *kept])
+        records = open_records(self.repo, self.progress)
         found: dict[str, bytes] = {}
         for one in pipelines:
-            entries = [entry for each in one.stages if (entry := self._entry(each, contents, params)) is not None]
+            entries = []
+            for each in one.stages:
+                entry = self._entry(each, contents, params)
+                if entry is not None and each.stage.address not in self.changed:
+                    run = self._vouched(each.stage, entry, contents, recorder, work)
+                    entry = replace(entry, run=records.put(run, durable=False))
+                entries += [] if entry is None else [entry]
             if entries:
                 name = posixpath.join(posixpath.dirname(one.file), lockfile.FILE_NAME)
                 found[name] = lockfile.dump(Lockfile(tuple(entries)))
+        records.sync()
         return found
+
+    def _vouched(
+        self, stage: Stage, entry: LockedStage, contents: Contents, recorder: Recorder, work: Workspace
+    ) -> Run:
+        """Returns the record of outputs that DVC vouches for; those that git keeps are stored, as those of any run."""
+        named = {out.path: out for out in stage.outs}
+        outputs = [(named[out.path], out) for out in stage.placed_outs(entry)]
+        for out, version in outputs:
+            if not out.spec.cache and version.pointer().kind == "file":
+                store_file(work, self.repo.root / out.path)
+        metrics, _ = metrics_of(self.repo, stage, [out.path for out, _ in outputs if out.spec.metric])
+        return recorder.asserted(begun(stage, entry, contents, time.time_ns()), outputs, metrics)
 
     def _entry(self, moved: MovedStage, contents: Contents, params: Params) -> LockedStage | None:
         stage, locked = moved.stage, moved.locked
@@ -141,6 +169,7 @@ class Locker:
         if locked.cmd != stage.spec.cmd:
             changed.append("the command")
         if changed:
+            self.changed.add(stage.address)
             self.notes.append(f"{stage.address} has to run, as with DVC: changed since: {some(changed)}")
         facts = replace(now.entry.facts, cmd=locked.cmd, params=values)
         return replace(stage.entry(facts, deps), outs=tuple(sound))

@@ -281,7 +281,7 @@ class _Session:
         recorded = None if locked.run is None else self._record(locked.run, fetch=True)
         if recorded is None or recorded.status != "asserted":
             return None
-        return f"its outputs were accepted by dvlite commit ({printable(recorded.user or 'unknown')}), and not made by a run"
+        return f"its outputs were accepted by dvlite commit or import-dvc ({printable(recorded.user or 'unknown')}), and not made by a run"
 
     def _with_undeclared(
         self, stage: Stage, verdicts: tuple[OutputVerdict, ...], verdict: StageVerdict

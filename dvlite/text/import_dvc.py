@@ -26,6 +26,5 @@ def text(result: ImportDvcResult, show: Show) -> Iterator[str]:
         yield from show.next_step("dvlite import-dvc")
         return
     yield f"Imported {what}. {duration_text(result.elapsed_seconds)}"
-    then = "; dvlite checkout" if result.absent else "; dvlite status"
-    then += "; dvlite repro -n" if result.stages else ""
+    then = "; dvlite checkout" + ("; dvlite repro -n" if result.stages else "")
     yield from show.next_commit(result.staged, result.unstaged, then)

@@ -267,7 +267,7 @@ def _paths(paths: Sequence[str]) -> str:
 def _status(run: LineageRun) -> str:
     text = printable(run.status)
     if run.status == "asserted":
-        text += ": accepted by dvlite commit, not run"
+        text += ": accepted by dvlite commit or import-dvc, not run"
     if run.of is not None:
         text += f" (of run:{short_oid(run.of)[:6]})"
     return text + (f" ({_paths(run.taint)} changed while it ran)" if run.taint else "")

@@ -158,7 +158,7 @@ def _ended(result: RunsShowResult) -> Iterator[str]:
     elif run.imported is not None and run.status == "canceled":
         yield "it was stopped, or had not ended when it was imported"
     elif run.status == "asserted":
-        yield "accepted by dvlite commit as it was on disk; nothing was run"
+        yield "accepted by dvlite commit or import-dvc as it was on disk; nothing was run"
     elif run.timed_out:
         yield f"its time was over after {duration_text(run.seconds)}"
     elif run.signal is not None:

@@ -29,7 +29,6 @@ def test_files_and_directories_are_tracked_with_what_dvc_says_of_them(project, t
     assert (len(planned["paths"]), planned["staged"], project.tracked()) == (3, [], before)
     result = project.json("import-dvc")
     assert {row["path"]: row["files"] for row in result["paths"]} == {"data/birds": 2, "large.bin": 1, "old.txt": 1}
-    assert result["absent"]
     assert not project.has("large.bin.dvc")
     assert b"owner" in project.read("data/birds.dvlite")
     assert b"*.tmp" in project.read(".dvliteignore")
@@ -44,6 +43,22 @@ def test_files_and_directories_are_tracked_with_what_dvc_says_of_them(project, t
     project.git("revert", "--no-edit", "HEAD")
     assert project.has("large.bin.dvc")
     assert not project.has("large.bin.dvlite")
+
+
+def test_links_into_the_cache_of_dvc_become_files(project, theirs):
+    name = theirs.folder({"a": b"a\n"})
+    theirs.track("d", name)
+    project.write(".gitignore", b"/d\n")
+    project.commit()
+    (project.root / "d").mkdir()
+    inner = md5(b"a\n")
+    (project.root / "d/a").symlink_to(project.root / ".dvc/cache/files/md5" / inner[:2] / inner[2:])
+    (project.root / "d/mine").symlink_to("a")
+    project.dvlite("import-dvc")
+    project.dvlite("checkout", code=None)
+    assert not (project.root / "d/a").is_symlink()
+    assert project.read("d/a") == b"a\n"
+    assert (project.root / "d/mine").is_symlink()
 
 
 def test_an_import_remembers_its_source_and_no_credentials(project, theirs):
@@ -180,6 +195,10 @@ def test_nothing_runs_again_after_the_move(pipeline):
     assert pipeline.read("out/uk") == b"a\n"
     assert {row["state"] for row in pipeline.json("repro", "-n")["stages"]} == {"up to date"}
     assert pipeline.is_clean()
+    assert " d " in pipeline.dvlite("lineage", "out/uk").stdout  # from the last stage back to the data
+    assert {row["status"] for row in pipeline.json("runs")["runs"]} == {"asserted"}
+    assert pipeline.json("runs", "-s", "train")["runs"][0]["metrics"] == {"w/m.json:acc": 1}
+    pipeline.dvlite("fsck")
 
 
 def test_what_changed_since_dvc_ran_it_runs_as_it_would_have(pipeline):
