@@ -51,6 +51,7 @@ NO_FORMATS = (
     "source",  # a block of a pointer
     "comparator",
     "event_file",
+    "lfs_attributes",  # git's
     "lfs_transfer",
     "manifest_parts",
     "parquet",

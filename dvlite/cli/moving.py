@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from dvlite.cli.options import DRY_RUN, REMOTE, DefaultVerbs, run
+from dvlite.cli.options import DRY_RUN, NO_WAIT, REMOTE, DefaultVerbs, Verb, run
 
 
 @click.group("lfs-agent", cls=DefaultVerbs, default="serve", takes_word=False)
@@ -52,4 +52,38 @@ def lfs_agent_prune(*, remote: str | None, dry_run: bool) -> int:
     )
 
 
-VERBS = {"Share": (lfs_agent,)}
+@click.command(
+    "import-lfs",
+    cls=Verb,
+    example="dvlite import-lfs -n\ndvlite import-lfs && git commit -m 'Move from Git LFS to dvlite'",
+    codes=(3, 10, 11, 12, 13),
+)
+@click.option("--allow-missing", is_flag=True, help="Leave to Git LFS what has no bytes; import the rest.")
+@DRY_RUN
+@NO_WAIT
+def import_lfs(*, allow_missing: bool, dry_run: bool) -> int:
+    """Track by dvlite what Git LFS keeps: its data comes from this clone."""
+    from dvlite.commands.import_lfs import import_lfs as verb
+
+    return run(
+        lambda s: verb(s.repo(), allow_missing=allow_missing, dry_run=dry_run, progress=s.progress),
+        text="import_lfs",
+    )
+
+
+@click.command(
+    "export-lfs",
+    cls=Verb,
+    example="dvlite export-lfs -n\ndvlite export-lfs && git lfs install --local && git commit -m 'Move to Git LFS'",
+    codes=(3, 10, 11, 12, 13),
+)
+@DRY_RUN
+@NO_WAIT
+def export_lfs(*, dry_run: bool) -> int:
+    """Give tracked paths to Git LFS: its objects come from the cache."""
+    from dvlite.commands.export_lfs import export_lfs as verb
+
+    return run(lambda s: verb(s.repo(), dry_run=dry_run, progress=s.progress), text="export_lfs")
+
+
+VERBS = {"Share": (lfs_agent, import_lfs, export_lfs)}

@@ -17,9 +17,18 @@ LINE_BYTES = 1 << 20  # the longest request; one has a path in it
 POINTER_BYTES = 1024  # no pointer is longer
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _POINTER = re.compile(
-    rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-[^\n]*\n)*oid sha256:([0-9a-f]{64})\nsize \d{1,19}\n"
+    rb"version https://git-lfs\.github\.com/spec/v1\n((?:ext-[^\n]*\n)*)oid sha256:([0-9a-f]{64})\nsize (0|[1-9]\d{0,18})\n"
 )
 _EVENTS = ("init", "upload", "download", "terminate")
+
+
+@dataclass(frozen=True, slots=True)
+class LfsPointer:
+    """What git has in place of an object. With extensions, the object is not what stands in the work tree."""
+
+    sha256: str
+    size_bytes: int
+    has_extensions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +90,13 @@ def pointer(sha256: str, size_bytes: int) -> bytes:
     return f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size_bytes}\n".encode()
 
 
+def parse_pointer(data: bytes) -> LfsPointer | None:
+    """Reads a pointer; returns None for what is none."""
+    match = _POINTER.fullmatch(data) if len(data) <= POINTER_BYTES else None
+    return None if match is None else LfsPointer(match[2].decode(), int(match[3]), bool(match[1]))
+
+
 def pointed_at(data: bytes) -> str | None:
     """Returns the name of the object that a pointer stands for; None for what is no pointer."""
-    match = _POINTER.fullmatch(data)
-    return None if match is None else match[1].decode()
+    parsed = parse_pointer(data)
+    return None if parsed is None else parsed.sha256

@@ -403,6 +403,10 @@ class Git:
         options += ["--recurse-submodules"] if in_submodules else []
         return git_output.split(self.run("ls-files", "-z", *options, "--", *pathspecs))
 
+    def list_ignorable(self, pattern: str) -> list[str]:
+        """Returns the files in git's index that a line of the root's `.gitignore` would match."""
+        return git_output.split(self.run("ls-files", "-z", "--ignored", "--cached", f"--exclude={pattern}"))
+
     def differing(self, *pathspecs: str) -> tuple[list[str], list[str]]:
         """Returns the files that git does not have and would take, and those that are not as its index has them."""
         options = ("ls-files", "-z", "-t", "--others", "--exclude-standard", "--modified", "--deduplicate")

@@ -8,22 +8,18 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing
-from dvlite.files import open_without_waiting, os_error, read_at, require_space
+from dvlite.files import open_without_waiting, os_error, read_at
 from dvlite.formats import dvc_files
-from dvlite.oid import Digest, digest_bytes
+from dvlite.moving.checked import CheckedWriter, StoredBytes
 from dvlite.progress import Progress
 from dvlite.show import quote
 from dvlite.store.cache_writer import Writer
-from dvlite.store.pack import KIND_FILE
-
-_BLOCK_BYTES = 1 << 20  # as DVC 2 reads: it makes CR LF to LF block by block
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +33,6 @@ class DvcName:
         """Returns the names under which a cache or remote may have it."""
         new, before = f"files/md5/{self.md5[:2]}/{self.md5[2:]}", f"{self.md5[:2]}/{self.md5[2:]}"
         return [before, new] if self.old else [new]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredBytes:
-    """Bytes that dvlite's cache has."""
-
-    digest: Digest
-    size_bytes: int
 
 
 class DvcPlace(Protocol):
@@ -79,13 +67,13 @@ class DvcObjects:
     """Takes objects into the cache of a writer, each once."""
 
     def __init__(self, places: Sequence[DvcPlace], writer: Writer, progress: Progress) -> None:
-        self._places, self._writer, self._progress = places, writer, progress
+        self._places = places
         self._known: dict[DvcName, StoredBytes] = {}
-        self._hashing = ThreadPoolExecutor(1)
+        self._checked = CheckedWriter(writer, progress)
 
     def close(self) -> None:
         """Ends the thread that hashes."""
-        self._hashing.shutdown()
+        self._checked.close()
 
     def take(self, name: DvcName) -> StoredBytes:
         """Stores the bytes of a file and returns what they are. Raises ObjectMissing and ObjectCorrupt."""
@@ -106,23 +94,9 @@ class DvcObjects:
 
     def _take(self, name: DvcName) -> StoredBytes:
         for descriptor in self._opened(name):
-            size = os.fstat(descriptor).st_size
-            if size <= self._writer.cache.pack_below_bytes:
-                raw = read_at(descriptor, size)
-                if name.md5 not in (_md5(raw), name.old and _md5(raw.replace(b"\r\n", b"\n"))):
-                    continue
-                digest = digest_bytes(raw)
-                self._writer.put(KIND_FILE, digest, raw)
-                self._progress.advance(size_bytes=size, files=1)
-                return StoredBytes(digest, size)
-            require_space(self._writer.cache.folder, size, "what DVC has")
-            checked = self._hashing.submit(_is_it, descriptor, name)
-            digest = self._writer.put_large(
-                descriptor, name.md5, lambda size_bytes: self._progress.advance(size_bytes=size_bytes)
-            )
-            if checked.result():  # else nothing names what was stored
-                self._progress.advance(files=1)
-                return StoredBytes(digest, size)
+            content = self._checked.take(descriptor, name.md5, lambda blocks: _is_it(blocks, name))
+            if content is not None:
+                return content
         raise self._absent(name)
 
     def _opened(self, name: DvcName) -> Iterator[int]:
@@ -146,12 +120,11 @@ def _md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-def _is_it(descriptor: int, name: DvcName) -> bool:
-    """Returns whether an open file has the md5 of its name."""
-    plain, lines, offset = hashlib.md5(usedforsecurity=False), hashlib.md5(usedforsecurity=False), 0
-    while block := read_at(descriptor, _BLOCK_BYTES, offset):
+def _is_it(blocks: Iterable[bytes], name: DvcName) -> bool:
+    """Returns whether a file has the md5 of its name."""
+    plain, lines = hashlib.md5(usedforsecurity=False), hashlib.md5(usedforsecurity=False)
+    for block in blocks:
         plain.update(block)
         if name.old:
             lines.update(block.replace(b"\r\n", b"\n"))
-        offset += len(block)
     return name.md5 in (plain.hexdigest(), name.old and lines.hexdigest())

@@ -21,6 +21,7 @@ from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import lfs_transfer, snapshot
 from dvlite.formats.snapshot import Version
 from dvlite.git.program import Git
+from dvlite.moving.lfs_copy import copy_out
 from dvlite.oid import DIGEST_BYTES, FILE, Digest, digest_bytes
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import refuse_emptied, signature
@@ -224,16 +225,8 @@ class LfsObjects:
         try:
             with contextlib.ExitStack() as left:
                 left.callback(path.unlink, missing_ok=True)
-                with open(path, "x+b", buffering=0) as copy:
-                    self._cache.refresh_if_changed()
-                    if self._cache.has_packed(digest, (KIND_FILE,)):
-                        files.write_all(copy.fileno(), self._cache.read_file(digest, size_bytes))
-                    else:
-                        with self._cache.open_large(digest) as source:
-                            if not files.share_blocks(source, copy.fileno()):
-                                files.copy_range(source, copy.fileno(), size_bytes)
-                    copy.seek(0)
-                    is_right = hashlib.file_digest(copy, "sha256").hexdigest() == sha256
+                self._cache.refresh_if_changed()
+                is_right = copy_out(self._cache, digest, size_bytes, path) == sha256
                 if is_right:
                     left.pop_all()
                 return path if is_right else None

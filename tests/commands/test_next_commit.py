@@ -9,6 +9,7 @@ import pytest
 
 import dvlite.text
 from tests.commands.dvc_repository import DvcRepository
+from tests.commands.lfs_repository import LfsRepository
 from tests.commands.pipelines import Pipeline
 from tests.commands.project import Project
 from tests.copies import copy_of
@@ -134,6 +135,13 @@ def tracked_by_dvc(project):
     project.write("theirs", "1")
 
 
+def kept_by_git_lfs(project):
+    theirs = LfsRepository(project)
+    theirs.give("*.bin")
+    theirs.track("theirs.bin", b"1")
+    theirs.commit()
+
+
 def nothing(project):
     pass
 
@@ -156,6 +164,7 @@ CASES = [
     (beside, ("import", "../there", "taken")),
     (moved_on, ("update",)),
     (tracked_by_dvc, ("import-dvc",)),
+    (kept_by_git_lfs, ("import-lfs",)),
     (another_run, ("runs", "apply", "last")),
     (another_run, ("runs", "apply", "last", "--no-stage")),
 ]

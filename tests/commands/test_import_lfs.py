@@ -1,0 +1,193 @@
+"""`import-lfs` and `export-lfs`: files that Git LFS keeps become tracked paths and back, whole or not at all."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from tests.commands.lfs_repository import LINE, LfsRepository
+from tests.commands.project import fill, tree
+from tests.trees import noise
+
+LARGE = bytes(range(256)) * 8192  # 2 MiB: a file of its own in the cache
+
+
+@pytest.fixture
+def theirs(project):
+    return LfsRepository(project)
+
+
+def test_files_are_tracked_whether_they_are_checked_out_or_not(project, theirs):
+    theirs.give("*.bin", "/notes/** lockable linguist-generated")
+    theirs.give("*.dat", folder="data/")
+    theirs.track("data/sp ace é.bin", b"a", checked_out=False)
+    theirs.track("run.bin", b"run")
+    (project.root / "run.bin").chmod(0o755)
+    theirs.track("only-on-disk.bin", b"disk", kept=False)
+    theirs.track("data/large.dat", LARGE)
+    theirs.track("data/again.dat", LARGE, checked_out=False)
+    project.write("empty.bin", b"")
+    theirs.commit()
+    before, index = project.tracked(), project.git("ls-files", "-s")
+    planned = project.json("import-lfs", "-n")
+    assert (len(planned["paths"]), planned["staged"], project.tracked()) == (5, [], before)
+    assert project.git("ls-files", "-s") == index
+    result = project.json("import-lfs")
+    assert {row["path"]: row["size_bytes"] for row in result["paths"]} == {
+        "data/again.dat": len(LARGE),
+        "data/large.dat": len(LARGE),
+        "data/sp ace é.bin": 1,
+        "only-on-disk.bin": 4,
+        "run.bin": 3,
+    }
+    assert result["absent"]
+    assert result["attributes"] == [".gitattributes", "data/.gitattributes"]
+    assert project.read(".gitattributes").startswith(b"/notes/** linguist-generated\n*.dvlite ")
+    assert not project.has("data/.gitattributes")
+    project.git("commit", "-qm", "Move")
+    project.dvlite("checkout")
+    assert project.read("data/sp ace é.bin") == b"a"
+    assert project.read("data/again.dat") == LARGE
+    assert os.access(project.root / "run.bin", os.X_OK)
+    assert project.is_clean()
+    assert "run.bin" not in project.git("ls-files").split()
+    project.git("revert", "--no-edit", "HEAD")
+    assert project.git("ls-files", "-s") == index
+
+
+def test_data_that_is_nowhere_whole_stops_the_import_or_stays_with_git_lfs(project, theirs):
+    theirs.give("*.bin", "*.dat", "/sub/*.txt")
+    theirs.track("good.bin", b"good")
+    theirs.track("gone.dat", b"gone", kept=False, checked_out=False)
+    flipped = theirs.track("flipped.dat", b"flipped", checked_out=False)
+    project.write(theirs.object(flipped), b"flopped")
+    large = theirs.track("large.dat", LARGE, checked_out=False)
+    project.write(theirs.object(large), LARGE[:-1] + b"!")
+    theirs.track("long.dat", b"short", size=9 * 10**18, checked_out=False)
+    theirs.commit()
+    index = project.git("ls-files", "-s")
+    assert "flipped.dat" in project.dvlite("import-lfs", code=13).stderr
+    assert (project.git("ls-files", "-s"), project.git("status", "--porcelain", "-uall")) == (index, " M good.bin\n")
+    printed = project.dvlite("import-lfs", "--allow-missing", code=3).stdout
+    assert "gone.dat stays with Git LFS" in printed
+    assert project.tracked() == ["good.bin"]
+    assert project.read(".gitattributes").startswith(f"*.dat {LINE}\n*.dvlite ".encode())
+    assert project.has("gone.dat")
+
+
+def test_pointers_that_cannot_be_carried_stay_and_are_named(project, theirs):
+    theirs.give("*.bin")
+    theirs.track("good.bin", b"good")
+    theirs.track("\x1b[31mred.bin", b"e", more=f"ext-0-foo sha256:{'0' * 64}\n", checked_out=False)
+    theirs.track(".gitx.bin", b"x", checked_out=False)
+    project.write("data.bin", b"the data itself")
+    project.write("long.bin", b"version https://git-lfs.github.com/spec/v1\n" + b"x" * 10_000)
+    project.write("no-pointer.bin", f"version https://git-lfs.github.com/spec/v1\noid sha256:{'../' * 21}.\nsize 1\n")
+    project.write("tracked/x", b"x")
+    project.dvlite("add", "tracked")
+    theirs.track("tracked/y.bin", b"y", checked_out=False)
+    project.git("add", "-f", "tracked/y.bin")
+    theirs.commit()
+    done = project.dvlite("import-lfs", code=3)
+    assert "\x1b" not in done.stdout + done.stderr
+    assert len(done.stdout.split("stays with Git LFS")) == 7
+    assert project.tracked() == ["good.bin", "tracked"]
+    assert project.read(".gitattributes").startswith(b"*.bin filter=lfs")
+
+
+def test_what_git_could_not_bring_back_is_refused(project, theirs):
+    assert "keeps no file" in project.dvlite("import-lfs", code=2).stderr
+    assert "tracks nothing" in project.dvlite("export-lfs", code=2).stderr
+    theirs.give("*.bin")
+    theirs.track("x.bin", b"x")
+    project.git("add", "-A")
+    assert "not as in the last commit" in project.dvlite("import-lfs", code=2).stderr
+    project.write("y", b"y")
+    project.dvlite("add", "y")
+    assert "not as in the last commit" in project.dvlite("export-lfs", code=2).stderr
+
+
+def test_tracked_paths_go_to_git_lfs_with_all_they_hold_and_come_back(project, theirs):
+    fill(project)
+    project.write("my [1] é.bin", LARGE)
+    project.write("obeyed/.gitattributes", b"* text\n")
+    project.write("obeyed/x", b"x")
+    project.dvlite("add", "data", "my [1] é.bin", "obeyed")
+    project.commit()
+    version = project.read("my [1] é.bin.dvlite")
+    assert len(project.json("export-lfs", "-n", code=3)["paths"]) == 2
+    assert project.git("status", "--porcelain") == ""
+    result = project.json("export-lfs", code=3)
+    assert (list(result["left"]), len(result["warnings"])) == (["obeyed"], 1)
+    assert f"/data/** {LINE}\n/my[[:space:]]\\[1\\][[:space:]]é.bin {LINE}\n*.dvlite ".encode() in project.read(
+        ".gitattributes"
+    )
+    rows = [line.split("\t") for line in project.git("-c", "core.quotePath=false", "ls-files", "-s").splitlines()]
+    modes = {path: head.split()[0] for head, path in rows}
+    assert (modes["data/run.sh"], modes["data/link"], modes["data/a.txt"]) == ("100755", "120000", "100644")
+    assert project.git("show", ":data/a.txt").startswith("version https://git-lfs")
+    name = project.git("show", ":my [1] é.bin").split()[3].removeprefix("sha256:")
+    assert project.read(theirs.object(name)) == LARGE
+    assert not project.has("data.dvlite")
+    assert not project.has("my [1] é.bin.dvlite")
+    project.git("commit", "-qm", "Move")
+    assert project.json("import-lfs")["attributes"] == [".gitattributes"]
+    assert project.read("my [1] é.bin.dvlite") == version
+    assert b"lfs" not in project.read(".gitattributes")
+
+
+def test_data_that_the_cache_lacks_or_has_damaged_is_not_exported(project):
+    project.write("x", LARGE)
+    project.dvlite("add", "x")
+    project.commit()
+    (stored,) = (path for path in project.cache.rglob("*") if path.is_file() and path.stat().st_size == len(LARGE))
+    stored.chmod(0o644)
+    stored.write_bytes(LARGE[:-1] + b"!")
+    assert "damaged" in project.dvlite("export-lfs", code=13).stderr
+    stored.unlink()
+    assert "dvlite fetch" in project.dvlite("export-lfs", code=12).stderr
+    assert project.git("status", "--porcelain") == ""
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("git-lfs") is None, reason="git-lfs is not installed")
+def test_the_real_client_agrees_before_and_after(project, tmp_path):
+    git = project.git
+    git("init", "-q", "--bare", str(tmp_path / "origin.git"))
+    git("remote", "add", "origin", str(tmp_path / "origin.git"))
+    git("lfs", "install", "--local")
+    git("lfs", "track", "*.bin", "data/**")
+    fill(project)
+    project.write("my [1] é.bin", noise(3_000_000, seed=1))
+    project.write("empty.bin", b"")
+    project.commit("With Git LFS")
+    git("push", "-q", "origin", "HEAD:refs/heads/main")
+    before = _files(project.root)
+    assert git("lfs", "ls-files").count("\n") == 6
+    assert "dvlite init" in project.dvlite("import-lfs", code=1).stderr  # data/** is below dvlite's lines, and wins
+    project.dvlite("init", "--no-hooks")
+    assert len(project.json("import-lfs")["paths"]) == 6
+    git("commit", "-qm", "Move to dvlite")
+    assert project.is_clean()
+    assert git("lfs", "ls-files") == ""
+    assert project.json("export-lfs")["left"] == {}
+    git("commit", "-qm", "Back to Git LFS")
+    assert git("status", "--porcelain") == ""
+    assert "OK" in git("lfs", "fsck")
+    assert git("lfs", "ls-files").count("\n") == 6
+    git("push", "-q", "origin", "HEAD:refs/heads/main")
+    assert _files(_cloned(tmp_path, "clone")) == before
+
+
+def _cloned(folder, name):
+    filters = {"clean": "git-lfs clean -- %f", "smudge": "git-lfs smudge -- %f", "process": "git-lfs filter-process"}
+    settings = [f"--config=filter.lfs.{key}={value}" for key, value in filters.items()]
+    subprocess.run(["git", "clone", "-q", *settings, folder / "origin.git", folder / name], check=True)
+    return folder / name
+
+
+def _files(folder):
+    """Returns what git has of a work tree, but not the files of dvlite and their lines."""
+    own = (".git", ".dvlite")
+    return {name: what for name, what in tree(folder).items() if what and not name.startswith(own)}
