@@ -1,6 +1,8 @@
 """`import-dvc`: a repository of DVC becomes one of dvlite, whole or not at all."""
 
 import json
+import shutil
+import subprocess
 
 import pytest
 
@@ -243,3 +245,68 @@ def test_a_remote_that_is_not_read_is_named_without_its_secrets(project, theirs,
     printed = project.dvlite("import-dvc", code=2).stderr
     assert "remote 'far' of DVC" in printed
     assert "secret" not in printed
+
+
+REAL = """\
+vars:
+  - models: {svm: {c: 1}, rf: {c: 2}}
+stages:
+  prep:
+    cmd: |
+      cat data/sub/b.txt > p.txt
+      echo more >> p.txt
+    deps: [data/sub]
+    params: [lr, net]
+    outs: [p.txt]
+  grid:
+    matrix:
+      m: [svm, rf]
+      lr: [0.1, 0.2]
+    cmd: echo ${item.m} ${item.lr} ${net.kind} > grid-${item.m}-${item.lr}.txt
+    deps: [p.txt]
+    outs:
+      - grid-${item.m}-${item.lr}.txt
+  each:
+    foreach: ${models}
+    do:
+      wdir: w
+      cmd: mkdir -p m-${key} && echo ${item.c} > m-${key}/c && echo '{"acc":1}' > ${key}.json
+      deps: [../src]
+      outs:
+        - m-${key}: {persist: true}
+      metrics:
+        - ${key}.json: {cache: false}
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("more", ["", "  last:\n    cmd: echo ${net} > last.txt\n    outs: [last.txt]\n"])
+def test_what_dvc_itself_made_is_up_to_date_and_equal(project, monkeypatch, more):
+    if shutil.which("dvc") is None:
+        pytest.skip("dvc is not installed")
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+    files = {
+        "data/a.txt": b"a\n",
+        "data/sub/b.txt": b"b\r\n",
+        "large.bin": LARGE,
+        "src/x.py": b"x = 1\n",
+        "w/.keep": b"",
+    }
+    files |= {"params.yaml": b"lr: 0.1\nnet: {kind: mlp, depth: 3}\n", "dvc.yaml": (REAL + more).encode()}
+    for name, data in files.items():
+        project.write(name, data)
+    for words in (["init", "-q"], ["add", "-q", "data", "large.bin"], ["repro", "-q"]):
+        subprocess.run(["dvc", *words], cwd=project.root, check=True, capture_output=True)
+    project.commit()
+    made = ["p.txt", "grid-rf-0.2.txt", "w/m-svm/c", "data/sub/b.txt", "large.bin"]
+    before = {path: project.read(path) for path in made}
+    project.dvlite("import-dvc")
+    project.commit()
+    project.dvlite("repro", "-n")
+    for path in ("p.txt", "w/m-svm", "w/m-rf", "data", "large.bin"):
+        shutil.rmtree(project.root / path, ignore_errors=True)
+        (project.root / path).unlink(missing_ok=True)
+    project.dvlite("checkout")
+    assert {path: project.read(path) for path in made} == before
+    project.dvlite("repro", "-n")
+    project.dvlite("verify")
