@@ -17,7 +17,7 @@ from dvlite.moving.lfs_objects import LfsObjects
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo, open_cache
-from dvlite.show import printable
+from dvlite.show import printable_text
 
 _FAILED = 2  # the code of an error in an answer; git-lfs prints it and nothing more
 
@@ -86,4 +86,4 @@ def local_folder(repo: Repo) -> Path:
 
 def _failure(request: Request, error: DvliteError) -> bytes:
     hint = f" ({error.hint.splitlines()[0]})" if error.hint else ""
-    return lfs_transfer.failed(request.sha256, _FAILED, printable(f"dvlite: {error.message}{hint}"))
+    return lfs_transfer.failed(request.sha256, _FAILED, printable_text(f"dvlite: {error.message}{hint}"))

@@ -120,7 +120,7 @@ def test_bytes_that_are_not_the_object_are_refused_on_both_ways(lfs):
     lfs.path(bad).write_bytes(b"dab")
     lfs.send(good, other)
     (answer,) = lfs.ask("upload", bad)
-    assert "is damaged" in answer["error"]["message"]
+    assert f"'{lfs.path(bad)}' is damaged" in answer["error"]["message"]
     for note in (lfs.project.root / ".git" / "dvlite" / "remote").glob("*/lfs/*"):
         rows = [note.read_bytes()[at : at + 72] for at in range(0, note.stat().st_size, 72)]
         if rows[0].hex().startswith(good):

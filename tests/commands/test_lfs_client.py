@@ -158,3 +158,18 @@ def test_killed_agents_lose_nothing(tmp_path):
     put_back(work)
     clone = clone_of(work, "clone")
     assert {path.stem: path.read_bytes() for path in clone.root.glob("*.bin")} == contents
+
+
+def test_clones_that_push_at_once_lose_nothing(tmp_path):
+    work = start(tmp_path, "../store")
+    work.commit(first=b"first")
+    work.git("push", "-q", "origin", "HEAD")
+    clones = [clone_of(work, f"clone{i}") for i in range(3)]
+    for i, clone in enumerate(clones):
+        clone.git("checkout", "-q", "-b", f"branch{i}")
+        clone.commit(**{f"f{number}": noise(2000, seed=100 * i + number) for number in range(12)})
+    pushes = [subprocess.Popen(["git", "push", "-q", "origin", "HEAD"], cwd=clone.root) for clone in clones]
+    assert [push.wait(300) for push in pushes] == [0, 0, 0]
+    work.git("fetch", "-q")
+    put_back(work)
+    assert len(work.local()) == 1 + 3 * 12
