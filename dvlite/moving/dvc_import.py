@@ -26,7 +26,7 @@ from dvlite.progress import Progress
 from dvlite.repo import ignore
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import overlap
-from dvlite.show import count, quote
+from dvlite.show import count, quote, word
 from dvlite.store.cache_writer import Writer
 from dvlite.workspace import unpushed
 
@@ -91,6 +91,8 @@ def move(
             raise _lost(versions)
         writer.commit()
         # While the writer's lock is held: no garbage collection can come between data and pointers.
+        kept = [path for rows in tracked.values() for path, _ in rows if path in versions.pointers]
+        moved.written += repo.ensure_ignored(kept)
         for file, rows in tracked.items():
             _write_pointers(repo, project, file, rows, versions, moved)
         _drop_links(repo, folders(repo, project), versions.pointers)
@@ -123,10 +125,16 @@ def _made(one: MovedPipeline) -> list[tuple[str, DvcOut]]:
 def _refuse_twice(
     repo: Repo, tracked: Mapping[str, Sequence[tuple[str, DvcOut]]], pipelines: Sequence[MovedPipeline]
 ) -> None:
-    """Raises UsageError for pipeline files in the way, and for two paths of which one lies inside the other."""
+    """Raises UsageError for files in the way, and for two paths of which one lies inside the other."""
     for one in pipelines:
         if files.is_there(repo.root / one.file):
             raise UsageError(f"{quote(one.file)} is there already", hint=f"move its stages into {one.source}, or away")
+    both = repo.git.tracked_under([path + SUFFIX for rows in tracked.values() for path, _ in rows])
+    if both:
+        raise UsageError(
+            f"{quote(both[0])} is there already, so two tools track one path",
+            hint=f"git rm --cached {word(both[0])}   or the file of DVC beside it",
+        )
     outs = [out.path for one in pipelines for stage in one.stages for out in stage.stage.outs]
     pair = overlap([*outs, *(path for rows in tracked.values() for path, _ in rows)])
     if pair is not None:
@@ -166,7 +174,6 @@ def _write_pointers(
     if lost:
         moved.left[file] = versions.lost[lost[0]].message
         return
-    ignored = repo.ensure_ignored([path for path, _ in rows])
     for path, out in rows:
         new, reason = with_notes(versions.pointers[path], out, project.files[file].source, repo)
         if reason:
@@ -175,7 +182,6 @@ def _write_pointers(
         unpushed.note(repo, new.oid)
         moved.paths.append(TakenOver(path, file, new.size_bytes, new.files, new.oid))
         moved.written.append(path + SUFFIX)
-    moved.written += [name for name in ignored if name not in moved.written]
     moved.removed.append(file)
 
 

@@ -218,6 +218,11 @@ def test_a_pipeline_file_in_the_way_stops_the_import(pipeline):
     pipeline.write("dvlite.yaml", b"stages: {}\n")
     pipeline.commit()
     assert "is there already" in pipeline.dvlite("import-dvc", code=2).stderr
+    pipeline.git("rm", "-q", "dvlite.yaml")
+    pipeline.write("d/a", b"mine\n")
+    pipeline.dvlite("add", "d")
+    pipeline.commit()
+    assert "two tools track one path" in pipeline.dvlite("import-dvc", code=2).stderr
     assert pipeline.is_clean()
 
 
