@@ -83,8 +83,10 @@ def move(
     progress.start("importing", total_bytes=total_bytes, total_files=total_files)
     with Writer(open_cache(repo), progress) as writer:
         places: list[DvcPlace] = [Folder(folder) for folder in folders(repo, project)]
-        places.append(DvcRemote(repo, project.config, writer.cache.folder / "tmp"))
-        with contextlib.closing(DvcObjects(places, writer, progress)) as objects:
+        with (
+            contextlib.closing(DvcRemote(repo, project.config, writer.cache.folder / "tmp")) as remote,
+            contextlib.closing(DvcObjects([*places, remote], writer, progress)) as objects,
+        ):
             versions.take(outs, objects, writer)
         progress.finish()
         if versions.lost and not allow_missing:

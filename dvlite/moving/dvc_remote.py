@@ -48,6 +48,11 @@ class DvcRemote:
             self._place = self._opened()
         return self._place.find(name)
 
+    def close(self) -> None:
+        """Closes connections."""
+        if isinstance(self._place, Bucket):
+            self._place.close()
+
     def _opened(self) -> DvcPlace:
         shown = f"the remote {quote(self._name)} of DVC"
         try:
@@ -69,6 +74,10 @@ class Bucket:
 
     def __init__(self, store: ObjectStore, folder: Path) -> None:
         self._store, self._folder = store, folder
+
+    def close(self) -> None:
+        """Closes connections."""
+        self._store.close()
 
     def find(self, name: str) -> int | None:
         """Returns a descriptor of a copy; one request for each 8 MiB."""

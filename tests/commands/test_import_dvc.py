@@ -6,6 +6,9 @@ import subprocess
 
 import pytest
 
+from dvlite.store.remote import open_store
+from dvlite.store.retry import RetryBudget
+from dvlite.store.url import parse_url
 from tests.commands.dvc_repository import DvcRepository, md5
 
 LARGE = bytes(range(256)) * 8192  # 2 MiB: a file of its own in the cache
@@ -237,6 +240,30 @@ def test_what_the_cache_lacks_comes_from_the_remote_that_the_user_approved(proje
     project.dvlite("import-dvc")
     project.dvlite("checkout")
     assert project.read("d/a") == b"a\n"
+
+
+def test_a_bucket_of_dvc_is_read_with_the_keys_of_its_config_which_stay_there(project, weed, s3_url, monkeypatch):
+    options = weed.options() | {"endpoint_url": weed.endpoint_url}
+    store = open_store(parse_url(s3_url, project.root), options, budget=RetryBudget(10), connections=1)
+    theirs = DvcRepository(project, store="kept")
+    theirs.track("large.bin", name := theirs.put(LARGE))
+    store.put(f"files/md5/{name[:2]}/{name[2:]}", LARGE)
+    store.close()
+    shutil.rmtree(project.root / "kept")
+    place = f"[core]\nremote = far\n['remote \"far\"']\nurl = {s3_url}\nendpointurl = {weed.endpoint_url}\n"
+    keys = f"['remote \"far\"']\naccess_key_id = {weed.access_key_id}\nsecret_access_key = {weed.secret_access_key}\n"
+    project.write(".dvc/config", place.encode())
+    project.write(".dvc/config.local", keys.encode())
+    project.commit()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    assert "has not approved" in project.dvlite("import-dvc", code=1).stderr
+    monkeypatch.setenv("DVLITE_TRUST", weed.endpoint_url)
+    project.dvlite("import-dvc")
+    project.dvlite("checkout")
+    assert project.read("large.bin") == LARGE
+    project.git("commit", "-qm", "Move")
+    assert weed.secret_access_key not in project.git("show", "HEAD")
 
 
 @pytest.mark.parametrize("url", ["gs://bucket/x", "https://me:secret@example.com/x", "ssh://me@host/x"])
