@@ -7,6 +7,7 @@ import pytest
 
 from dvlite.formats import pointer
 from dvlite.share import any_repository
+from dvlite.workspace import elsewhere
 from tests.commands.project import Project, fill, tree
 
 TRAIN = """\
@@ -97,7 +98,7 @@ def test_what_is_imported_is_whole_stays_and_knows_where_it_is_from(registry, us
     assert tree(other.root / "birds") == tree(user.root / "birds")
 
 
-def test_update_follows_a_branch_and_stays_at_a_tag(registry, user, tmp_path):
+def test_update_follows_a_branch_and_stays_at_a_tag(registry, user, tmp_path, monkeypatch):
     bare = str(tmp_path / "bare.git")
     user.dvlite("import", bare, "data/birds")
     user.dvlite("import", bare, "data/birds", "-o", "fixed", "--rev", "v1")
@@ -112,7 +113,11 @@ def test_update_follows_a_branch_and_stays_at_a_tag(registry, user, tmp_path):
         ("birds", "behind", new)
     ]
     assert not user.has("birds/new.txt")
-    user.dvlite("update")
+    with monkeypatch.context() as patch:  # a run that is stopped before it checks out
+        patch.setattr(elsewhere, "_check_out", lambda *_: 1 / 0)
+        user.dvlite("update", code=70)
+    assert not user.has("birds/new.txt")
+    assert "'birds' was checked out" in user.dvlite("update").stderr
     assert user.read("birds/new.txt") == b"new"
     assert source_of(user, "birds").commit == new
     assert not user.has("fixed/new.txt")
