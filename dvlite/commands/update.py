@@ -99,16 +99,15 @@ def update(
         else:
             states = states_of(repo, chosen, progress)
         due = [state for state in states if state.state == "moved" or (state.silent and paths)]
-        by_path = {item.path: item for item in chosen}
         edited = {item.path for item in chosen if item.pointer.oid != sources[item.path].oid and not force}
         references = {item.path for item in chosen if is_reference(item.pointer)}
         how = _How(jobs, stage, frozenset(edited), frozenset(references))
         outcomes: dict[str, TakenIn | DvliteError] = {}
         for group in [] if dry_run else _by_place(due):
             outcomes |= _taken(repo, group, how, progress)
-        again = [] if dry_run else [item.path for item in chosen if item.path not in outcomes]
-        again = [path for path in again if check_out_again(repo, by_path[path], progress)]
-        late = repo.git.unstaged([path + SUFFIX for path in again])
+        rest = [] if dry_run else [item for item in chosen if item.path not in outcomes]
+        again = [item.path for item in rest if check_out_again(repo, item, progress)]
+        late = repo.git.unstaged([item.path + SUFFIX for item in rest])
         staged = repo.stage(late, enabled=stage)
         warnings += [f"{quote(repo.display(path))} was checked out: an earlier version was on disk" for path in again]
         done = [_updated(state, sources[state.path], outcomes.get(state.path)) for state in states]

@@ -228,6 +228,11 @@ def imported(world: World) -> None:
     world.commit()
 
 
+def checked_out(world: World) -> None:
+    """`there` is what its pointers say."""
+    world.dv("checkout", cwd="there")
+
+
 def to_clone(world: World) -> None:
     second_to_push(world)
     world.dv("push")
