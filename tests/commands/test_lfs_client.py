@@ -125,10 +125,8 @@ def test_a_push_to_a_server_that_is_down_fails_and_pushes_nothing(tmp_path, s3_u
     work = start(tmp_path, s3_url, "-o", f"endpoint_url={weed.endpoint_url}")
     work.commit(**{f"f{i}": noise(2000, seed=i) for i in range(12)})
     work.run("dvlite", "remote", "set", "origin", "-o", "endpoint_url=http://127.0.0.1:9")
-    began = time.monotonic()
     failed = work.git("push", "origin", "HEAD", code=1)
     assert "127.0.0.1:9" in failed.stderr
-    assert time.monotonic() - began < 8 * 10  # not the patience for one, once for each agent
     assert work.git("ls-remote", "origin").stdout == ""
     work.run("dvlite", "remote", "set", "origin", "-o", f"endpoint_url={weed.endpoint_url}")
     work.git("push", "-q", "origin", "HEAD")
