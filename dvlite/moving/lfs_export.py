@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dvlite import files
-from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
+from dvlite.errors import ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats import lfs_attributes, lfs_transfer
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, KIND_MASK, SYMLINK, Entries
 from dvlite.formats.pointer import SUFFIX
 from dvlite.moving.lfs_agent import local_folder
 from dvlite.moving.lfs_copy import copy_out
+from dvlite.moving.lfs_index import IndexRow, put_into_index
 from dvlite.oid import Digest, digest_path
 from dvlite.progress import Progress
 from dvlite.repo import attributes, ignore
@@ -67,12 +68,12 @@ def hand_over(repo: Repo, *, dry_run: bool, progress: Progress) -> LfsExported:
     ignore.add_lines(repo.root / attributes.FILE_NAME, lines)
     attributes.write_lines(repo.root)
     exported.written = [attributes.FILE_NAME, *repo.forget_ignored(paths)]
-    _put_into_index(repo, rows)
+    put_into_index(repo.git, rows, [path + SUFFIX for path in paths])
     work = Workspace(repo, cache, progress)
     for path in paths:
         work.forget(path)
         os.unlink(repo.root / (path + SUFFIX))
-    repo.stage([*exported.written, *(path + SUFFIX for path in paths)], enabled=True)
+    repo.stage(exported.written, enabled=True)
     return exported
 
 
@@ -151,7 +152,7 @@ class _LfsFolder:
         return sha256
 
 
-def _rows(path: str, entries: Entries, objects: _LfsFolder) -> list[tuple[str, str, bytes]]:
+def _rows(path: str, entries: Entries, objects: _LfsFolder) -> list[IndexRow]:
     """Returns what git's index has to have: mode, path and content of each file."""
     rows = []
     for i, inner in enumerate(entries.paths):
@@ -159,24 +160,8 @@ def _rows(path: str, entries: Entries, objects: _LfsFolder) -> list[tuple[str, s
         name = f"{path}/{os.fsdecode(inner)}" if inner else path
         kind = flags & KIND_MASK
         if kind == SYMLINK:
-            rows.append(("120000", name, objects.cache.read_file(digest, size_bytes)))
+            rows.append(IndexRow("120000", name, objects.cache.read_file(digest, size_bytes)))
         elif kind != EMPTY_DIR:
             content = lfs_transfer.pointer(objects.put(digest, size_bytes), size_bytes) if size_bytes else b""
-            rows.append(("100755" if flags & EXECUTABLE else "100644", name, content))
+            rows.append(IndexRow("100755" if flags & EXECUTABLE else "100644", name, content))
     return rows
-
-
-def _put_into_index(repo: Repo, rows: list[tuple[str, str, bytes]]) -> None:
-    """Writes blobs and index with one run of git each."""
-    blobs = {content: number for number, content in enumerate(dict.fromkeys(row[2] for row in rows), 1)}
-    stream = b"".join(
-        b"blob\nmark :%d\ndata %d\n%b\nget-mark :%d\n" % (number, len(content), content, number)
-        for content, number in blobs.items()
-    )
-    names = repo.git.run("fast-import", "--quiet", "--done", stdin=stream + b"done\n").decode().split()
-    if len(names) != len(blobs):
-        raise DvliteError("git fast-import did not store the pointers of Git LFS")
-    listed = (f"{mode} {names[blobs[content] - 1]}\t{name}" for mode, name, content in rows)
-    repo.git.run(
-        "update-index", "-z", "--add", "--index-info", stdin=b"".join(os.fsencode(row) + b"\0" for row in listed)
-    )

@@ -22,9 +22,9 @@ from dvlite.formats.pointer import SUFFIX
 from dvlite.moving.checked import CheckedWriter, StoredBytes
 from dvlite.moving.dvc_import import TakenOver
 from dvlite.moving.lfs_agent import local_folder
+from dvlite.moving.lfs_index import IndexRow, put_into_index
 from dvlite.moving.lfs_tree import FILTER, LfsFile, LfsTree, cleaned_attributes
 from dvlite.progress import Progress
-from dvlite.repo import attributes
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.share.imports import version_of_entries
 from dvlite.show import count, quote
@@ -48,7 +48,7 @@ def move(repo: Repo, tree: LfsTree, *, allow_missing: bool, dry_run: bool, progr
 
     Raises ObjectMissing or ObjectCorrupt, with no file written, for data that is nowhere whole, unless that is allowed.
     """
-    moved = LfsMoved(left=dict(tree.left))
+    moved, rows = LfsMoved(left=dict(tree.left)), list[IndexRow]()
     if dry_run:
         moved.paths = [TakenOver(item.path, item.path, item.pointer.size_bytes) for item in tree.files]
         moved.attributes = [*cleaned_attributes(repo, moved.left)]
@@ -71,22 +71,20 @@ def move(repo: Repo, tree: LfsTree, *, allow_missing: bool, dry_run: bool, progr
             flags = FILE | EXECUTABLE if item.executable else FILE
             row = Entry(b"", flags, content.size_bytes, content.digest)
             new = version_of_entries(manifest.from_entries([row]), writer)
-            files.write_atomic(repo.root / (item.path + SUFFIX), pointer.dump(new))
+            rows.append(IndexRow("100644", item.path + SUFFIX, pointer.dump(new)))
+            files.write_atomic(repo.root / rows[-1].path, rows[-1].content)
             unpushed.note(repo, new.oid)
             moved.paths.append(TakenOver(item.path, item.path, new.size_bytes, 1, new.oid))
-            moved.written.append(item.path + SUFFIX)
     _write_attributes(repo, cleaned, moved)
     repo.stage(moved.written, enabled=True)
-    repo.git.remove_cached([item.path for item in taken])
+    put_into_index(repo.git, rows, [item.path for item in taken])
+    moved.written += [row.path for row in rows]
     for item in taken:  # what git alone checked out is no data
         if files.holds(repo.root / item.path, lfs_transfer.pointer(item.pointer.sha256, item.pointer.size_bytes)):
             os.unlink(repo.root / item.path)
     still = [path for path, name in repo.git.filters([item.path for item in taken]).items() if name == FILTER]
     if still:
-        moved.notes.append(
-            f"git's attributes still give {quote(still[0])} to Git LFS, by a macro or in {attributes.FILE_NAME} of no commit:"
-            f" git check-attr -a {quote(still[0])}"
-        )
+        moved.notes.append(f"a macro, or git's attributes outside of commits, still give {quote(still[0])} to Git LFS")
     return moved
 
 

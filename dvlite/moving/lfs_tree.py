@@ -12,7 +12,7 @@ from dvlite.formats import lfs_attributes, lfs_transfer
 from dvlite.formats.lfs_transfer import LfsPointer
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.output import REGULAR, TreeEntry
-from dvlite.paths import check_paths
+from dvlite.paths import ancestors, check_paths
 from dvlite.repo import attributes, ignore
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import why_untrackable
@@ -53,11 +53,15 @@ def read_tree(repo: Repo) -> LfsTree:
     tree = LfsTree()
     tracked = {item.path for item in repo.work_tree.tracked()}
     in_git = {entry.path for entry in entries}
+    folders = {folder for entry in given for folder in ancestors(entry.path) if folder}
+    links = {folder for folder in folders if (repo.root / folder).is_symlink()}
     for entry in given:
         pointer = lfs_transfer.parse_pointer(contents.get(entry.blob, b""))
         above = tracked_above(entry.path.rpartition("/")[0], tracked)
         if pointer is None:
             tree.left[entry.path] = "git has the data itself, and no pointer of Git LFS"
+        elif links.intersection(ancestors(entry.path)):
+            tree.left[entry.path] = "it is behind a symbolic link"
         elif above is not None:
             tree.left[entry.path] = f"it is in {quote(above)}, which dvlite tracks"
         elif entry.path + SUFFIX in in_git:

@@ -79,6 +79,7 @@ def test_data_that_is_nowhere_whole_stops_the_import_or_stays_with_git_lfs(proje
 def test_pointers_that_cannot_be_carried_stay_and_are_named(project, theirs):
     theirs.give("*.bin")
     theirs.track("good.bin", b"good")
+    project.write(".git/info/attributes", b"good.bin filter=lfs\n")
     theirs.track("\x1b[31mred.bin", b"e", more=f"ext-0-foo sha256:{'0' * 64}\n", checked_out=False)
     theirs.track(".gitx.bin", b"x", checked_out=False)
     project.write("data.bin", b"the data itself")
@@ -88,10 +89,15 @@ def test_pointers_that_cannot_be_carried_stay_and_are_named(project, theirs):
     project.dvlite("add", "tracked")
     theirs.track("tracked/y.bin", b"y", checked_out=False)
     project.git("add", "-f", "tracked/y.bin")
+    theirs.track("sub/z.bin", b"z", checked_out=False)
     theirs.commit()
+    (project.root / "sub").rename(project.root.parent / "sub")
+    (project.root / "sub").symlink_to("../sub")
     done = project.dvlite("import-lfs", code=3)
     assert "\x1b" not in done.stdout + done.stderr
-    assert len(done.stdout.split("stays with Git LFS")) == 7
+    assert len(done.stdout.split("stays with Git LFS")) == 8
+    assert "still give 'good.bin'" in done.stderr
+    assert not (project.root.parent / "sub" / "z.bin.dvlite").exists()
     assert project.tracked() == ["good.bin", "tracked"]
     assert project.read(".gitattributes").startswith(b"*.bin filter=lfs")
 
