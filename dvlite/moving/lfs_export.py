@@ -68,12 +68,14 @@ def hand_over(repo: Repo, *, dry_run: bool, progress: Progress) -> LfsExported:
     ignore.add_lines(repo.root / attributes.FILE_NAME, lines)
     attributes.write_lines(repo.root)
     exported.written = [attributes.FILE_NAME, *repo.forget_ignored(paths)]
+    repo.stage(exported.written, enabled=True)
     put_into_index(repo.git, rows, [path + SUFFIX for path in paths])
     work = Workspace(repo, cache, progress)
     for path in paths:
         work.forget(path)
-        os.unlink(repo.root / (path + SUFFIX))
-    repo.stage(exported.written, enabled=True)
+        os.unlink(
+            repo.root / (path + SUFFIX)
+        )  # last: it is by its pointer that another run finds a path, after one that was stopped
     return exported
 
 
@@ -85,8 +87,8 @@ def _versions(repo: Repo, cache: Cache, exported: LfsExported) -> dict[Tracked, 
             "files here may be links into dvlite's cache, which Git LFS would take for something else",
             hint="dvlite config cache.link copy && dvlite checkout --relink",
         )
-    changed = {name for name, _ in repo.git.changes(f"*{SUFFIX}")}
-    unsaved = [item.path for item in tracked if item.path + SUFFIX in changed]
+    committed = {item.path: item.pointer for item in repo.at("HEAD").tracked()}
+    unsaved = [item.path for item in tracked if not item.lockfile and committed.get(item.path) != item.pointer]
     if unsaved:
         raise UsageError(
             f"{some([quote(path + SUFFIX) for path in unsaved])}: not as in the last commit",

@@ -75,9 +75,11 @@ def move(repo: Repo, tree: LfsTree, *, allow_missing: bool, dry_run: bool, progr
             files.write_atomic(repo.root / rows[-1].path, rows[-1].content)
             unpushed.note(repo, new.oid)
             moved.paths.append(TakenOver(item.path, item.path, new.size_bytes, 1, new.oid))
-    _write_attributes(repo, cleaned, moved)
-    repo.stage(moved.written, enabled=True)
     put_into_index(repo.git, rows, [item.path for item in taken])
+    _write_attributes(
+        repo, cleaned, moved
+    )  # last: it is by their attributes that another run finds files, after one that was stopped
+    repo.stage(moved.written, enabled=True)
     moved.written += [row.path for row in rows]
     for item in taken:  # what git alone checked out is no data
         if files.holds(repo.root / item.path, lfs_transfer.pointer(item.pointer.sha256, item.pointer.size_bytes)):

@@ -48,7 +48,7 @@ def read_tree(repo: Repo) -> LfsTree:
     given = [entry for entry in entries if filters.get(entry.path) == FILTER and sizes.get(entry.blob) != 0]
     small = dict.fromkeys((entry.blob for entry in given if sizes.get(entry.blob, 0) <= lfs_transfer.POINTER_BYTES), 0)
     contents = dict(repo.git.each_blob(dict.fromkeys(small, lfs_transfer.POINTER_BYTES)))
-    if not given:
+    if not given and not cleaned_attributes(repo, {}):
         raise UsageError("Git LFS keeps no file here", hint="dvlite add PATH   tracks data that nothing tracks yet")
     tree = LfsTree()
     tracked = {item.path for item in repo.work_tree.tracked()}

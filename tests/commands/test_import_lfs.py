@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from dvlite.errors import DvliteError
 from tests.commands.lfs_repository import LINE, LfsRepository
 from tests.commands.project import fill, tree
 from tests.trees import noise
@@ -100,6 +101,47 @@ def test_pointers_that_cannot_be_carried_stay_and_are_named(project, theirs):
     assert not (project.root.parent / "sub" / "z.bin.dvlite").exists()
     assert project.tracked() == ["good.bin", "tracked"]
     assert project.read(".gitattributes").startswith(b"*.bin filter=lfs")
+
+
+@pytest.mark.parametrize("step", ["put_into_index", "_write_attributes"])
+def test_a_stopped_import_is_completed_by_the_next(project, theirs, monkeypatch, step):
+    theirs.give("*.bin")
+    theirs.track("x.bin", b"x")
+    theirs.commit()
+    with monkeypatch.context() as patch:
+        patch.setattr(f"dvlite.moving.lfs_import.{step}", _stop)
+        project.dvlite("import-lfs", code=1)
+    project.dvlite("import-lfs")
+    project.commit()
+    assert project.is_clean()
+    assert project.tracked() == ["x.bin"]
+    assert b"lfs" not in project.read(".gitattributes")
+
+
+@pytest.mark.parametrize("step", ["put_into_index", "Workspace"])
+def test_a_stopped_export_is_completed_by_the_next(project, monkeypatch, step):
+    project.write("x", b"x")
+    project.dvlite("add", "x")
+    project.commit()
+    with monkeypatch.context() as patch:
+        patch.setattr(f"dvlite.moving.lfs_export.{step}", _stop)
+        project.dvlite("export-lfs", code=1)
+    project.dvlite("export-lfs")
+    assert project.git("show", ":x").startswith("version https://git-lfs")
+    assert project.git("status", "--porcelain", "-uall").split() == [
+        "M",
+        ".gitattributes",
+        "D",
+        ".gitignore",
+        "AM",
+        "x",
+        "D",
+        "x.dvlite",
+    ]
+
+
+def _stop(*_):
+    raise DvliteError("stopped")
 
 
 def test_what_git_could_not_bring_back_is_refused(project, theirs):
