@@ -30,7 +30,7 @@ def import_url(
     """
     started = time.monotonic()
     source = ImportSource(url=url_address(url, repo))
-    name = name_in(source.url) or urlsplit(source.url).netloc
+    name = name_in(source.url) or urlsplit(source.url).netloc.partition(":")[0]
     target = output_path(repo, output, name if download else f"{name}.jsonl")
     with repo.lock(progress):
         taken = take_from_url(repo, target, source, download=download, jobs=jobs, stage=stage, progress=progress)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import http.client
+import ipaddress
 import os
 import select
 import socket
@@ -28,6 +29,7 @@ _SEND_AT_ONCE = 1 << 24
 _SMALL_BYTES = 1 << 16
 _ERROR_BYTES = 1 << 16
 _PIECE_BYTES = 1 << 20
+_METADATA = {"fd00:ec2::254", "100.100.100.200"}  # of clouds where it is not link-local
 _ENDS = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
@@ -53,13 +55,18 @@ class TooLong(Exception):
     """The body of an answer is longer than what was asked for; it was not read."""
 
 
+class Forbidden(Exception):
+    """The host is this machine, or where a cloud serves the credentials of its machines; nothing was sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where requests go."""
+    """Where requests go. One that a stranger's answer names is `elsewhere`, or Forbidden."""
 
     scheme: str
     host: str
     port: int
+    elsewhere: bool = False
 
     @property
     def address(self) -> str:
@@ -293,6 +300,8 @@ class Connections:
             left = deadline - time.monotonic()
             if left <= 0:
                 break
+            if server.elsewhere and not proxied and _is_of_this_machine(str(address[0])):
+                raise Forbidden(server.host)
             opened = _socket(family, kind, protocol)
             try:
                 with self._lock:
@@ -310,6 +319,13 @@ class Connections:
             else:
                 return opened
         raise Unreached(server.host, proxied=proxied) from failure
+
+
+def _is_of_this_machine(address: str) -> bool:
+    """Returns whether an address is loopback, or one at which clouds describe a machine to itself, its credentials included."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return ip.is_loopback or ip.is_link_local or ip.is_unspecified or str(ip) in _METADATA
 
 
 def _socket(family: int, kind: int, protocol: int) -> socket.socket:

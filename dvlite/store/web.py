@@ -19,7 +19,7 @@ from dvlite.show import printable, quote
 from dvlite.store.object_store import Transient
 from dvlite.store.origins import Download
 from dvlite.store.s3_errors import SettingWrong, is_untrusted, reason
-from dvlite.store.s3_http import Answer, Broken, Connections, Message, Server, Sink, TooLong, Unreached
+from dvlite.store.s3_http import Answer, Broken, Connections, Forbidden, Message, Server, Sink, TooLong, Unreached
 from dvlite.store.s3_settings import connections_to_others
 
 _MOST_REDIRECTS = 5
@@ -129,7 +129,7 @@ class WebOrigin:
         target = percent(parts.path or "/", safe=_SAFE) + (
             f"?{percent(parts.query, safe=_SAFE)}" if parts.query else ""
         )
-        return Server(parts.scheme, host, port), target
+        return Server(parts.scheme, host, port, elsewhere=parts.hostname != urlsplit(self._url).hostname), target
 
     def _exchange(self, server: Server, message: Message) -> Answer:
         try:
@@ -149,6 +149,11 @@ class WebOrigin:
             ) from error
         except SettingWrong as error:
             raise RemoteError(f"cannot read {self.label}: {error.message}", hint=error.hint) from error
+        except Forbidden as error:
+            raise RemoteError(
+                f"{self.label} redirects to {quote(server.host)}, an address of this machine, which is not followed",
+                hint="give the address where it really is",
+            ) from error
         except TooLong as error:
             raise RemoteError(f"cannot read {self.label}: its answer has a body that was not asked for") from error
 

@@ -19,9 +19,10 @@ def text(result: ImportResult, show: Show) -> Iterator[str]:
         return
     path = result.path
     took = duration_text(result.elapsed_seconds)
-    size = size_text(path.size_bytes) if path.kind == "file" else amount_text(path.files, path.size_bytes)
-    if path.kind == "file" and result.source.listing:
-        size = f"a list of {count(int(result.source.listing.split()[0]), 'file')}"
+    if path.kind == "file":
+        size = listed(result.source) or size_text(path.size_bytes)
+    else:
+        size = amount_text(path.files, path.size_bytes)
     if path.unchanged:
         yield f"{show.path(path.path)} has what is at {origin(result.source)}: {size}, unchanged. {took}"
     else:
@@ -32,6 +33,12 @@ def text(result: ImportResult, show: Show) -> Iterator[str]:
         return
     then = "dvlite push" if result.has_remote else "dvlite remote add s3://BUCKET/PREFIX"
     yield from show.next_commit(result.staged, result.unstaged, f"; {then}")
+
+
+def listed(source: ImportSource) -> str:
+    """Returns of how many files a list is that stands for them; empty of anything else."""
+    number = source.listing.partition(" ")[0]
+    return f"a list of {count(int(number), 'file')}" if number else ""
 
 
 def origin(source: ImportSource) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dvlite.commands.update import UpdatedPath, UpdateResult
 from dvlite.show import Show, count, duration_text, printable, size_text
-from dvlite.text.import_ import origin
+from dvlite.text.import_ import listed, origin
 from dvlite.text.style import amount_text, growth_text
 from dvlite.workspace.changes import files_text
 
@@ -46,7 +46,7 @@ def _line(path: UpdatedPath, show: Show) -> str:
         return f"{shown} has the same data at {origin(path.new)}"
     change = path.change
     if change.kind == "file":
-        what = size_text(change.size_bytes)
+        what = listed(path.new) or size_text(change.size_bytes)
     else:
         growth = growth_text(change.counts)
         what = files_text(change.counts) + (f", {growth}" if growth else "")

@@ -59,8 +59,10 @@ def test_a_url_is_tracked_with_what_its_server_says_and_followed(project, pages,
 
 
 def test_a_server_that_says_nothing_is_downloaded_again_only_when_the_path_is_named(project, pages, web):
-    pages["/x"] = Page(b"one", head=False)
+    pages["/x"] = pages["/"] = Page(b"one", head=False)
     project.dvlite("import-url", f"{web}/x")
+    assert project.json("import-url", f"{web}/")["path"]["path"] == "127.0.0.1"
+    project.dvlite("rm", "127.0.0.1")
     pages["/x"].body = b"two"
     assert project.json("update", code=3)["paths"][0]["state"] == "failed"
     assert project.read("x") == b"one"
@@ -131,6 +133,7 @@ BAD = {
     "a redirect in a circle": (Page(status=302, location="/x"), "redirects more than 5 times"),
     "a redirect to nowhere": (Page(status=302, location="http://[bad"), "no address"),
     "a redirect to a file": (Page(status=302, location="file:///etc/passwd"), "no address"),
+    "a redirect to this machine": (Page(status=302, location="http://[::1]:9/"), "an address of this machine"),
     "another part": (Page(BODY, etag='"x"', stops=1, sends=HALF, wrong_part=True), "another part"),
 }
 
@@ -245,7 +248,7 @@ def test_a_bucket_prefix_comes_with_one_listing_and_only_what_changed_comes_agai
         (state,) = project.json("status", "--remote")["sources"]
         assert (state["state"], state["changed"]) == ("moved", ["n3"])
         assert "differs: n3" in project.dvlite("status", "--remote").stdout
-        project.dvlite("update")
+        assert "a list of 6 files" in project.dvlite("update").stdout
         assert project.json("status", "--remote")["sources"][0]["state"] == "current"
         reads.clear()
         project.dvlite("import-url", f"{s3_url}/raw/", "raw")  # all but one file is in the cache

@@ -1,12 +1,14 @@
 """Plain URLs: where redirects lead and do not, and by what name a URL's data goes."""
 
 import http.client
+import socket
 
 import pytest
 
 from dvlite.errors import RemoteError
 from dvlite.store.origins import name_in
-from dvlite.store.s3_http import Answer, Connections
+from dvlite.store.s3_http import Answer, Connections, Forbidden, Message, Server
+from dvlite.store.s3_settings import connections_to_others
 from dvlite.store.web import WebOrigin
 
 
@@ -40,6 +42,14 @@ def test_redirects_lead_anywhere_but_from_https_to_http(monkeypatch):
         with pytest.raises(RemoteError, match=r"redirects|no address"):
             WebOrigin("https://ada.example/a", 1).look()
         assert {address for address, _ in asked} == {"https://ada.example/a"}, location
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254", "0.0.0.0"])
+def test_a_redirect_sends_nothing_to_this_machine_nor_to_where_clouds_serve_its_keys(monkeypatch, host):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _host, port, **_: [(socket.AF_INET, 1, 6, "", (host, port))])
+    connections = connections_to_others("")
+    with pytest.raises(Forbidden):
+        connections.send(Server("http", "eve.example", 80, elsewhere=True), Message("GET", "/", {}, b"", 0))
 
 
 @pytest.mark.parametrize(
