@@ -103,8 +103,8 @@ def update(
         references = {item.path for item in chosen if is_reference(item.pointer)}
         how = _How(jobs, stage, frozenset(edited), frozenset(references))
         outcomes: dict[str, TakenIn | DvliteError] = {}
-        for group in [] if dry_run else _by_place(due):
-            outcomes |= _taken(repo, group, how, progress)
+        for group in _by_place(due):
+            outcomes |= _taken(repo, [state for state in group if not dry_run or state.path in edited], how, progress)
         rest = [] if dry_run else [item for item in chosen if item.path not in outcomes]
         again = [item.path for item in rest if check_out_again(repo, item, progress)]
         late = repo.git.unstaged([item.path + SUFFIX for item in rest])

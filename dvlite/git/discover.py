@@ -52,6 +52,10 @@ def find(start: Path, environ: Mapping[str, str]) -> GitPlaces:
             raise NotARepository(
                 f"{quote(str(candidate))} is a git directory without a work tree", hint="run dvlite in a clone of it"
             )
+    if not folder.is_dir():  # of a file system that was pickled, it may be elsewhere now
+        raise NotARepository(
+            f"there is no folder {quote(str(folder))}", hint="check its name, and that its disk is there"
+        )
     raise NotARepository(
         f"{quote(str(folder))} is not in a git repository",
         hint="go into your clone with cd; to start a repository here: git init && dvlite init",

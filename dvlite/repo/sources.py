@@ -86,7 +86,7 @@ def url_address(text: str, repo: Repo) -> str:
 
 def open_address(address: str, repo: Repo) -> str:
     """Returns an address of a pointer as git and the readers of URLs take it: a folder from the root becomes absolute."""
-    return str(repo.root / address) if _is_folder(address) else address
+    return os.path.normpath(repo.root / address) if _is_folder(address) else address
 
 
 def require_trusted(repo: Repo, path: str, source: ImportSource) -> None:
@@ -125,7 +125,7 @@ def options_of(location: Location, repo: Repo) -> dict[str, str]:
 
 def _place(source: ImportSource, repo: Repo) -> str | None:
     """Returns what a user has to trust: a host, a folder outside the repository, or None for nothing."""
-    text = source.address
+    text = source.address.removeprefix("file://")
     if source.repository:
         repository_address(text, repo)
     else:

@@ -134,8 +134,11 @@ def _far(
     url: str, paths: Sequence[str], revision: str | None, target: Path, environ: Mapping[str, str], *, reads: bool
 ) -> Opened:
     """Reads config and pointers of a commit, nothing else; opens it at the first of the paths."""
-    read = [os.path.normpath(path or ".") for path in paths] if reads else []
-    git, commit = _clone_briefly(url, target, environ, revision, read)
+    normal = [os.path.normpath(path or ".") for path in paths]
+    outside = next((path for path in normal if path.startswith(("/", "../")) or path == ".."), None)
+    if outside is not None:
+        raise UsageError(f"{quote(outside)} is outside the repository {quote(url)}", hint="give a path inside it")
+    git, commit = _clone_briefly(url, target, environ, revision, normal if reads else [])
     repo = _with_config(git, url, commit, target, environ)
     place = word(url) if revision is None else f"{word(url)} --rev {word(revision)}"
     return Opened(
@@ -205,14 +208,15 @@ def _clone_briefly(
     commit = next(filter(None, (_resolved(git, name) for name in names)), None)
     if commit is not None:
         large = [blob for name, blob in git.pointer_blobs(commit).items() if is_lockfile(name)]
-        large += [entry.blob for path in paths for entry in _listed(git, commit, path.removeprefix("."))]
+        large += [entry.blob for path in paths for entry in _listed(git, commit, "" if path == "." else path)]
         git.run("cat-file", "--batch-check", stdin="".join(f"{blob}\n" for blob in large).encode(), check=False)
     _forget_origin(git)
     if commit is not None:
         return git, commit
     which = "" if revision is None else f" {quote(revision)}"
     raise UsageError(
-        f"{quote(without_credentials(url))} has no commit{which}", hint="see what it has: git ls-remote URL"
+        f"{quote(without_credentials(url))} has no commit{which}",
+        hint=f"see what it has: git ls-remote {word(without_credentials(url))}",
     )
 
 

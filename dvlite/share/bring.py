@@ -175,7 +175,10 @@ def _fetch(opened: Opened, parts: Sequence[FetchRequest], jobs: int | None, prog
         got = fetch_versions(catalog, opened.cache, parts, progress)
         if got.missing:
             _refuse_dropped(repo, parts)
-            raise unfetched(got, catalog)
+            error = unfetched(got, catalog)
+            if opened.far and isinstance(error, ObjectMissing):  # to pull is for a clone
+                error.hint = "dvlite push, in a clone of that repository that has it"
+            raise error
 
 
 def _refuse_dropped(repo: Repo, parts: Sequence[FetchRequest]) -> None:

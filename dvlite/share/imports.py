@@ -27,7 +27,7 @@ from dvlite.repo.sources import open_address
 from dvlite.results import Result
 from dvlite.runs import sync
 from dvlite.runs.records import nonces, open_records, open_source_records
-from dvlite.share.any_repository import Opened, open_any
+from dvlite.share.any_repository import Opened, open_any, refuse_relative_folder
 from dvlite.share.bring import bring
 from dvlite.show import printable, quote
 from dvlite.store import batch
@@ -150,6 +150,7 @@ def _keep_runs(repo: Repo, source: ImportSource, opened: Opened, progress: Progr
             for one in batch.encode(new, nonces()):
                 records.adopt(one.name, one.data)
         elif there.config.project is not None and there.config.remote_names:
+            refuse_relative_folder(there.config, there.root)
             _, remote = open_remote(there, open_cache(repo), opened.remote, None)
             with remote:
                 sync.receive(remote, records, there.config.project)

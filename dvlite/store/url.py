@@ -60,7 +60,7 @@ _ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
 _REGION = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 # Exactly S3's own: other names under amazonaws.com belong to Amazon's customers (ec2-203-0-113-7.compute-1.amazonaws.com).
 _AWS_HOST = re.compile(r"s3(?:-fips)?(?:\.dualstack)?(?:\.[a-z]{2}(?:-[a-z]+)+-[0-9])?\.amazonaws\.com(?:\.cn)?")
-_HINT = "a remote is a folder (/data/store, ../store) or s3://bucket/prefix"
+_HINT = "a place is a folder (/data/store, ../store) or s3://bucket/prefix"
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,4 +249,4 @@ def _wrong_scheme(text: str, scheme: str) -> UsageError:
 
 def _refused(text: str, rule: str, *, hint: str = _HINT) -> UsageError:
     shown = re.sub(r"://[^/]*@", "://***@", text)  # a password must not reach a log
-    return UsageError(f"cannot use {quote(shown[:200])} as a remote: {rule}", hint=hint)
+    return UsageError(f"cannot use {quote(shown[:200])}: {rule}", hint=hint)

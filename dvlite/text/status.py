@@ -183,7 +183,9 @@ def _absent(paths: Sequence[AbsentPath], show: Show) -> Iterator[str]:
         (
             (
                 show.path(path.path),
-                amount_text(path.files, path.size_bytes),
+                amount_text(path.files, path.size_bytes)
+                if path.files or path.whole
+                else "its files are there, this version is not noted",
                 "" if path.whole or path.example is None else f"for example {show.path(path.example)}",
             )
             for path in paths

@@ -81,8 +81,10 @@ def refuse_leaving_links(want: Entries, cache: Cache) -> None:
             with contextlib.suppress(ObjectCorrupt):  # reported when it is written
                 problem = symlink_problem(want.paths[i], cache.read_file(want.digest(i), want.sizes[i]))
                 if problem is not None:
+                    name = os.fsdecode(want.paths[i])
+                    link = f"the symbolic link {quote(name)}" if name else "this symbolic link"
                     raise UsageError(
-                        f"cannot get the symbolic link {quote(os.fsdecode(want.paths[i]))} on its own: it {problem}",
+                        f"cannot get {link} on its own: it {problem}",
                         hint="get the folder that holds both the link and what it points to",
                     )
 

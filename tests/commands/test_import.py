@@ -164,7 +164,8 @@ def test_edits_moves_and_notes_stay_and_are_not_replaced_unasked(registry, user,
     assert "is in the way" in user.dvlite("update", code=2).stderr
     user.dvlite("add", "moved")
     assert source_of(user, "moved") == before
-    assert "was changed here since it was imported" in user.dvlite("update", code=2).stderr
+    for flags in ("-n",), ():
+        assert "was changed here since it was imported" in user.dvlite("update", *flags, code=2).stderr
     assert user.read("moved/a.txt") == b"mine"
     user.commit("Edit")
     user.dvlite("checkout", "--rev", "HEAD~1", "moved")
@@ -216,6 +217,7 @@ def test_bad_sources_are_one_clear_line_and_nothing_is_written(registry, user, t
         (["import", bare, "data/birds", "--rev", "none"], 2, "has no commit 'none'"),
         (["import", bare, "no/such"], 2, "there is no 'no/such' there"),
         (["import", bare, "data/birds/no"], 2, "is named 'no'"),
+        (["import", bare, "../../etc/passwd"], 2, "is outside the repository"),
         (["import", str(tmp_path / "nothing"), "x"], 2, "cannot find"),
         (["import", "https://ada:secret@example.com/x.git", "x"], 2, "would put credentials"),
         (["import", "ext::sh -c true", "x"], 2, "not the address of a repository"),
@@ -231,7 +233,7 @@ def test_bad_sources_are_one_clear_line_and_nothing_is_written(registry, user, t
     assert "was purged by" in user.dvlite("import", bare, "data/birds", code=3).stderr
     for file in (tmp_path / "store" / "packs").iterdir():
         file.unlink()
-    user.dvlite("import", bare, "models/wren.pt", code=12)
+    assert "dvlite push, in a clone" in user.dvlite("import", bare, "models/wren.pt", code=12).stderr
     assert user.git("status", "--porcelain") == ""
     assert sorted(os.listdir(user.root)) == [".dvlite", ".dvliteignore", ".git", ".gitattributes"]
 
@@ -241,8 +243,11 @@ def test_a_pointer_of_a_stranger_names_no_place_that_is_read_unasked(registry, u
     user.commit()
     publish(registry, **{"new.txt": "new"})
     other = colleague(user)
-    failed = other.dvlite("update", code=1)
-    assert f"dvlite remote trust {tmp_path / 'bare.git'}" in failed.stderr
+    plain = other.read("birds.dvlite").decode()
+    for address in (tmp_path / "bare.git").as_uri(), str(tmp_path / "bare.git"):
+        other.write("birds.dvlite", plain.replace(str(tmp_path / "bare.git"), address))
+        failed = other.dvlite("update", code=1)
+        assert f"dvlite remote trust {tmp_path / 'bare.git'} " in failed.stderr
     assert other.json("status", "--remote")["sources"][0]["state"] == "unknown"
     assert "Source not looked at" in other.dvlite("status", "--remote").stdout
     other.dvlite("remote", "trust", tmp_path / "bare.git")

@@ -40,6 +40,8 @@ def test_a_git_directory_is_not_a_work_tree(tmp_path, arguments):
 
 
 def test_outside_of_a_repository_the_hint_is_git_init(tmp_path):
+    with pytest.raises(NotARepository, match="there is no folder"):
+        find(tmp_path / "moved", {})
     with pytest.raises(NotARepository) as caught:
         find(tmp_path, os.environ)
     assert "git init" in caught.value.hint

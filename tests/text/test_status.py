@@ -27,7 +27,10 @@ def test_status_has_parts_each_with_the_command_that_settles_it():
         not_in_cache=(
             AbsentPath(path="data/b", kind="directory", files=2, size_bytes=MIB, whole=False, example="data/b/1"),
         ),
-        not_pushed=(AbsentPath(path="x", kind="file", files=1, size_bytes=5),),
+        not_pushed=(
+            AbsentPath(path="x", kind="file", files=1, size_bytes=5),
+            AbsentPath(path="y", kind="file", files=0, size_bytes=0, whole=False),
+        ),
         remote="origin",
     )
     assert said(result) == [
@@ -42,6 +45,7 @@ def test_status_has_parts_each_with_the_command_that_settles_it():
         "  data/b  2 files, 1.0 MiB  for example data/b/1",
         "Not on origin                    (dvlite push)",
         "  x  1 file, 5 B",
+        "  y  its files are there, this version is not noted",
     ]
 
 
