@@ -42,12 +42,11 @@ class LfsTree:
 def read_tree(repo: Repo) -> LfsTree:
     """Reads git's index. Raises UsageError where Git LFS keeps nothing, or something that is not committed; FormatError for a pointer that git would not take."""
     entries = [entry for entry in repo.git.list_index() if entry.mode in REGULAR]
-    blobs = dict.fromkeys((entry.blob for entry in entries), 0)
-    sizes = repo.git.blob_sizes(blobs)
+    sizes = repo.git.blob_sizes(entry.blob for entry in entries)
     filters = repo.git.filters([entry.path for entry in entries])
     given = [entry for entry in entries if filters.get(entry.path) == FILTER and sizes.get(entry.blob) != 0]
-    small = dict.fromkeys((entry.blob for entry in given if sizes.get(entry.blob, 0) <= lfs_transfer.POINTER_BYTES), 0)
-    contents = dict(repo.git.each_blob(dict.fromkeys(small, lfs_transfer.POINTER_BYTES)))
+    small = [entry.blob for entry in given if sizes.get(entry.blob, 0) <= lfs_transfer.POINTER_BYTES]
+    contents = repo.git.read_blobs(small, limit_bytes=lfs_transfer.POINTER_BYTES)
     if not given and not cleaned_attributes(repo, {}):
         raise UsageError("Git LFS keeps no file here", hint="dvlite add PATH   tracks data that nothing tracks yet")
     tree = LfsTree()
