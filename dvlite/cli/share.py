@@ -339,6 +339,24 @@ def import_dvc(**flags: Any) -> int:
     )
 
 
+@click.command(
+    "export-dvc",
+    cls=Verb,
+    example="dvlite export-dvc ../birds-dvc\ndvlite export-dvc --in-place -n",
+    codes=(3, 10, 11, 12, 13),
+)
+@click.argument("directory", metavar="[DIR]", required=False, type=PathText())
+@click.option("--in-place", is_flag=True, help="Change this work tree, instead of a clone in DIR.")
+@DRY_RUN
+@NO_STAGE
+@NO_WAIT
+def export_dvc(directory: str | None, **flags: Any) -> int:
+    """Turn this repository into one of DVC, with its data in DVC's cache."""
+    from dvlite.commands.export_dvc import export_dvc as verb
+
+    return run(lambda s: verb(s.repo(), directory, **flags, stage=s.stage(), progress=s.progress), text="export_dvc")
+
+
 @click.command(cls=Verb, example="dvlite update\ndvlite update data/birds --rev v3", codes=(3, 10, 11, 12, 13))
 @PATHS
 @FOLLOWED
@@ -369,6 +387,6 @@ def _copied(source: str, path: str | None, output: str | None, **flags: Any) -> 
 
 VERBS = {
     "Start": (remote,),
-    "Share": (push, pull, fetch, sync, import_, import_url, import_dvc, update),
+    "Share": (push, pull, fetch, sync, import_, import_url, import_dvc, export_dvc, update),
     "Inspect": (get, cat),
 }

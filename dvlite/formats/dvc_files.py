@@ -9,7 +9,7 @@ import json
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dvlite.errors import FormatError
@@ -27,6 +27,7 @@ _MD5 = re.compile(r"[0-9a-f]{32}(?:\.dir)?")
 _SECTION = re.compile(r"\[\s*(.+?)\s*\]")
 _REMOTE = re.compile(r"""['"]?remote\s+"(.+)"['"]?""")
 _ELSEWHERE = ("cloud", "files", "version_id", "etag", "checksum")  # a version that its bucket keeps, under its own name
+_BESIDE_META = ("desc", "type", "labels")  # an import keeps them in the pointer's meta
 _USUAL = "restore it from git"
 
 
@@ -117,6 +118,41 @@ def _locked_stage(name: str, value: Tree, where: str) -> DvcLockedStage:
     return DvcLockedStage(name, script(stage.get("cmd")), deps, outs, params)
 
 
+def dump_file(out: DvcOut) -> bytes:
+    """Returns the bytes of an `X.dvc` with one output, its keys in DVC's order."""
+    meta = {key: value for key, value in out.meta.items() if key not in _BESIDE_META}
+    beside = {key: out.meta[key] for key in _BESIDE_META if key in out.meta} | ({"meta": meta} if meta else {})
+    first, *lines = strict_yaml.block_lines({**_version(out), "path": out.path, **beside}, "")
+    return "".join(["outs:\n", f"- {first}", *(f"  {line}" for line in lines)]).encode()
+
+
+def dump_lock(stages: Sequence[DvcLockedStage]) -> bytes:
+    """Returns the bytes of a `dvc.lock` of the schema 2.0."""
+    rows: dict[str, Tree] = {stage.name: _stage_tree(stage) for stage in stages}
+    return strict_yaml.dump({"schema": "2.0", "stages": rows})
+
+
+def dump_listing(rows: Iterable[tuple[str, str]]) -> bytes:
+    """Returns the bytes of the listing of a directory, from path and md5 of each file: as DVC writes them, for their md5 names them."""
+    return json.dumps([{"md5": md5, "relpath": path} for path, md5 in sorted(rows)]).encode()
+
+
+def _stage_tree(stage: DvcLockedStage) -> Tree:
+    versions: dict[str, Tree] = {
+        name: [{"path": out.path, **_version(out)} for out in sorted(outs, key=lambda out: out.path)]
+        for name, outs in (("deps", stage.deps), ("outs", stage.outs))
+    }
+    params: Tree = {file: dict(values) for file, values in stage.params.items()}
+    tree: dict[str, Tree] = {"cmd": stage.cmd, "deps": versions["deps"], "params": params, "outs": versions["outs"]}
+    return {key: value for key, value in tree.items() if value}
+
+
+def _version(out: DvcOut) -> dict[str, Tree]:
+    number: dict[str, Tree] = {"nfiles": out.files} if out.is_directory else {}
+    executable: dict[str, Tree] = {"isexec": True} if out.executable else {}
+    return {"md5": out.md5, "size": out.size_bytes, **number, **executable, "hash": "md5"}
+
+
 def script(cmd: Tree) -> str:
     """Returns a command, a list of them one on each line."""
     lines = cmd if isinstance(cmd, list) else [cmd or ""]
@@ -131,7 +167,7 @@ def _out(item: Mapping[str, Tree], wdir: str, where: str) -> DvcOut:
     if "\0" in path:
         raise _wrong(where, f"{quote(path[:80])} is not a path")
     meta = dict(_mapping(item.get("meta") or {}, "meta", where))
-    meta |= {key: item[key] for key in ("desc", "type", "labels") if item.get(key)}
+    meta |= {key: item[key] for key in _BESIDE_META if item.get(key)}
     is_place = "://" in path or path.startswith(("/", "~"))
     return DvcOut(
         path if is_place else posixpath.normpath(posixpath.join(wdir, path)),

@@ -1,4 +1,4 @@
-"""Turns a `dvc.yaml` into a `dvlite.yaml`: what means the same is kept, templates too, and the rest written out or named as lost.
+"""Turns a `dvc.yaml` into a `dvlite.yaml`: what means the same is kept, templates too, and the rest written out or named as lost. And back.
 
 DVC puts values into a command as they are; dvlite quotes them. A file in which that makes a difference gets a plain stage for each
 instance. Knows no disk: files of values come through a function.
@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from dvlite.errors import FormatError
 from dvlite.files import format_error
 from dvlite.formats import pipeline, strict_yaml
-from dvlite.formats.pipeline import MAX_STAGES, VALUE_SUFFIXES, StageSpec
-from dvlite.formats.plots import TEMPLATES, is_image, is_plotted
+from dvlite.formats.pipeline import MAX_STAGES, PARAMS_FILE, VALUE_SUFFIXES, Out, RunLimits, StageSpec
+from dvlite.formats.plots import TEMPLATES, PlotSpec, is_image, is_plotted
 from dvlite.formats.shell_text import scalar_text, shell_text
 from dvlite.formats.strict_yaml import Path, Tree
 from dvlite.formats.templates import ReadValues, Templates, Wrong
@@ -62,6 +64,101 @@ def convert(data: bytes, where: str, read: ReadValues) -> Converted:
     result = strict_yaml.dump(written_out)
     pipeline.parse(result, where, read)
     return Converted(result, (*plain.notes, f"{where}: its templates are written out, a stage for each instance"))
+
+
+@dataclass(frozen=True, slots=True)
+class PlainStage:
+    """A stage of dvlite under the name that it gets in a `dvc.yaml`, with the paths that its patterns stand for; relative to its `wdir`."""
+
+    name: str
+    spec: StageSpec
+    deps: tuple[str, ...]
+    outs: tuple[Out, ...]
+
+
+def name_for_dvc(name: str, taken: Collection[str]) -> str:
+    """Returns a name that DVC takes for a stage, and that is not taken: an instance of a template becomes a plain stage."""
+    plain = _NOT_IN_NAMES.sub("-", name)
+    tries = (f"{plain}-{number}" if number else plain for number in count())
+    return next(one for one in tries if one not in taken)
+
+
+def command_for_dvc(cmd: str, env: Mapping[str, str]) -> str:
+    """Returns a command for DVC: with the variables that the stage sets, and ending at the first failure, as a script does here."""
+    lines = [*(f"export {name}={shlex.quote(value)}" for name, value in env.items()), cmd]
+    script = "\n".join(lines)
+    return f"set -e\n{script}" if "\n" in script and not script.startswith("set -e\n") else script
+
+
+def dump(stages: Sequence[PlainStage], loose: StageSpec | None, where: str) -> Converted:
+    """Returns the `dvc.yaml` of stages, and what of them DVC has no counterpart for; `loose` has what belongs to no stage."""
+    notes: list[str] = []
+    tree: dict[str, Tree] = {"stages": {stage.name: _stage_for_dvc(stage, where, notes) for stage in stages}}
+    if any(stage.spec.template for stage in stages):
+        notes.append(f"{where}: its templates are written out, a stage for each instance")
+    if loose is not None:
+        tree["params"] = [param.file for param in loose.params]
+        tree["metrics"] = [out.path for out in loose.outs]
+        notes += [f"{where}: 'better' of {quote(out.path)} has no counterpart" for out in loose.outs if out.better]
+        plots = [(plot, _plot_for_dvc(plot)) for plot in loose.plots]
+        tree["plots"] = [shown for _, shown in plots if shown]
+        notes += [
+            f"{where}: the plot of {quote(', '.join(plot.columns))} is left out: DVC has no patterns, nor this template"
+            for plot, shown in plots
+            if not shown
+        ]
+    whole = {key: _escaped(value) for key, value in tree.items() if value or key == "stages"}
+    return Converted(strict_yaml.dump(whole), tuple(notes))
+
+
+def _stage_for_dvc(stage: PlainStage, where: str, notes: list[str]) -> Tree:
+    spec = stage.spec
+    lost = {
+        "capture": spec.capture,
+        "timeout, retries, resources or mutex": spec.limits != RunLimits(),
+        "better or compare of its outputs": any(out.better or out.compare for out in stage.outs),
+    }
+    notes += [f"{where}: {what} of the stage {spec.name} has no counterpart" for what, is_set in lost.items() if is_set]
+    kinds: dict[str, list[Tree]] = {"outs": [], "metrics": []}
+    for out in stage.outs:
+        flags: dict[str, Tree] = {"cache": out.cache, "persist": out.persist, "push": out.push}
+        other = {key: value for key, value in flags.items() if value is not (key != "persist")}
+        kinds["metrics" if out.metric and _is_values(out.path) else "outs"].append(
+            {out.path: other} if other else out.path
+        )
+    params: list[Tree] = []
+    for param in spec.params:
+        keys: list[Tree] = list(param.keys)
+        params += keys if keys and param.file == PARAMS_FILE else [{param.file: keys or None}]
+    tree: dict[str, Tree] = {
+        "cmd": command_for_dvc(spec.cmd, spec.env),
+        "wdir": "" if spec.wdir == "." else spec.wdir,
+        "deps": list(stage.deps),
+        "params": params,
+        **kinds,
+        "desc": spec.desc,
+        "frozen": spec.frozen,
+        "always_changed": spec.always,
+    }
+    return {key: value for key, value in tree.items() if value}
+
+
+def _plot_for_dvc(plot: PlotSpec) -> Tree:
+    """Returns a plot of DVC, None where it has none such."""
+    template = {"line": "linear", "scatter": "scatter", "confusion": "confusion"}.get(plot.template)
+    if template is None or any(set("*?[") & set(path) for path in plot.columns):
+        return None
+    labels: dict[str, Tree] = {f"{axis}_label": text for axis, text in plot.labels.items()}
+    options: dict[str, Tree] = {"x": plot.x, "title": plot.title, **labels}
+    columns: dict[str, Tree] = {path: list(names) for path, names in plot.columns.items()}
+    if len(columns) == 1:
+        name, names = next(iter(columns.items()))
+        options |= {"y": names}
+    else:
+        name = plot.title or " ".join(columns)
+        options |= {"y": columns}
+    options["template"] = "" if template == "linear" or is_image(name) else template
+    return {name: {key: value for key, value in options.items() if value} or None}
 
 
 def _meaning(data: bytes, where: str, read: ReadValues) -> list[object]:
