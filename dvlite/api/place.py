@@ -147,6 +147,8 @@ class Place:
             failure: DvliteError | None = result.failure(Show()) if hasattr(result, "failure") else None
             if failure is not None:
                 failure.result = result
+                for sentence in getattr(result, "warnings", ()):  # its hint may be to see them
+                    failure.add_note(f"warning: {sentence}")
                 raise failure
         return result
 

@@ -307,6 +307,12 @@ def test_errors_have_hint_exit_code_and_what_was_done(worked, tmp_path):
         dvlite.Repo(tmp_path)
     with pytest.raises(dvlite.UsageError, match="cannot find"):
         dvlite.Repo("nowhere")
+    worked.write("metrics.json", "{")
+    with pytest.raises(dvlite.PartlyDone) as partly:
+        repo.metrics()
+    warnings = [f"warning: {sentence}" for sentence in partly.value.result.warnings]
+    assert warnings
+    assert partly.value.__notes__ == [*warnings, f"hint: {partly.value.hint}"]
     worked.write("dvlite.yaml", "stages:\n  bad:\n    cmd: exit 3\n    outs: [x]\n")
     with pytest.raises(dvlite.StageFailed) as failed:
         repo.repro()
