@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dvlite.formats import recipe
 from dvlite.oid import Digest, digest_bytes
 from dvlite.store import pack
 from tests.conftest import Runner
@@ -121,10 +122,27 @@ class Holders:
             if kind.endswith("files"):
                 gone |= self.files.get(Digest(bytes.fromhex(name[-64:])), set())
             elif kind.endswith("packs"):
-                for record in pack.open_whole(data, Digest(bytes.fromhex(name[-64:]))):
+                digest = Digest(bytes.fromhex(name[-64:]))
+                takers = self._takers(whole)
+                for number, record in enumerate(pack.open_whole(data, digest)):
                     if damage.start < record.offset + record.stored_length and record.offset < damage.end:
-                        gone |= self._of_record(record, data)
+                        gone |= self._of_record(record, data) | takers.get((digest, number), set())
         return gone
+
+    def _takers(self, whole: Objects) -> dict[tuple[Digest, int], set[bytes]]:
+        """Returns which files take a stretch of which chunk of a pack, which need not be in them as a whole."""
+        takers: dict[tuple[Digest, int], set[bytes]] = {}
+        for name, data in whole.items():
+            if not kind_of(name).endswith("packs"):
+                continue
+            for record in pack.open_whole(data, Digest(bytes.fromhex(name[-64:]))):
+                if record.kind == pack.KIND_RECIPE:
+                    body = pack.unpack(record, data[record.offset : record.offset + record.stored_length])
+                    for term in recipe.parse(body, record.digest).terms:
+                        if term.skip_bytes is not None:
+                            files = self.files.get(record.digest, set())
+                            takers.setdefault((term.pack, term.first), set()).update(files)
+        return takers
 
     def _of_record(self, record: pack.Record, data: bytes) -> set[bytes]:
         if record.kind == pack.KIND_CHUNK:
