@@ -132,7 +132,10 @@ def _place(source: ImportSource, repo: Repo) -> str | None:
         url_address(text, repo)
     parts = urlsplit(text)
     if _is_folder(text):
-        return place_of(Location(FOLDER, text, folder=repo.root / text), {}, repo.root)
+        place = place_of(Location(FOLDER, text, folder=repo.root / text), {}, repo.root)
+        if place is None and not source.repository:  # a stranger's pointer could make us push what is no data
+            raise UsageError(f"{quote(text)} is in this repository", hint="track it: dvlite add PATH -o OUT")
+        return place
     if parts.scheme in _WEB:
         return normal_place(f"{parts.scheme}://{parts.netloc}", repo.root)
     if source.repository:

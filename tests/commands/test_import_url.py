@@ -173,6 +173,19 @@ def test_an_address_with_secrets_or_tricks_is_refused_and_not_repeated(project):
         assert left_over(project) == []
 
 
+def test_what_is_in_the_repository_is_no_source_whoever_names_it(project, tmp_path):
+    (tmp_path / "raw").write_bytes(b"1")
+    project.dvlite("import-url", str(tmp_path / "raw"), "raw")
+    project.write("secrets", "of this user\n")
+    failed = project.dvlite("import-url", "./secrets", "x", code=2)
+    assert "dvlite add PATH -o OUT" in failed.stderr
+    assert "secrets" in project.git("status", "--porcelain")
+    text = project.read("raw.dvlite").decode().replace(str(tmp_path / "raw"), "./secrets")
+    project.write("raw.dvlite", text)
+    project.dvlite("update", "raw", code=2)
+    assert project.read("raw") == b"1"
+
+
 def test_a_pointer_of_a_stranger_contacts_no_one_unless_the_user_approves(project, colleague, pages, web):
     pages["/x"] = Page(b"one", etag='"1"')
     project.dvlite("import-url", f"{web}/x")
