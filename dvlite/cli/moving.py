@@ -1,12 +1,14 @@
-"""The verbs for repositories that other programs manage too: Git LFS on a remote of dvlite. Declares flags and help; the work is in `commands`."""
+"""The verbs that move a repository from DVC or Git LFS to dvlite and back, and keep the objects of Git LFS on a remote of dvlite. Declares flags and help; the work is in `commands`."""
 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
-from dvlite.cli.options import DRY_RUN, NO_WAIT, REMOTE, DefaultVerbs, Verb, run
+from dvlite import __version__
+from dvlite.cli.options import DRY_RUN, NO_STAGE, NO_WAIT, REMOTE, DefaultVerbs, PathText, Verb, run
 
 
 @click.group("lfs-agent", cls=DefaultVerbs, default="serve", takes_word=False)
@@ -53,6 +55,54 @@ def lfs_agent_prune(*, remote: str | None, dry_run: bool) -> int:
 
 
 @click.command(
+    "import-dvc",
+    cls=Verb,
+    example="dvlite import-dvc -n\ndvlite import-dvc && git commit -m 'Move from DVC to dvlite'",
+    codes=(3, 10, 11, 12, 13),
+)
+@click.option("--allow-missing", is_flag=True, help="Leave to DVC what has no bytes; import the rest.")
+@DRY_RUN
+@NO_STAGE
+@NO_WAIT
+def import_dvc(**flags: Any) -> int:
+    """Turn a repository of DVC into one of dvlite, with its data."""
+    import platform
+
+    from dvlite.commands.import_dvc import import_dvc as verb
+
+    return run(
+        lambda s: verb(
+            s.repo(),
+            **flags,
+            environ=s.environ,
+            host=platform.node(),
+            version=__version__,
+            stage=s.stage(),
+            progress=s.progress,
+        ),
+        text="import_dvc",
+    )
+
+
+@click.command(
+    "export-dvc",
+    cls=Verb,
+    example="dvlite export-dvc ../birds-dvc\ndvlite export-dvc --in-place -n",
+    codes=(3, 10, 11, 12, 13),
+)
+@click.argument("directory", metavar="[DIR]", required=False, type=PathText())
+@click.option("--in-place", is_flag=True, help="Change this work tree, instead of a clone in DIR.")
+@DRY_RUN
+@NO_STAGE
+@NO_WAIT
+def export_dvc(directory: str | None, **flags: Any) -> int:
+    """Turn this repository into one of DVC, with its data."""
+    from dvlite.commands.export_dvc import export_dvc as verb
+
+    return run(lambda s: verb(s.repo(), directory, **flags, stage=s.stage(), progress=s.progress), text="export_dvc")
+
+
+@click.command(
     "import-lfs",
     cls=Verb,
     example="dvlite import-lfs -n\ndvlite import-lfs && git commit -m 'Move from Git LFS to dvlite'",
@@ -62,7 +112,7 @@ def lfs_agent_prune(*, remote: str | None, dry_run: bool) -> int:
 @DRY_RUN
 @NO_WAIT
 def import_lfs(*, allow_missing: bool, dry_run: bool) -> int:
-    """Track by dvlite what Git LFS keeps: its data comes from this clone."""
+    """Track by dvlite what Git LFS keeps, with its data."""
     from dvlite.commands.import_lfs import import_lfs as verb
 
     return run(
@@ -80,10 +130,10 @@ def import_lfs(*, allow_missing: bool, dry_run: bool) -> int:
 @DRY_RUN
 @NO_WAIT
 def export_lfs(*, dry_run: bool) -> int:
-    """Give tracked paths to Git LFS: its objects come from the cache."""
+    """Give tracked paths to Git LFS, with their data."""
     from dvlite.commands.export_lfs import export_lfs as verb
 
     return run(lambda s: verb(s.repo(), dry_run=dry_run, progress=s.progress), text="export_lfs")
 
 
-VERBS = {"Share": (lfs_agent, import_lfs, export_lfs)}
+VERBS = {"Move": (import_dvc, export_dvc, import_lfs, export_lfs, lfs_agent)}

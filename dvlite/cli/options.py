@@ -48,6 +48,7 @@ SECTIONS = (
     "Check",
     "Inspect",
     "Maintain",
+    "Move",
 )  # each area lists its verbs by section
 _GLOB = frozenset("*?[")  # no name of a revision has them
 _OTHERS = {  # words of other programs, by what they mean here; of several, the first that the group has

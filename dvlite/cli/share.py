@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from dvlite import __version__
 from dvlite.cli.complete import NameOf
 from dvlite.cli.options import (
     DRY_RUN,
@@ -309,54 +308,6 @@ def import_url(url: str, output: str | None, **flags: Any) -> int:
     )
 
 
-@click.command(
-    "import-dvc",
-    cls=Verb,
-    example="dvlite import-dvc -n\ndvlite import-dvc && git commit -m 'Move from DVC to dvlite'",
-    codes=(3, 10, 11, 12, 13),
-)
-@click.option("--allow-missing", is_flag=True, help="Leave to DVC what has no bytes; import the rest.")
-@DRY_RUN
-@NO_STAGE
-@NO_WAIT
-def import_dvc(**flags: Any) -> int:
-    """Turn a DVC repository into one of dvlite: its data comes from DVC's cache."""
-    import platform
-
-    from dvlite.commands.import_dvc import import_dvc as verb
-
-    return run(
-        lambda s: verb(
-            s.repo(),
-            **flags,
-            environ=s.environ,
-            host=platform.node(),
-            version=__version__,
-            stage=s.stage(),
-            progress=s.progress,
-        ),
-        text="import_dvc",
-    )
-
-
-@click.command(
-    "export-dvc",
-    cls=Verb,
-    example="dvlite export-dvc ../birds-dvc\ndvlite export-dvc --in-place -n",
-    codes=(3, 10, 11, 12, 13),
-)
-@click.argument("directory", metavar="[DIR]", required=False, type=PathText())
-@click.option("--in-place", is_flag=True, help="Change this work tree, instead of a clone in DIR.")
-@DRY_RUN
-@NO_STAGE
-@NO_WAIT
-def export_dvc(directory: str | None, **flags: Any) -> int:
-    """Turn this repository into one of DVC, with its data in DVC's cache."""
-    from dvlite.commands.export_dvc import export_dvc as verb
-
-    return run(lambda s: verb(s.repo(), directory, **flags, stage=s.stage(), progress=s.progress), text="export_dvc")
-
-
 @click.command(cls=Verb, example="dvlite update\ndvlite update data/birds --rev v3", codes=(3, 10, 11, 12, 13))
 @PATHS
 @FOLLOWED
@@ -387,6 +338,6 @@ def _copied(source: str, path: str | None, output: str | None, **flags: Any) -> 
 
 VERBS = {
     "Start": (remote,),
-    "Share": (push, pull, fetch, sync, import_, import_url, import_dvc, export_dvc, update),
+    "Share": (push, pull, fetch, sync, import_, import_url, update),
     "Inspect": (get, cat),
 }
