@@ -58,7 +58,7 @@ ROWS = (
     Row("large-pull", "large file: pull, cold", SECONDS, (Goal(1.2, S5CMD),)),
     Row("edit-upload", "large file: 1 KB inserted in the middle, upload", BYTES, (Goal(MIB),)),
     Row("edit-download", "large file: 1 KB inserted, a colleague's download", BYTES, ()),
-    Row("csv-total", "versions of a CSV: remote total", BYTES, (Goal(32 * MIB),)),
+    Row("csv-total", "versions of a CSV: remote total", BYTES, (Goal(12 * MIB),)),
     Row("start-help", "--help: CPU, as a multiple of a Python that imports click", TIMES, (Goal(1.3),)),
     Row("start-status", "status in a small repository: CPU, likewise", TIMES, (Goal(2.0),)),
     Row("pipeline-chain", "80 quick stages in a chain: repro", SECONDS, (faster(6, DVC),)),
