@@ -5,6 +5,7 @@ Written by strangers: whatever is not as DVC writes it is refused, with file and
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import posixpath
@@ -16,6 +17,7 @@ from dvlite.errors import FormatError
 from dvlite.files import format_error
 from dvlite.formats import strict_yaml
 from dvlite.formats.strict_yaml import Tree
+from dvlite.oid import Buffer
 from dvlite.paths import check_paths, refuse_files_used_as_folders
 from dvlite.show import quote
 
@@ -135,6 +137,16 @@ def dump_lock(stages: Sequence[DvcLockedStage]) -> bytes:
 def dump_listing(rows: Iterable[tuple[str, str]]) -> bytes:
     """Returns the bytes of the listing of a directory, from path and md5 of each file: as DVC writes them, for their md5 names them."""
     return json.dumps([{"md5": md5, "relpath": path} for path, md5 in sorted(rows)]).encode()
+
+
+def md5_name(data: Buffer) -> str:
+    """Returns what DVC calls a file."""
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def listing_name(data: bytes) -> str:
+    """Returns what DVC calls a directory with this listing."""
+    return md5_name(data) + _LISTING_SUFFIX
 
 
 def _stage_tree(stage: DvcLockedStage) -> Tree:

@@ -53,7 +53,7 @@ class DvcCache:
         if path in self.versions:
             return self.versions[path]
         listing = dvc_files.dump_listing(rows)
-        md5 = f"{_md5(listing)}.dir"
+        md5 = dvc_files.listing_name(listing)
         self._write(md5, listing)
         self.versions[path] = DvcOut(path, md5, sum(entries.sizes), len(rows))
         return self.versions[path]
@@ -64,7 +64,7 @@ class DvcCache:
                 self._known[digest] = self._large(digest, size_bytes)
             else:
                 data = self._source.read_in_order(digest, size_bytes)
-                self._known[digest] = _md5(data)
+                self._known[digest] = dvc_files.md5_name(data)
                 self._write(self._known[digest], data)
         self._progress.advance(size_bytes=size_bytes, files=1)
         return self._known[digest]
@@ -115,7 +115,3 @@ class DvcCache:
         if os.path.realpath(folder) != os.fspath(folder):
             raise UsageError(f"{quote(str(folder))} is behind a symbolic link", hint="remove the link")
         return folder
-
-
-def _md5(data: Buffer) -> str:
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()

@@ -6,7 +6,6 @@ that the stage is out of date as it was.
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -169,7 +168,9 @@ def _version(repo: Repo, path: str, versions: Mapping[str, DvcOut]) -> DvcOut | 
             if not inner:
                 data = repo.work_tree.read(path, _LIMIT_BYTES)
                 executable = repo.work_tree.mode(path) == "100755"
-                return None if data is None else DvcOut(path, _md5(data), len(data), executable=executable)
+                return (
+                    None if data is None else DvcOut(path, dvc_files.md5_name(data), len(data), executable=executable)
+                )
         rows = [(name, _version(repo, name, versions)) for name in _names_in(repo, path, versions)]
     except (DvliteError, OSError):
         return None
@@ -177,7 +178,7 @@ def _version(repo: Repo, path: str, versions: Mapping[str, DvcOut]) -> DvcOut | 
         return None
     outs = [(name[len(path) + 1 :], out) for name, out in rows if out is not None]
     listing = dvc_files.dump_listing((name, out.md5) for name, out in outs)
-    return DvcOut(path, f"{_md5(listing)}.dir", sum(out.size_bytes for _, out in outs), len(outs))
+    return DvcOut(path, dvc_files.listing_name(listing), sum(out.size_bytes for _, out in outs), len(outs))
 
 
 def _names_in(repo: Repo, path: str, versions: Mapping[str, DvcOut]) -> set[str]:
@@ -214,7 +215,3 @@ def _is_same(path: str, here: Mapping[str, Locked], before: Mapping[str, Locked]
 def _seen_from(stage: Stage, path: str) -> str:
     """Returns a path as DVC writes it: relative to the folder that the command runs in."""
     return posixpath.relpath(path, stage.wdir or ".")
-
-
-def _md5(data: bytes) -> str:
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()

@@ -6,15 +6,13 @@ is out of date as it was.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import posixpath
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dvlite.errors import DvliteError
-from dvlite.formats import dvc_pipeline, lockfile, parameters, pipeline
+from dvlite.formats import dvc_files, dvc_pipeline, lockfile, parameters, pipeline
 from dvlite.formats.dvc_files import LOCK_NAME, DvcLockedStage, DvcOut
 from dvlite.formats.lockfile import Locked, LockedStage, Lockfile
 from dvlite.formats.pipeline import FILE_NAME
@@ -197,7 +195,7 @@ class Locker:
         if not (self.repo.root / path).is_dir():
             data = self.repo.work_tree.read(path, _FILE_LIMIT_BYTES) or b""
             is_text = old and b"\0" not in data[:512]
-            return hashlib.md5(data.replace(b"\r\n", b"\n") if is_text else data, usedforsecurity=False).hexdigest()
+            return dvc_files.md5_name(data.replace(b"\r\n", b"\n") if is_text else data)
         above = path + "/"
         inside = {
             name
@@ -205,8 +203,8 @@ class Locker:
             if name.startswith(above) and not self.versions.names[name].md5.endswith(".dir")
         }
         inside |= set(self.repo.git.list_files(f":(literal){path}", untracked=True))
-        rows = [{"md5": self._md5(name, old=old), "relpath": name[len(above) :]} for name in sorted(inside)]
-        return hashlib.md5(json.dumps(rows).encode(), usedforsecurity=False).hexdigest() + ".dir"
+        rows = ((name[len(above) :], self._md5(name, old=old)) for name in inside)
+        return dvc_files.listing_name(dvc_files.dump_listing(rows))
 
 
 def _locked(path: str, pointer: Pointer) -> Locked:
