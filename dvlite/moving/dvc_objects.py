@@ -83,21 +83,25 @@ class DvcObjects:
 
     def listing(self, name: DvcName) -> list[tuple[str, DvcName]]:
         """Returns the files of a directory, by path. Raises ObjectMissing, ObjectCorrupt, and FormatError for one that is no listing."""
+        is_there = False
         for descriptor in self._opened(name):
+            is_there = True
             if (size := os.fstat(descriptor).st_size) > dvc_files.LISTING_LIMIT_BYTES:
                 raise FormatError(f"the listing {name.md5} has {size:,} bytes, too many")
             data = read_at(descriptor, size)
-            if _md5(data) + ".dir" == name.md5:
+            if dvc_files.listing_name(data) == name.md5:
                 rows = dvc_files.parse_listing(data, f"the listing {name.md5}")
                 return [(path, DvcName(md5, name.old)) for path, md5 in rows]
-        raise self._absent(name)
+        raise _absent(name, is_there=is_there)
 
     def _take(self, name: DvcName) -> StoredBytes:
+        is_there = False
         for descriptor in self._opened(name):
+            is_there = True
             content = self._checked.take(descriptor, name.md5, lambda blocks: _is_it(blocks, name))
             if content is not None:
                 return content
-        raise self._absent(name)
+        raise _absent(name, is_there=is_there)
 
     def _opened(self, name: DvcName) -> Iterator[int]:
         for place in self._places:
@@ -109,15 +113,12 @@ class DvcObjects:
                     finally:
                         os.close(descriptor)
 
-    def _absent(self, name: DvcName) -> ObjectMissing | ObjectCorrupt:
-        """Returns the error for an object that no place has sound."""
-        if any(True for _ in self._opened(name)):
-            return ObjectCorrupt(f"{quote(name.md5)} is damaged: its bytes have another md5")
-        return ObjectMissing(f"{quote(name.md5)} is nowhere")
 
-
-def _md5(data: bytes) -> str:
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+def _absent(name: DvcName, *, is_there: bool) -> ObjectMissing | ObjectCorrupt:
+    """Returns the error for an object that no place has sound."""
+    if is_there:
+        return ObjectCorrupt(f"{quote(name.md5)} is damaged: its bytes have another md5")
+    return ObjectMissing(f"{quote(name.md5)} is nowhere")
 
 
 def _is_it(blocks: Iterable[bytes], name: DvcName) -> bool:
