@@ -22,7 +22,7 @@ from dvlite.progress import Progress
 from dvlite.store import pack
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import Record
-from dvlite.store.recipes import WINDOW_CHUNKS, fits
+from dvlite.store.recipes import WINDOW_CHUNKS, fits, unfit
 
 _RUN_CHUNKS = 256  # written in one call; the kernel takes at most 1,024
 _LONG_BYTES = 512
@@ -261,7 +261,7 @@ class PartialFile:
                 # copied: a view would keep the chunk in memory, and maybe all of its pack
                 stretch = stretches[position] = bytes(recipe.stretch_of(term, chunk))
                 if len(stretch) != term.length_bytes:
-                    raise self._unfit(term)
+                    raise unfit(self._digest, term.pack)
         return self._keep(stretches)
 
     def _keep(self, stretches: Mapping[int, Buffer]) -> int:
@@ -338,13 +338,7 @@ class PartialFile:
 
     def _check(self, term: Term, records: list[Record]) -> None:
         if not fits(term, records):
-            raise self._unfit(term)
-
-    def _unfit(self, term: Term) -> ObjectCorrupt:
-        return ObjectCorrupt(
-            f"the recipe of {format_oid('blake3', self._digest)} is damaged: it does not fit pack {term.pack.hex()}",
-            hint="push the file again from a clone that has it",
-        )
+            raise unfit(self._digest, term.pack)
 
     def _positions(self, name: Digest) -> Iterable[int]:
         """Returns all terms of a pack."""

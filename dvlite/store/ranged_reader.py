@@ -30,7 +30,7 @@ from dvlite.store.catalog import Catalog
 from dvlite.store.index import RecordLocation, ranges
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.pack import KIND_CHUNK, KIND_FILE, KIND_RECIPE, Record, unpack_view
-from dvlite.store.recipes import LargeFile
+from dvlite.store.recipes import LargeFile, unfit
 from dvlite.store.remote import MEND, Traffic
 
 _ROUNDS = 4  # looks at the remote while gc moves things about
@@ -95,9 +95,8 @@ class RangedReader:
         self._kept_bytes = 0
         self._footers: OrderedDict[Digest, _Footer] = OrderedDict()
         self._sections: OrderedDict[tuple[Digest, int], _Section] = OrderedDict()
-        self._hashed: dict[
-            Digest, tuple[int, ...]
-        ] = {}  # large files of the cache, as they were when they were read as a whole
+        # large files of the cache, as they were when they were read as a whole
+        self._hashed: dict[Digest, tuple[int, ...]] = {}
 
     @property
     def traffic(self) -> Traffic:
@@ -327,7 +326,7 @@ class RangedReader:
                 plan.absent[number] = problems[term.pack]
                 continue
             if not _fits(term, footers[term.pack]):
-                plan.absent[number] = catalog.remote.damaged(_unfit(span.digest, term.pack))
+                plan.absent[number] = catalog.remote.damaged(unfit(span.digest, term.pack))
                 continue
             for place, piece in _chunks(term, footers[term.pack], begin, span):
                 plan.pieces.setdefault(place, []).append(piece._replace(span=number))
@@ -528,11 +527,4 @@ def _wrong_size(digest: Digest, size_bytes: int, said: int) -> ObjectCorrupt:
     return ObjectCorrupt(
         f"object {format_oid(FILE, digest)} has {size_bytes} bytes, and is said to have {said}",
         hint="restore the pointer from git",
-    )
-
-
-def _unfit(digest: Digest, name: Digest) -> ObjectCorrupt:
-    return ObjectCorrupt(
-        f"the recipe of {format_oid(FILE, digest)} is damaged: it does not fit pack {name.hex()}",
-        hint="push the file again from a clone that has it",
     )

@@ -13,7 +13,7 @@ from typing import Protocol
 from dvlite.errors import DvliteError, LaterVersion, ObjectCorrupt
 from dvlite.formats import recipe
 from dvlite.formats.recipe import Part, Recipe, Term
-from dvlite.oid import Digest
+from dvlite.oid import FILE, Digest, format_oid
 from dvlite.store.index import RecordLocation
 from dvlite.store.object_store import ObjectAbsent
 from dvlite.store.pack import KIND_PART, KIND_RECIPE, Record
@@ -189,3 +189,11 @@ def fits(term: Term, records: Sequence[Record]) -> bool:
     if term.skip_bytes is None:
         return length * term.repeat == term.length_bytes
     return term.skip_bytes + term.length_bytes <= length
+
+
+def unfit(digest: Digest, name: Digest) -> ObjectCorrupt:
+    """Returns the error for a recipe of `digest` that names what pack `name` does not have."""
+    return ObjectCorrupt(
+        f"the recipe of {format_oid(FILE, digest)} is damaged: it does not fit pack {name.hex()}",
+        hint="push the file again from a clone that has it",
+    )
