@@ -144,16 +144,7 @@ class Adder:
             return _unchanged(path, new)
         if old is None:
             self.warnings.extend(portable_warnings([os.fsencode(path)] if new.kind == "file" else entries.paths))
-        kind: Kind = "directory" if new.kind == "directory" else "file"
-        return AddedPath(
-            path=path,
-            kind=kind,
-            oid=new.oid,
-            size_bytes=new.size_bytes,
-            files=new.files,
-            created=old is None,
-            counts=self._counts(old, new),
-        )
+        return self._added(target, new)
 
     def _take(self, target: AddTarget, snapshot: Snapshot, reader: CachingReader, writer: Writer) -> AddedPath:
         """Takes note of a version whose files are stored, and stores its listing."""
@@ -171,7 +162,8 @@ class Adder:
         self._versions[path] = new, old, snapshot, not target.inside
         if new == old:
             return _unchanged(path, old)
-        added = self._added(target, new, snapshot, reader)
+        duplicates = reader.duplicates if old is None else 0
+        added = replace(self._added(target, new), duplicates=duplicates, left_out=dict(snapshot.scan.left_out))
         self._nodes.clear()
         if old is None or added.counts.added or added.counts.renamed:
             is_file = snapshot.scan.paths == [b""]
@@ -183,9 +175,8 @@ class Adder:
         cache = self._work.cache
         gone = purged_in(cache, path, entries)
         for i in gone:
-            cache.large_path(entries.digest(i)).unlink(
-                missing_ok=True
-            )  # of small ones, gc drops what was stored just now
+            # of small ones, gc drops what was stored just now
+            cache.large_path(entries.digest(i)).unlink(missing_ok=True)
         if not gone or self._allow_purged:
             return
         first = next(iter(gone.values()))
@@ -311,7 +302,7 @@ class Adder:
                 hint="rename it, move it away, or name it in .dvliteignore",
             ) from None
 
-    def _added(self, target: AddTarget, new: Pointer, snapshot: Snapshot, reader: CachingReader) -> AddedPath:
+    def _added(self, target: AddTarget, new: Pointer) -> AddedPath:
         old = target.old
         return AddedPath(
             path=target.path,
@@ -321,8 +312,6 @@ class Adder:
             files=new.files,
             created=old is None,
             counts=self._counts(old, new),
-            duplicates=reader.duplicates if old is None else 0,
-            left_out=dict(snapshot.scan.left_out),
         )
 
     def _counts(self, old: Pointer | None, new: Pointer) -> Counts:
