@@ -217,9 +217,8 @@ class _Chunks:
         self._squeezed: dict[tuple[Digest, int], _Squeezed] = {}
         # not from one remote to another: the next version is to find these chunks there
         self._squeezes = known is None or (source.config is not None and source.config.has_tombstones)
-        self._damaged: dict[
-            Digest, dict[int, ObjectCorrupt]
-        ] = {}  # pack -> number of a chunk; _WHOLE: none of it can be read
+        # pack -> number of a chunk; _WHOLE: none of it can be read
+        self._damaged: dict[Digest, dict[int, ObjectCorrupt]] = {}
         self._advanced = 0
         self.reused: set[Digest] = set()  # packs that had chunks already
 

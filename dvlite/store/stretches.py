@@ -71,9 +71,8 @@ class Earlier:
         self._shift = 0  # from an offset in the new version to that in this one
         self._pieces = self._stretched = self._read = 0
         self._sources: set[tuple[Digest, int]] = set()
-        self._failed = self._pause = (
-            0  # chunks to pass over: after one with nothing in common, the next seldom has more
-        )
+        self._failed = 0  # chunks with too little in common; halved by one that has enough
+        self._pause = 0  # chunks to pass over: after one with nothing in common, the next seldom has more
         self._is_whole: bool | None = None  # whether its bytes are right; None: not looked at
 
     def passed(self, slot: PackSlot, number: int, offset: int) -> None:
