@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from dvlite.formats import record
@@ -96,7 +96,9 @@ def record_of(run: ForeignRun, program: str, project: str, history: Output | Non
             name=_line(run.name),
             url=_line(without_credentials(run.url)),
             history=history,
-            artifacts=run.artifacts[:MOST_ARTIFACTS],
+            artifacts=tuple(
+                replace(one, path=_line(one.path), url=_line(one.url)) for one in run.artifacts[:MOST_ARTIFACTS]
+            ),
         ),
     )
 
@@ -141,6 +143,11 @@ def typed(text: str) -> Tree:
         return text
     number = float(text) if set(text) & set(".eE") else int(text)
     return number if math.isfinite(number) else text
+
+
+def text_of(value: object) -> str:
+    """Returns a value that should be text; empty for anything else."""
+    return value if isinstance(value, str) else ""
 
 
 def milliseconds(seconds: float) -> int:

@@ -6,6 +6,7 @@ metric, which is called as its key; of a metric, a line for each point: time in 
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -90,13 +91,8 @@ def _run(folder: Path, about: Mapping[str, Any], experiment: str) -> MlflowRun:
 
 def artifacts_in(folder: Path) -> list[ImportedArtifact]:
     """Returns names and sizes of the files below a folder, the first of many."""
-    found: list[ImportedArtifact] = []
-    for path in files_below(folder, ""):
-        if len(found) == MOST_ARTIFACTS:
-            break
-        status = path.lstat()
-        found.append(ImportedArtifact(path=path.relative_to(folder).as_posix()[:4096], size_bytes=status.st_size))
-    return found
+    first = itertools.islice(_keys(folder), MOST_ARTIFACTS)
+    return [ImportedArtifact(path=name, size_bytes=path.lstat().st_size) for name, path in first]
 
 
 def _keys(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -116,7 +116,7 @@ def _artifacts(client: Any, run_id: str) -> tuple[list[ImportedArtifact], list[s
                 if file.is_dir and len(folders) < _MOST_FOLDERS:
                     folders.append(file.path)
                 elif not file.is_dir and len(found) < MOST_ARTIFACTS:
-                    found.append(ImportedArtifact(path=file.path[:4096], size_bytes=file.file_size))
+                    found.append(ImportedArtifact(path=file.path, size_bytes=file.file_size))
     except Exception as error:  # the clients of buckets raise their own
         return found, [f"its artifacts cannot be listed: {_reason(error)}"]
     return found, []

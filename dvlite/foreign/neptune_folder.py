@@ -16,7 +16,7 @@ from typing import Any
 
 from dvlite.errors import DvliteError, FormatError, UsageError
 from dvlite.foreign.curves import Curves
-from dvlite.foreign.foreign_run import MOST_ARTIFACTS, ForeignRun, milliseconds
+from dvlite.foreign.foreign_run import ForeignRun, milliseconds, text_of
 from dvlite.foreign.opened import ODD, files_below, odd, open_file, read_json
 from dvlite.formats import parquet
 from dvlite.formats.record import ImportedArtifact
@@ -94,21 +94,19 @@ class _Collected:
             id=self.id,
             group=self.id.rpartition("/")[0].rpartition("/")[2],
             status="failed" if own.get("failed") is True else "ok",
-            name=_text(own.get("name")) or self.id.rpartition("/")[2],
+            name=text_of(own.get("name")) or self.id.rpartition("/")[2],
             start_ms=start_ms,
             end_ms=end_ms,
-            user=_text(own.get("owner")),
-            host=_text(own.get("hostname")),
-            command=_text(self.values.get("source_code/entrypoint")),
+            user=text_of(own.get("owner")),
+            host=text_of(own.get("hostname")),
+            command=text_of(self.values.get("source_code/entrypoint")),
             params=params,
             series=series,
             tags=dict.fromkeys(tags, ""),
-            notes=(_text(own.get("description")),),
-            repository=_text(self.values.get("source_code/git/remotes")),
-            commit=_text(self.values.get("source_code/git/commit_id")) or _text(own.get("commit")),
-            artifacts=tuple(ImportedArtifact(path=key[:4096], url=url[:4096]) for key, url in self.files.items())[
-                :MOST_ARTIFACTS
-            ],
+            notes=(text_of(own.get("description")),),
+            repository=text_of(self.values.get("source_code/git/remotes")),
+            commit=text_of(self.values.get("source_code/git/commit_id")) or text_of(own.get("commit")),
+            artifacts=tuple(ImportedArtifact(path=key, url=url) for key, url in self.files.items()),
             is_thinned=self.curves.is_thinned,
             problems=(*self.problems, *self.curves.problems),
         )
@@ -116,10 +114,6 @@ class _Collected:
 
 def _words(value: Any) -> list[str]:
     return [word for word in value if isinstance(word, str)] if isinstance(value, list | tuple | set) else []
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _plain(value: Any) -> Tree:
@@ -166,7 +160,7 @@ def _of_export(paths: Iterable[Path]) -> Iterator[ForeignRun | DvliteError]:
 
 
 def _take_row(row: Mapping[str, Any], collected: _Collected) -> None:
-    path, kind = _text(row.get("attribute_path")), _text(row.get("attribute_type"))
+    path, kind = text_of(row.get("attribute_path")), text_of(row.get("attribute_type"))
     if kind == "float_series":
         value, step, time = row.get("float_value"), row.get("step"), row.get("timestamp")
         if value is not None:
@@ -174,7 +168,7 @@ def _take_row(row: Mapping[str, Any], collected: _Collected) -> None:
             collected.curves.add(path, None if step is None else float(step), value, seconds)
     elif kind == "file":
         file = row.get("file_value")
-        collected.files[path] = _text(file.get("path")) if isinstance(file, dict) else ""
+        collected.files[path] = text_of(file.get("path")) if isinstance(file, dict) else ""
     elif kind in _VALUES:
         collected.values[path] = row.get(_VALUES[kind])
 
@@ -184,8 +178,8 @@ def _take_row(row: Mapping[str, Any], collected: _Collected) -> None:
 
 def _of_offline(folder: Path) -> ForeignRun:
     about = read_json(folder / "metadata.json")
-    collected = _Collected(f"offline/{_text(about.get('containerId')) or folder.name}")
-    collected.values["sys/creation_time"] = _text(about.get("createdAt"))
+    collected = _Collected(f"offline/{text_of(about.get('containerId')) or folder.name}")
+    collected.values["sys/creation_time"] = text_of(about.get("createdAt"))
     for path in sorted(folder.glob("data-*.log"), key=_in_order):
         with open_file(path) as file:
             while line := file.readline(_LONGEST_LINE):

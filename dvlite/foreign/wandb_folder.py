@@ -15,7 +15,7 @@ from typing import Any
 
 from dvlite.errors import DvliteError, FormatError, UsageError
 from dvlite.foreign.curves import Curves
-from dvlite.foreign.foreign_run import MOST_ARTIFACTS, ForeignRun, milliseconds
+from dvlite.foreign.foreign_run import MOST_ARTIFACTS, ForeignRun, milliseconds, text_of
 from dvlite.foreign.opened import ODD, files_below, odd, open_file, read_json
 from dvlite.formats import wandb_log
 from dvlite.formats.record import ImportedArtifact, Status
@@ -75,8 +75,8 @@ def _run(path: Path) -> ForeignRun:
         start_ms=start_ms,
         end_ms=end_ms,
         exit_code=run.exit_code,
-        user=_text(machine.get("email") or machine.get("username")),
-        host=run.host or _text(machine.get("host")),
+        user=text_of(machine.get("email") or machine.get("username")),
+        host=run.host or text_of(machine.get("host")),
         command=_command(machine),
         params=dict(_nested(run.config)),
         metrics=dict(_summary(run.summary)),
@@ -84,8 +84,8 @@ def _run(path: Path) -> ForeignRun:
         tags=dict.fromkeys(run.tags, ""),
         notes=(run.notes,),
         environment=dict(_environment(run, machine)),
-        repository=run.git_url or _text(git.get("remote")),
-        commit=run.git_commit or _text(git.get("commit")),
+        repository=run.git_url or text_of(git.get("remote")),
+        commit=run.git_commit or text_of(git.get("commit")),
         artifacts=tuple(map(_artifact, run.artifacts[:MOST_ARTIFACTS])),
         is_thinned=curves.is_thinned,
         problems=(*run.problems, *curves.problems),
@@ -143,14 +143,10 @@ def _summary(values: Mapping[tuple[str, ...], Any]) -> Iterator[tuple[str, Scala
             yield name, value
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
 def _command(machine: Mapping[str, Any]) -> str:
     words = machine.get("args")
     arguments = words if isinstance(words, list) else []
-    return " ".join([_text(machine.get("codePath") or machine.get("program")), *map(str, arguments)]).strip()
+    return " ".join([text_of(machine.get("codePath") or machine.get("program")), *map(str, arguments)]).strip()
 
 
 def _environment(run: WandbRun, machine: Mapping[str, Any]) -> Iterator[tuple[str, Scalar]]:
@@ -172,8 +168,8 @@ def _artifact(item: WandbArtifactFile) -> ImportedArtifact:
     except (binascii.Error, ValueError):
         md5 = ""
     return ImportedArtifact(
-        path=item.path[:4096],
+        path=item.path,
         size_bytes=item.size_bytes,
         digest=f"md5:{md5}" if len(md5) == 32 and not item.ref else "",
-        url=item.ref[:4096],
+        url=item.ref,
     )
