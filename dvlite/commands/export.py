@@ -14,6 +14,7 @@ from dvlite.exports import mlflow, table, tensorboard
 from dvlite.exports.exported_run import ExportedRun
 from dvlite.exports.table import Part, RunValues
 from dvlite.files import os_error, temporary_name
+from dvlite.formats import parquet
 from dvlite.formats.parquet import ColumnType
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
@@ -93,7 +94,7 @@ def export_parquet(
 ) -> ExportResult:
     """Writes a Parquet file; as `export_csv`."""
     write = _series_table if series else _runs_table
-    return write(repo, "parquet", file, options, table.write_parquet, now_ns, progress)
+    return write(repo, "parquet", file, options, parquet.write, now_ns, progress)
 
 
 Write = Callable[[BinaryIO, Mapping[str, ColumnType], Iterable[Part]], None]

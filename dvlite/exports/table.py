@@ -1,4 +1,4 @@
-"""Runs as tables: a row for each run, or for each point of their series; written as CSV or Parquet. The only writer of CSV.
+"""Runs as tables: a row for each run, or for each point of their series; written as CSV, or by `formats.parquet`. The only writer of CSV.
 
 Parquet has values and types as they are. A cell of CSV is never one that a spreadsheet executes.
 """
@@ -16,7 +16,7 @@ from itertools import chain
 from typing import Any, BinaryIO
 
 from dvlite.exports.exported_run import ExportedRun, short_names
-from dvlite.formats import parquet, record
+from dvlite.formats import record
 from dvlite.formats.parquet import ColumnType
 from dvlite.oid import Oid
 from dvlite.runs.schema import RunRow
@@ -118,11 +118,6 @@ def write_csv(file: BinaryIO, columns: Mapping[str, ColumnType], parts: Iterable
     """Writes a table as CSV; times as text, text as `csv_cell` has it."""
     rows = chain([[*columns]], (_texts(row, columns) for part in parts for row in zip(*part, strict=True)))
     file.writelines(f"{line}\n".encode("utf-8", "surrogateescape") for line in csv_lines(rows))
-
-
-def write_parquet(file: BinaryIO, columns: Mapping[str, ColumnType], parts: Iterable[Part]) -> None:
-    """Writes a table as Parquet."""
-    parquet.write(file, columns, parts)
 
 
 def csv_lines(rows: Iterable[Iterable[Any]]) -> Iterator[str]:

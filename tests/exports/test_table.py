@@ -7,6 +7,7 @@ import pytest
 
 from dvlite.exports import table
 from dvlite.exports.table import RunValues
+from dvlite.formats import parquet
 from dvlite.runs.schema import RunRow
 from tests.runs.recorded import oid
 
@@ -84,7 +85,7 @@ def test_pandas_reads_equal_values_from_csv_and_parquet(tmp_path):
         ({"p:lr": 1e-9, "p:on": False}, {"m:acc": "nan"}),
     )
     with (tmp_path / "runs.parquet").open("wb") as file:
-        table.write_parquet(file, columns, [list(found.values())])
+        parquet.write(file, columns, [list(found.values())])
     (tmp_path / "runs.csv").write_text("\n".join(csv_of(columns, list(found.values()))))
     frames = [pandas.read_parquet(tmp_path / "runs.parquet"), pandas.read_csv(tmp_path / "runs.csv")]
     for frame in frames:
