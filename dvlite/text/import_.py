@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dvlite.formats.source import ImportSource
-from dvlite.show import Show, count, duration_text, printable, size_text
-from dvlite.text.style import amount_text
+from dvlite.show import Show, count, duration_text, size_text
+from dvlite.text.style import amount_text, origin
 
 if TYPE_CHECKING:
     from dvlite.share.imports import ImportResult
@@ -39,12 +39,3 @@ def listed(source: ImportSource) -> str:
     """Returns of how many files a list is that stands for them; empty of anything else."""
     number = source.listing.partition(" ")[0]
     return f"a list of {count(int(number), 'file')}" if number else ""
-
-
-def origin(source: ImportSource) -> str:
-    """Returns where data is from: `models/a.pt in git@example.com:acme/birds at main (1234abcd)`."""
-    if not source.repository:
-        return printable(source.url)
-    at = f" at {printable(source.revision)}" if source.revision else ""
-    path = f"{printable(source.path)} in " if source.path else ""
-    return f"{path}{printable(source.repository)}{at} ({source.commit[:8]})"

@@ -9,9 +9,8 @@ from dvlite.lineage.compare import LineageContentChange, LineageValueChange
 from dvlite.lineage.report import LineageArtefact, LineageGraph, LineageLink, LineageRun, key_of
 from dvlite.show import Show, count, printable, short_oid, size_text, some, word
 from dvlite.text import lineage_tree
-from dvlite.text.import_ import origin
 from dvlite.text.lineage_tree import amount, commit_text, named, run_named, scalar, short_values, unrecorded
-from dvlite.text.style import table
+from dvlite.text.style import origin, table
 from dvlite.workspace.changes import counts_text
 
 _WIDTH = 8  # of the word before a fact

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from dvlite.lineage.report import LineageArtefact, LineageGraph, LineageLink, LineageRun, LineageRunName, key_of
 from dvlite.runs.history import LineageCommit
 from dvlite.show import count, printable, short_oid, size_text, some
-from dvlite.text.import_ import origin
-from dvlite.text.style import dot_label, mermaid_label
+from dvlite.text.style import dot_label, mermaid_label, origin
 
 _METRICS = 4  # in a line
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dvlite.show import Show, count, duration_text, one_line, printable, size_text, some, word
-from dvlite.text.import_ import origin
 from dvlite.text.reasons import reason_text
-from dvlite.text.style import amount_text, growth_text, table
+from dvlite.text.style import amount_text, growth_text, origin, table
 from dvlite.workspace.changes import Counts
 
 if TYPE_CHECKING:

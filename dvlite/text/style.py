@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dvlite.show import DIGITS, Show, count, printable, size_text
 
 if TYPE_CHECKING:
+    from dvlite.formats.source import ImportSource
     from dvlite.workspace.changes import Counts
     from dvlite.workspace.restore import CheckedOutPath
 
@@ -95,3 +96,12 @@ def mermaid_label(text: str) -> str:
 def dot_label(text: str) -> str:
     """Returns a label as Graphviz takes it between double quotes."""
     return printable(text).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def origin(source: ImportSource) -> str:
+    """Returns where data is from: `models/a.pt in git@example.com:acme/birds at main (1234abcd)`."""
+    if not source.repository:
+        return printable(source.url)
+    at = f" at {printable(source.revision)}" if source.revision else ""
+    path = f"{printable(source.path)} in " if source.path else ""
+    return f"{path}{printable(source.repository)}{at} ({source.commit[:8]})"

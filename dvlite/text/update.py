@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from dvlite.commands.update import UpdatedPath, UpdateResult
 from dvlite.show import Show, count, duration_text, printable, size_text
-from dvlite.text.import_ import listed, origin
-from dvlite.text.style import amount_text, growth_text
+from dvlite.text.import_ import listed
+from dvlite.text.style import amount_text, growth_text, origin
 from dvlite.workspace.changes import files_text
 
 
