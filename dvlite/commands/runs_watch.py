@@ -83,10 +83,11 @@ def _end_of(path: Path) -> tuple[Mapping[str, series.Series], bool]:
     try:
         with open(path, "rb", opener=files.open_without_waiting) as file:
             status = os.fstat(file.fileno())
-            is_whole = status.st_size <= _END_BYTES
-            if not stat.S_ISREG(status.st_mode) or (event_file.is_event_file(path.name) and not _is_short(status)):
+            is_events = event_file.is_event_file(path.name)
+            is_whole = status.st_size <= (_MOST_EVENT_BYTES if is_events else _END_BYTES)
+            if not stat.S_ISREG(status.st_mode) or (is_events and not is_whole):
                 return {}, False
-            if is_whole or event_file.is_event_file(path.name):
+            if is_whole:
                 data = files.read_at(file.fileno(), status.st_size)
             else:
                 is_table = posixpath.splitext(path.name)[1].lower() in series.TABLE_SUFFIXES
@@ -97,7 +98,3 @@ def _end_of(path: Path) -> tuple[Mapping[str, series.Series], bool]:
     except (OSError, FormatError):
         return {}, False
     return read, is_whole or any(one.steps[0] > 0 for one in read.values())
-
-
-def _is_short(status: os.stat_result) -> bool:
-    return status.st_size <= _MOST_EVENT_BYTES
