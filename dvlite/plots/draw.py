@@ -15,10 +15,8 @@ from xml.parsers import expat
 
 from dvlite.errors import UsageError
 
-_BATCH, _SECONDS = (
-    16,
-    60,
-)  # charts that one process draws, and how long it may take: it starts in 0.6 s and needs 0.1 s for each
+_BATCH = 16  # charts that one process draws
+_SECONDS = 60  # that it may take: it starts in 0.6 s and needs 0.1 s for each
 _MISSING = "missing"
 _MOST_LETTERS = 300  # of an error
 

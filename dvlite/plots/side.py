@@ -72,9 +72,7 @@ class PlotSide:
         """Returns the bytes of a file, None where there is none. Raises ObjectMissing, and FormatError for one that is too large, or none."""
         if self._is_on_disk and self.at is not None:
             folder = os.path.realpath((self._root / path).parent)
-            if not is_inside(
-                folder, os.path.realpath(self._root)
-            ):  # a page may be published: nothing else of this machine
+            if not is_inside(folder, os.path.realpath(self._root)):  # a page may be published
                 return self._refuse(path, "a link in its path leads out of the repository", hint="name a file inside")
             data = self.at.read(path, limit_bytes)
             if data is not None:

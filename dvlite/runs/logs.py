@@ -49,9 +49,8 @@ def bring(repo: Repo, oids: Iterable[Oid], progress: Progress, *, must_ask: bool
     digests = lacking(cache, oids)
     if not digests:
         return
-    with (
-        contextlib.nullcontext() if must_ask else contextlib.suppress(DvliteError)
-    ):  # it is missing, as its reader says
+    quiet = contextlib.nullcontext() if must_ask else contextlib.suppress(DvliteError)  # it is missing, its reader says
+    with quiet:
         _, opened = open_remote(repo, cache, None, None)
         with opened:
             catalog = Catalog(opened, progress, to_read=True).look()
