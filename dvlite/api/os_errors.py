@@ -70,4 +70,5 @@ def as_os_errors(path: str | None = None) -> Iterator[None]:
     try:
         yield
     except DvliteError as error:
-        raise as_os_error(error, path) from None
+        both = as_os_error(error, path)
+        raise both from both.__cause__

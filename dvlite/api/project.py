@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO, overload
 
 from dvlite import __version__
-from dvlite.api.open_file import opened
+from dvlite.api.open_file import Name, opened
 from dvlite.api.place import Place, RemoteChoice, ReportsTo, hinted
 from dvlite.errors import UsageError
 from dvlite.progress import Progress
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from dvlite.share.publish import PushResult
     from dvlite.workspace.restore import CheckoutResult
 
-Name = str | os.PathLike[str]
 Words = str | Sequence[str]
 
 

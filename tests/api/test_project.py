@@ -135,7 +135,7 @@ def test_results_are_those_of_the_command_line(worked):
         (repo.status(), "status"),
         (repo.status(remote=True), "status --remote"),
         (repo.ls("data", recursive=True, long=True), "ls -R -l data"),
-        (repo.ls("data", rev="v1"), "ls v1:data --rev v1".replace("v1:", "")),
+        (repo.ls("data", rev="v1"), "ls data --rev v1"),
         (repo.diff("v1"), "diff v1"),
         (repo.diff("v1", "HEAD", paths="data/a"), "diff v1 HEAD -- data/a"),
         (repo.log("data", number=1), "log data -n 1"),
