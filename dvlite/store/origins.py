@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 from dvlite.errors import RemoteError
@@ -17,10 +18,15 @@ from dvlite.files import os_error, read_at, require_space, write_all
 from dvlite.formats.reference import Item
 from dvlite.oid import Digest, digest_file
 from dvlite.progress import Progress
-from dvlite.show import quote
+from dvlite.show import printable, quote
 from dvlite.store.retry import Retries
 
+if TYPE_CHECKING:
+    from http.client import HTTPMessage
+
 _RENEWED_BYTES = 1 << 20  # so much more counts as an answer: a server that stops after each byte is given up
+_BLOCK_BYTES = 1 << 20
+_MOST_LETTERS = 1000  # of a header that is kept
 
 
 class Origin(Protocol):
@@ -86,7 +92,7 @@ class Download:
     def copy_to(self, stream: BinaryIO) -> None:
         """Writes what came to a stream."""
         stream.writelines(
-            read_at(self._file, _RENEWED_BYTES, offset) for offset in range(0, self.size_bytes, _RENEWED_BYTES)
+            read_at(self._file, _BLOCK_BYTES, offset) for offset in range(0, self.size_bytes, _BLOCK_BYTES)
         )
 
     def close(self) -> None:
@@ -134,3 +140,21 @@ def name_in(url: str) -> str:
     """Returns the last part of a URL, by which its data is called; empty if that is no name of a file."""
     name = unquote(urlsplit(url).path.rstrip("/")).rpartition("/")[2]
     return name if name.isprintable() and name not in (".", "..") else ""
+
+
+def item_of(head: HTTPMessage, size_bytes: int | None) -> Item:
+    """Returns what the headers of an answer say about a file; what is no plain text of theirs is left out."""
+    etag, version, modified = (_kept(head.get(name)) for name in ("etag", "x-amz-version-id", "last-modified"))
+    encoding = (head.get("content-encoding") or "").strip().lower()
+    encoding = "" if encoding == "identity" else printable(encoding[:40])
+    return Item("", size_bytes, etag, "" if version == "null" else version, modified, encoding)
+
+
+def length_in(header: str | None) -> int | None:
+    """Returns the number of bytes that a header says; None if it says none."""
+    return int(header) if header is not None and re.fullmatch(r"[0-9]{1,18}", header.strip()) else None
+
+
+def _kept(value: str | None) -> str:
+    text = (value or "").strip()
+    return text if text.isascii() and text.isprintable() and len(text) <= _MOST_LETTERS else ""

@@ -10,7 +10,6 @@ import base64
 import contextlib
 import email.utils
 import hashlib
-import re
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +30,7 @@ from dvlite.store.object_store import (
     require_name,
     require_prefix,
 )
-from dvlite.store.origins import Download
+from dvlite.store.origins import Download, item_of, length_in
 from dvlite.store.s3_client import S3Client, S3Request
 from dvlite.store.s3_errors import (
     Asked,
@@ -146,6 +145,7 @@ class S3Store:
 
     def send_key(self, request: S3Request) -> Answer:
         """Sends a request about one object, whatever it is called. Raises ObjectAbsent."""
+        request = replace(request, headers={**request.headers, **self._every})
         try:
             return self._call(request, "GetObject", request.key, _of_object)
         except RemoteError as error:
@@ -255,13 +255,12 @@ class S3Origin:
         self._store = S3Store(replace(location, prefix=""), options, connections=connections)
         self.label = quote(location.text)
         self._key, self._is_folder = location.prefix, is_folder or not location.prefix
-        self._every = {"x-amz-request-payer": "requester"} if options.get("requester_pays") == "true" else {}
 
     def look(self) -> Sequence[Item]:
         with contextlib.suppress(ObjectAbsent):
             if not self._is_folder:
-                answer = self._store.send_key(S3Request("HEAD", self._key, PAGE_BYTES, headers=self._every))
-                return [_item(answer, answer.headers.get("content-length"))]
+                answer = self._store.send_key(S3Request("HEAD", self._key, PAGE_BYTES))
+                return [item_of(answer.headers, length_in(answer.headers.get("content-length")))]
         above = f"{self._key}/" if self._key else ""
         keys = (key for key in self._store.keys(above) if not key.key.endswith("/"))  # a folder, for who lists them
         items = [
@@ -284,7 +283,7 @@ class S3Origin:
             return download.take
 
         try:
-            answer = self._store.send_key(S3Request("GET", key, 0, headers=headers | self._every, sink=sink))
+            answer = self._store.send_key(S3Request("GET", key, 0, headers=headers, sink=sink))
         except RemoteError as error:
             if is_name_taken(error.__cause__):  # the condition was not met
                 raise RemoteError(
@@ -292,18 +291,10 @@ class S3Origin:
                 ) from error
             raise
         total = (answer.headers.get("content-range") or "").rpartition("/")[2] or answer.headers.get("content-length")
-        return replace(_item(answer, total), name=item.name)
+        return replace(item_of(answer.headers, length_in(total)), name=item.name)
 
     def close(self) -> None:
         self._store.close()
-
-
-def _item(answer: Answer, size_bytes: str | None) -> Item:
-    etag, version, modified = (answer.headers.get(name, "") for name in ("etag", "x-amz-version-id", "last-modified"))
-    size = int(size_bytes) if size_bytes and re.fullmatch(r"[0-9]{1,18}", size_bytes) else None
-    return Item(
-        "", size, etag, "" if version == "null" else version, modified, answer.headers.get("content-encoding", "")
-    )
 
 
 def _of_object(answer: Answer) -> Answer:

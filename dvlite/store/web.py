@@ -15,9 +15,9 @@ from dvlite import __version__
 from dvlite.errors import RemoteError
 from dvlite.formats.reference import Item
 from dvlite.git.program import without_credentials
-from dvlite.show import printable, quote
+from dvlite.show import quote
 from dvlite.store.object_store import Transient
-from dvlite.store.origins import Download
+from dvlite.store.origins import Download, item_of, length_in
 from dvlite.store.s3_errors import SettingWrong, is_untrusted, reason
 from dvlite.store.s3_http import Answer, Broken, Connections, Forbidden, Message, Server, Sink, TooLong, Unreached
 from dvlite.store.s3_settings import connections_to_others
@@ -28,7 +28,6 @@ _PASSING = {408, 425, 429, 500, 502, 503, 504}
 _NO_HEAD = {400, 403, 405, 501}  # from servers that answer GET alone
 _RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})")
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
-_MOST_LETTERS = 1000  # of a header that is kept
 
 
 class WebOrigin:
@@ -45,7 +44,7 @@ class WebOrigin:
         if answer.status in _NO_HEAD:
             return [Item("")]
         self._require_success(answer)
-        return [_item(answer.headers, _number(answer.headers.get("content-length")))]
+        return [item_of(answer.headers, length_in(answer.headers.get("content-length")))]
 
     def read(self, item: Item, download: Download) -> Item:
         start = download.size_bytes
@@ -57,7 +56,7 @@ class WebOrigin:
         seen: list[Item] = []
 
         def sink(status: int, head: http.client.HTTPMessage) -> Callable[[bytes], None]:
-            total = _number(head.get("content-length"))
+            total = length_in(head.get("content-length"))
             if status == 206:
                 part = _RANGE.fullmatch(head.get("content-range") or "")
                 if part is None or not headers or (int(part[1]), int(part[2])) != (start, item.size_bytes):
@@ -74,7 +73,7 @@ class WebOrigin:
                     f"{self.label} does not say how long it is, so a part of it would look like all of it",
                     hint="if you can see that it is whole: curl -fL URL | dvlite add - -o OUT",
                 )
-            seen.append(_item(head, total))
+            seen.append(item_of(head, total))
             return download.take
 
         answer = self._send("GET", headers, sink)
@@ -175,19 +174,3 @@ class WebOrigin:
                 hint="with your own: curl -fL -u USER URL | dvlite add - -o OUT",
             )
         raise RemoteError(f"cannot read {self.label}: the server answered {status}", hint="check the address")
-
-
-def _item(head: http.client.HTTPMessage, size_bytes: int | None) -> Item:
-    etag, version, modified = (_kept(head.get(name)) for name in ("etag", "x-amz-version-id", "last-modified"))
-    encoding = (head.get("content-encoding") or "").strip().lower()
-    encoding = "" if encoding == "identity" else printable(encoding[:40])
-    return Item("", size_bytes, etag, "" if version == "null" else version, modified, encoding)
-
-
-def _kept(value: str | None) -> str:
-    text = (value or "").strip()
-    return text if text.isascii() and text.isprintable() and len(text) <= _MOST_LETTERS else ""
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and re.fullmatch(r"[0-9]{1,18}", text.strip()) else None

@@ -6,7 +6,8 @@ import socket
 import pytest
 
 from dvlite.errors import RemoteError
-from dvlite.store.origins import name_in
+from dvlite.formats.reference import Item
+from dvlite.store.origins import item_of, length_in, name_in
 from dvlite.store.s3_http import Answer, Connections, Forbidden, Message, Server
 from dvlite.store.s3_settings import connections_to_others
 from dvlite.store.web import WebOrigin
@@ -67,3 +68,20 @@ def test_a_redirect_sends_nothing_to_this_machine_nor_to_where_clouds_serve_its_
 )
 def test_the_name_of_what_is_at_a_url(url, name):
     assert name_in(url) == name
+
+
+def test_what_headers_say_of_a_file_is_plain_text_or_left_out():
+    head = http.client.HTTPMessage()
+    for name, value in {
+        "ETag": ' "a" ',
+        "Last-Modified": "\x1b[2J",
+        "x-amz-version-id": "null",
+        "Content-Encoding": "GZIP\x1b",
+    }.items():
+        head[name] = value
+    item = item_of(head, length_in(" 12 "))
+    assert (item.etag, item.modified, item.version, item.size_bytes) == ('"a"', "", "", 12)
+    assert item.encoding.startswith("gzip")
+    assert item.encoding.isprintable()
+    head.replace_header("Content-Encoding", "identity")
+    assert item_of(head, length_in("-1")) == Item("", None, '"a"')
