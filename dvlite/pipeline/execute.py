@@ -216,10 +216,10 @@ class Execution:
     def _note_running_outputs(self) -> None:
         """Lists for other commands the stages that run, and their outputs, which are missing because of that."""
         stages = {}
-        for address, attempt in ((address, opened.attempt) for address, opened in self._open.items()):
-            outs = attempt.stage.outs
+        for address, opened in self._open.items():
+            outs = opened.attempt.stage.outs
             series = [out.path for out in outs if out.spec.metric and is_series(out.path)]
-            stages[address] = attempt.started_ns, [out.path for out in outs], series
+            stages[address] = opened.attempt.started_ns, [out.path for out in outs], series
         running_outputs.note(self._repo, stages)
 
     def _close(self, stage: Stage) -> None:
