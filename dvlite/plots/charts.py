@@ -15,7 +15,7 @@ from typing import Any
 from dvlite.errors import DvliteError, FormatError, UsageError
 from dvlite.files import format_error
 from dvlite.formats.series import Series
-from dvlite.plots.collect import Plot, PlotCurve
+from dvlite.plots.collect import Plot, PlotCurve, curve_names, in_class_order
 from dvlite.plots.draw import Drawing, drawn
 from dvlite.repo.revisions import Revision
 from dvlite.runs.curves import thinned
@@ -119,10 +119,10 @@ def _thinner(curve: PlotCurve, most: int) -> PlotCurve:
 
 
 def _rows(plot: Plot) -> list[Spec]:
-    sources = _sources(plot)
+    names = curve_names(plot.curves)
     return [
         {"x": _cell(x), "y": _cell(y), _REV: printable(curve.revision), _SOURCE: source}
-        for curve, source in zip(plot.curves, sources, strict=True)
+        for curve, source in zip(plot.curves, names, strict=True)
         for x, y in zip(curve.x, curve.y, strict=True)
     ]
 
@@ -131,25 +131,18 @@ def _cell(value: Any) -> Any:
     return printable(value) if isinstance(value, str) else value
 
 
-def _sources(plot: Plot) -> list[str]:
-    """Returns what each curve is, but for its side: its file, its column, or both, as far as they differ."""
-    files, columns = len({curve.file for curve in plot.curves}) > 1, len({curve.column for curve in plot.curves}) > 1
-    parts = [[curve.file] * files + [curve.column] * columns for curve in plot.curves]
-    return [printable(": ".join(part)) for part in parts]
-
-
 def _channel(plot: Plot, field: str) -> Spec:
     names = (
         dict.fromkeys(printable(curve.revision) for curve in plot.curves)
         if field == _REV
-        else dict.fromkeys(_sources(plot))
+        else dict.fromkeys(curve_names(plot.curves))
     )
     return {"field": field, "type": "nominal", "title": None, "scale": {"domain": [*names]}}
 
 
 def _colours(plot: Plot, other: str = "strokeDash") -> Spec:
     """Returns the channels by which curves differ."""
-    sides, sources = len({curve.revision for curve in plot.curves}) > 1, len(set(_sources(plot))) > 1
+    sides, sources = len({curve.revision for curve in plot.curves}) > 1, len(set(curve_names(plot.curves))) > 1
     if not sides:
         return {"color": _channel(plot, _SOURCE)} if sources else {}
     return {"color": _channel(plot, _REV), **({other: _channel(plot, _SOURCE)} if sources else {})}
@@ -192,10 +185,10 @@ def _roc(plot: Plot) -> Spec:
 
 
 def _histogram(plot: Plot) -> Spec:
-    sources = _sources(plot)
+    names = curve_names(plot.curves)
     rows = [
         {"x": low, "x2": high, "y": number, _REV: printable(curve.revision), _SOURCE: source}
-        for curve, source in zip(plot.curves, sources, strict=True)
+        for curve, source in zip(plot.curves, names, strict=True)
         for low, high, number in zip(curve.x, curve.x[1:], curve.y, strict=False)
     ]
     colours = _colours(plot)
@@ -211,7 +204,7 @@ def _histogram(plot: Plot) -> Spec:
 
 
 def _confusion(plot: Plot) -> Spec:
-    sources = _sources(plot)
+    names = curve_names(plot.curves)
     rows = [
         {
             "x": _cell(x),
@@ -219,10 +212,10 @@ def _confusion(plot: Plot) -> Spec:
             "count": number,
             _SOURCE: ", ".join(filter(None, (printable(curve.revision), source))),
         }
-        for curve, source in zip(plot.curves, sources, strict=True)
+        for curve, source in zip(plot.curves, names, strict=True)
         for x, y, number in zip(curve.x, curve.y, curve.counts, strict=True)
     ]
-    classes = sorted({cell for row in rows for cell in (row["x"], row["y"])}, key=_by_number)
+    classes = in_class_order(cell for row in rows for cell in (row["x"], row["y"]))
     most = max((row["count"] for row in rows), default=0)
     axes = {
         "x": {"field": "x", "type": "nominal", "title": printable(plot.x_label), "scale": {"domain": classes}},
@@ -241,13 +234,6 @@ def _confusion(plot: Plot) -> Spec:
     order = list(dict.fromkeys(row[_SOURCE] for row in rows))
     facet = {"field": _SOURCE, "type": "nominal", "title": None, "sort": order}
     return {"data": {"values": rows}, "facet": facet, "columns": 3, "spec": inner}
-
-
-def _by_number(text: str) -> tuple[float, str]:
-    try:
-        return float(text), text
-    except ValueError:
-        return float("inf"), text
 
 
 _BUILDERS = {"line": _line, "scatter": _scatter, "confusion": _confusion, "histogram": _histogram, "roc": _roc}

@@ -22,7 +22,7 @@ from dvlite.pipeline.stages import Stage
 from dvlite.plots.side import PlotSide
 from dvlite.runs.curves import MOST_POINTS, thinned
 from dvlite.runs.previews import picture_kind
-from dvlite.show import closest, quote, some
+from dvlite.show import closest, printable, quote, some
 from dvlite.workspace import sparse
 
 IMAGE_LIMIT_BYTES = 8 << 20
@@ -80,6 +80,25 @@ class Plot:
     curves: tuple[PlotCurve, ...] = ()
     images: tuple[PlotImage, ...] = ()
     problems: tuple[str, ...] = ()
+
+
+def curve_names(curves: Sequence[PlotCurve]) -> list[str]:
+    """Returns what each curve is, but for its side: its file, its column, or both, as far as they differ."""
+    files, columns = len({curve.file for curve in curves}) > 1, len({curve.column for curve in curves}) > 1
+    return [printable(": ".join([curve.file] * files + [curve.column] * columns)) for curve in curves]
+
+
+def in_class_order(labels: Iterable[str]) -> list[str]:
+    """Returns the different classes of a confusion matrix, numbers by their size."""
+    return sorted(set(labels), key=_by_number)
+
+
+def _by_number(text: str) -> tuple[float, str]:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.inf
+    return (math.inf if math.isnan(number) else number), text
 
 
 def plots_of(

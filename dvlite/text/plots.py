@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from dvlite.commands.plots import PlotsResult
-from dvlite.plots.collect import Plot, PlotCurve
+from dvlite.plots.collect import Plot, PlotCurve, curve_names, in_class_order
 from dvlite.show import Show, count, printable, size_text, value_text
 from dvlite.text.style import sparkline, table
 
@@ -23,7 +23,7 @@ def text(result: PlotsResult, show: Show) -> Iterator[str]:
     yield from _nothing(result, show)
     for plot in result.plots:
         yield show.bold(printable(plot.title))
-        rows = [(*_of(result, curve, plot), *summary(curve, plot, show)) for curve in plot.curves]
+        rows = [(*apart, *summary(curve, plot, show)) for curve, apart in _apart(result, plot)]
         filled = [number for number, column in enumerate(zip(*rows, strict=True)) if any(column)]
         yield from table(([row[number] for number in filled] for row in rows), indent=_INDENT) if rows else ()
         yield from _images(plot, show)
@@ -34,8 +34,8 @@ def terminal(result: PlotsResult, show: Show) -> Iterator[str]:
     yield from _nothing(result, show)
     for plot in result.plots:
         yield show.bold(printable(plot.title))
-        for curve in plot.curves:
-            name = "  ".join(filter(None, _of(result, curve, plot))).strip()
+        for curve, apart in _apart(result, plot):
+            name = "  ".join(filter(None, apart)).strip()
             yield from [_INDENT + name] if name else ()
             yield from _matrix(curve, plot) if plot.template == "confusion" else _chart(curve, plot, show)
         yield from _images(plot, show)
@@ -56,12 +56,11 @@ def _nothing(result: PlotsResult, show: Show) -> Iterator[str]:
         yield "There are no plots: declare some in dvlite.yaml, or write metrics over steps (.jsonl, .csv)."
 
 
-def _of(result: PlotsResult, curve: PlotCurve, plot: Plot) -> tuple[str, ...]:
-    """Returns what sets a curve apart from others: its side, file and column, as far as there are several."""
-    side = printable(curve.revision) if len(result.revisions) > 1 else ""
-    files, columns = ({getattr(one, key) for one in plot.curves} for key in ("file", "column"))
-    parts = [curve.file] * (len(files) > 1) + [curve.column] * (len(columns) > 1)
-    return side, printable(": ".join(parts))
+def _apart(result: PlotsResult, plot: Plot) -> Iterator[tuple[PlotCurve, tuple[str, str]]]:
+    """Yields each curve with what sets it apart from others: its side, and its file and column, as far as there are several."""
+    has_sides = len(result.revisions) > 1
+    for curve, name in zip(plot.curves, curve_names(plot.curves), strict=True):
+        yield curve, (printable(curve.revision) if has_sides else "", name)
 
 
 def _numbers(curve: PlotCurve) -> list[float]:
@@ -105,7 +104,7 @@ def _chart(curve: PlotCurve, plot: Plot, show: Show) -> Iterator[str]:
 
 
 def _matrix(curve: PlotCurve, plot: Plot) -> Iterator[str]:
-    classes = sorted({str(cell) for cell in (*curve.x, *curve.y)})
+    classes = in_class_order(str(cell) for cell in (*curve.x, *curve.y))
     if len(classes) > _MOST_CLASSES:
         yield f"{_INDENT}{len(classes)} classes: too many for a terminal"
         return

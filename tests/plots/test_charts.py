@@ -46,6 +46,13 @@ def test_names_are_printable_in_every_template():
         assert not {"\x1b", "\u202e"} & set(json.dumps(spec, ensure_ascii=False))
 
 
+def test_classes_are_in_the_order_of_numbers_then_words():
+    labels = ["nan", "b", "10", "9", "a", "2.5"]
+    confusion = chart(plot(curve(x=labels, y=labels, counts=[1] * 6), template="confusion"))
+    axes = confusion["spec"]["layer"][0]["encoding"]
+    assert axes["x"]["scale"]["domain"] == axes["y"]["scale"]["domain"] == ["2.5", "9", "10", "a", "b", "nan"]
+
+
 def test_anchors_are_filled_in_with_their_types():
     template = {
         "title": "of <DVC_METRIC_TITLE>",
