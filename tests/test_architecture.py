@@ -125,7 +125,7 @@ OPENERS = (
     "api.filesystem",  # files of a version, by a method that is called so, as the next
     "api.open_file",
     "commands.doctor",  # a file of its own
-    "moving.lfs_copy",
+    "moving.lfs_folder",
     "moving.lfs_objects",  # a new file in the folder of git-lfs
     "commands.stage",  # a file of the package
     "cli.main",  # /dev/null

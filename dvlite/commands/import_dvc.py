@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from dvlite.errors import DvliteError, PartlyDone
-from dvlite.moving.dvc_import import TakenOver, move
+from dvlite.moving.dvc_import import move
 from dvlite.moving.dvc_project import read_project
+from dvlite.moving.taken_over import TakenOver
 from dvlite.pipeline.run_record import author
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo

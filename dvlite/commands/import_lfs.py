@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from dvlite.errors import DvliteError, PartlyDone
-from dvlite.moving.dvc_import import TakenOver
 from dvlite.moving.lfs_import import move
 from dvlite.moving.lfs_tree import read_tree
+from dvlite.moving.taken_over import TakenOver
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.results import Result

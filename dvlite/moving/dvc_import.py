@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dvlite import files
-from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
+from dvlite.errors import UsageError
 from dvlite.formats import dvc_files, pointer
 from dvlite.formats.dvc_files import DvcFile, DvcOut
 from dvlite.formats.pointer import SUFFIX
@@ -21,25 +21,15 @@ from dvlite.moving.dvc_pipelines import Locker, MovedPipeline, convert
 from dvlite.moving.dvc_project import DvcProject, folders, is_outside, placed
 from dvlite.moving.dvc_remote import DvcRemote
 from dvlite.moving.dvc_versions import DvcVersions, with_notes
+from dvlite.moving.taken_over import TakenOver, nowhere_whole
 from dvlite.pipeline.run_record import Author
 from dvlite.progress import Progress
 from dvlite.repo import ignore
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import overlap
-from dvlite.show import count, quote, word
+from dvlite.show import quote, word
 from dvlite.store.cache_writer import Writer
 from dvlite.workspace import unpushed
-
-
-@dataclass(frozen=True, slots=True)
-class TakenOver:
-    """A path that dvlite tracks now; `file`: what named it for DVC. No `oid` if nothing was done."""
-
-    path: str
-    file: str
-    size_bytes: int
-    files: int = 1
-    oid: str = ""
 
 
 @dataclass(slots=True)
@@ -90,7 +80,10 @@ def move(
             versions.take(outs, objects, writer)
         progress.finish()
         if versions.lost and not allow_missing:
-            raise _lost(versions)
+            raise nowhere_whole(
+                versions.lost,
+                "neither DVC's cache nor its default remote has it whole; to leave it to DVC: dvlite import-dvc --allow-missing",
+            )
         writer.commit()
         # While the writer's lock is held: no garbage collection can come between data and pointers.
         kept = [path for rows in tracked.values() for path, _ in rows if path in versions.pointers]
@@ -155,17 +148,6 @@ def _why_not(out: DvcOut, parsed: DvcFile) -> str:
     if not out.md5:
         return "DVC has not stored its data: dvc commit, then import again"
     return "" if out.cache else "git keeps its data"
-
-
-def _lost(versions: DvcVersions) -> DvliteError:
-    """Returns the error for data that is nowhere whole."""
-    kind = ObjectCorrupt if any(isinstance(error, ObjectCorrupt) for error in versions.lost.values()) else ObjectMissing
-    first, error = next(iter(versions.lost.items()))
-    more = f" (and {count(len(versions.lost) - 1, 'more path')})" if len(versions.lost) > 1 else ""
-    return kind(
-        f"cannot import {quote(first)}: {error.message}{more}; no file was changed",
-        hint="neither DVC's cache nor its default remote has it whole; to leave it to DVC: dvlite import-dvc --allow-missing",
-    )
 
 
 def _write_pointers(

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from dvlite.errors import DvliteError, RemoteError
 from dvlite.formats import lfs_transfer
 from dvlite.formats.lfs_transfer import Request
+from dvlite.moving.lfs_folder import local_folder
 from dvlite.moving.lfs_objects import LfsObjects
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
@@ -76,12 +77,6 @@ class Agent:
         self._stack.enter_context(remote)
         self._objects = LfsObjects(repo, cache, remote, name, self._progress)
         return self._objects
-
-
-def local_folder(repo: Repo) -> Path:
-    """Returns the folder in which git-lfs keeps the objects of this clone."""
-    chosen = repo.git.config_get("lfs.storage")
-    return repo.common_dir / (chosen or "lfs")
 
 
 def _failure(request: Request, error: DvliteError) -> bytes:

@@ -12,8 +12,7 @@ from dvlite.errors import ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats import lfs_attributes, lfs_transfer
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, KIND_MASK, SYMLINK, Entries
 from dvlite.formats.pointer import SUFFIX
-from dvlite.moving.lfs_agent import local_folder
-from dvlite.moving.lfs_copy import copy_out
+from dvlite.moving.lfs_folder import copy_out, local_folder, object_in
 from dvlite.moving.lfs_index import IndexRow, put_into_index
 from dvlite.oid import Digest, digest_path
 from dvlite.progress import Progress
@@ -146,7 +145,7 @@ class _LfsFolder:
                 sha256 = copy_out(self.cache, digest, size_bytes, temporary)
                 if not self.cache.has_packed(digest, (KIND_FILE,)) and digest_path(temporary)[0] != digest:
                     raise ObjectCorrupt("a file in the cache is damaged; nothing was exported", hint="dvlite fsck")
-                target = self._folder / "objects" / sha256[:2] / sha256[2:4] / sha256
+                target = object_in(self._folder, sha256)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(temporary, target)
         except OSError as error:

@@ -20,14 +20,14 @@ from dvlite.formats.lfs_transfer import LfsPointer
 from dvlite.formats.manifest import EXECUTABLE, FILE, Entry
 from dvlite.formats.pointer import SUFFIX
 from dvlite.moving.checked import CheckedWriter, StoredBytes
-from dvlite.moving.dvc_import import TakenOver
-from dvlite.moving.lfs_agent import local_folder
+from dvlite.moving.lfs_folder import local_folder, object_in
 from dvlite.moving.lfs_index import IndexRow, put_into_index
 from dvlite.moving.lfs_tree import FILTER, LfsFile, LfsTree, cleaned_attributes
+from dvlite.moving.taken_over import TakenOver, nowhere_whole
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.share.imports import version_of_entries
-from dvlite.show import count, quote
+from dvlite.show import quote
 from dvlite.store.cache_writer import Writer
 from dvlite.workspace import unpushed
 
@@ -61,7 +61,10 @@ def move(repo: Repo, tree: LfsTree, *, allow_missing: bool, dry_run: bool, progr
             taken, lost = objects.take()
         progress.finish()
         if lost and not allow_missing:
-            raise _lost(lost)
+            raise nowhere_whole(
+                lost,
+                "git lfs fetch   brings what its server has; to leave these paths to Git LFS: dvlite import-lfs --allow-missing",
+            )
         moved.left |= {path: error.message for path, error in lost.items()}
         cleaned = cleaned_attributes(repo, moved.left)
         writer.commit()
@@ -104,7 +107,7 @@ class _LocalObjects:
     """Takes objects into the cache of a writer, each once: out of the folder of Git LFS, else from a file that it checked out."""
 
     def __init__(self, repo: Repo, items: Iterable[LfsFile], writer: Writer, progress: Progress) -> None:
-        self._root, self._folder, self._items = repo.root, local_folder(repo) / "objects", list(items)
+        self._root, self._folder, self._items = repo.root, local_folder(repo), list(items)
         self._checked = CheckedWriter(writer, progress)
         self._known: dict[LfsPointer, StoredBytes] = {}
 
@@ -126,7 +129,7 @@ class _LocalObjects:
 
     def _taken(self, item: LfsFile) -> StoredBytes:
         name, wanted = item.pointer.sha256, item.pointer
-        kept = self._folder / name[:2] / name[2:4] / name
+        kept = object_in(self._folder, name)
         for path in (kept, self._root / item.path):
             with _opened(path) as descriptor:
                 if descriptor is None or os.fstat(descriptor).st_size != wanted.size_bytes:
@@ -160,14 +163,3 @@ def _is_it(blocks: Iterable[bytes], wanted: LfsPointer) -> bool:
         hasher.update(block)
         size_bytes += len(block)
     return (hasher.hexdigest(), size_bytes) == (wanted.sha256, wanted.size_bytes)
-
-
-def _lost(lost: dict[str, DvliteError]) -> DvliteError:
-    """Returns the error for data that is nowhere whole."""
-    kind = ObjectCorrupt if any(isinstance(error, ObjectCorrupt) for error in lost.values()) else ObjectMissing
-    first, error = next(iter(lost.items()))
-    more = f" (and {count(len(lost) - 1, 'more path')})" if len(lost) > 1 else ""
-    return kind(
-        f"cannot import {quote(first)}: {error.message}{more}; no file was changed",
-        hint="git lfs fetch   brings what its server has; to leave these paths to Git LFS: dvlite import-lfs --allow-missing",
-    )

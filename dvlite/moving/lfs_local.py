@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dvlite.formats import lfs_transfer
 from dvlite.git.output import REGULAR
-from dvlite.moving.lfs_agent import local_folder
+from dvlite.moving.lfs_folder import local_folder
 from dvlite.moving.lfs_objects import LfsObjects
 from dvlite.oid import Digest, digest_path
 from dvlite.progress import Progress

@@ -21,7 +21,7 @@ from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import lfs_transfer, snapshot
 from dvlite.formats.snapshot import Version
 from dvlite.git.program import Git
-from dvlite.moving.lfs_copy import copy_out
+from dvlite.moving.lfs_folder import copy_out
 from dvlite.oid import DIGEST_BYTES, FILE, Digest, digest_bytes
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import refuse_emptied, signature

@@ -1,4 +1,4 @@
-"""Copies a file out of dvlite's cache and says what Git LFS calls it. Knows no repository."""
+"""The folder in which git-lfs keeps the objects of a clone: where it is, where an object lies in it, and copies for it out of dvlite's cache."""
 
 from __future__ import annotations
 
@@ -7,8 +7,20 @@ from pathlib import Path
 
 from dvlite import files
 from dvlite.oid import Digest
+from dvlite.repo.repository import Repo
 from dvlite.store.cache import Cache
 from dvlite.store.pack import KIND_FILE
+
+
+def local_folder(repo: Repo) -> Path:
+    """Returns the folder in which git-lfs keeps the objects of this clone."""
+    chosen = repo.git.config_get("lfs.storage")
+    return repo.common_dir / (chosen or "lfs")
+
+
+def object_in(folder: Path, sha256: str) -> Path:
+    """Returns where an object lies in this folder."""
+    return folder / "objects" / sha256[:2] / sha256[2:4] / sha256
 
 
 def copy_out(cache: Cache, digest: Digest, size_bytes: int, path: Path) -> str:
