@@ -144,7 +144,7 @@ def name_in(url: str) -> str:
 
 def item_of(head: HTTPMessage, size_bytes: int | None) -> Item:
     """Returns what the headers of an answer say about a file; what is no plain text of theirs is left out."""
-    etag, version, modified = (_kept(head.get(name)) for name in ("etag", "x-amz-version-id", "last-modified"))
+    etag, version, modified = (plain(head.get(name)) for name in ("etag", "x-amz-version-id", "last-modified"))
     encoding = (head.get("content-encoding") or "").strip().lower()
     encoding = "" if encoding == "identity" else printable(encoding[:40])
     return Item("", size_bytes, etag, "" if version == "null" else version, modified, encoding)
@@ -155,6 +155,7 @@ def length_in(header: str | None) -> int | None:
     return int(header) if header is not None and re.fullmatch(r"[0-9]{1,18}", header.strip()) else None
 
 
-def _kept(value: str | None) -> str:
+def plain(value: str | None) -> str:
+    """Returns what a server said if it is plain text that can be sent back to it, else nothing."""
     text = (value or "").strip()
     return text if text.isascii() and text.isprintable() and len(text) <= _MOST_LETTERS else ""

@@ -30,7 +30,7 @@ from dvlite.store.object_store import (
     require_name,
     require_prefix,
 )
-from dvlite.store.origins import Download, item_of, length_in
+from dvlite.store.origins import Download, item_of, length_in, plain
 from dvlite.store.s3_client import S3Client, S3Request
 from dvlite.store.s3_errors import (
     Asked,
@@ -264,7 +264,8 @@ class S3Origin:
         above = f"{self._key}/" if self._key else ""
         keys = (key for key in self._store.keys(above) if not key.key.endswith("/"))  # a folder, for who lists them
         items = [
-            Item(key.key.removeprefix(above), key.size_bytes, key.etag, modified=f"{key.modified:.3f}") for key in keys
+            Item(key.key.removeprefix(above), key.size_bytes, plain(key.etag), modified=f"{key.modified:.3f}")
+            for key in keys
         ]
         if not items:
             raise RemoteError(f"there is nothing at {self.label}", hint="check the name of the bucket and the key")

@@ -7,7 +7,7 @@ import pytest
 
 from dvlite.errors import RemoteError
 from dvlite.formats.reference import Item
-from dvlite.store.origins import item_of, length_in, name_in
+from dvlite.store.origins import item_of, length_in, name_in, plain
 from dvlite.store.s3_http import Answer, Connections, Forbidden, Message, Server
 from dvlite.store.s3_settings import connections_to_others
 from dvlite.store.web import WebOrigin
@@ -83,5 +83,6 @@ def test_what_headers_say_of_a_file_is_plain_text_or_left_out():
     assert (item.etag, item.modified, item.version, item.size_bytes) == ('"a"', "", "", 12)
     assert item.encoding.startswith("gzip")
     assert item.encoding.isprintable()
+    assert plain('"a"\r\nhost: ada.example') == ""
     head.replace_header("Content-Encoding", "identity")
     assert item_of(head, length_in("-1")) == Item("", None, '"a"')
