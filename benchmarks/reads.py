@@ -48,7 +48,7 @@ SMALL = "read = fs.cat(fs.find(small))\nassert len(read) >= size, len(read)"
 SMALL_OF_DVC = "read = {name: fs.cat_file(name) for name in fs.find(small)}\nassert len(read) >= size, len(read)"
 OPEN = "names = fs.ls('')\nread = fs.cat_file('small/0000/0000000.bin')"
 
-# what is read, by whom, the program, whether the size given to it is that of the large file
+# what is read, by whom, the program
 CASES = (
     ("sequential", "dvlite", DVLITE + SEQUENTIAL + END),
     ("sequential", "s3fs", S3FS + SEQUENTIAL + END),
@@ -89,13 +89,10 @@ def main() -> None:
             for what, who, program in CASES:
                 if (options.only and what not in options.only) or (who == "dvc" and dvc is None):
                     continue
-                sample = measure(
-                    bench,
-                    options,
-                    what,
-                    program,
-                    *((url, None) if who != "dvc" else (str(bench.repo.parent / "dvc.git"), dvc)),
-                )
+                if who == "dvc":
+                    sample = measure(bench, options, what, program, str(bench.repo.parent / "dvc.git"), dvc)
+                else:
+                    sample = measure(bench, options, what, program, url)
                 results.setdefault((what, who), []).append(sample)
                 print(f"{what} {who}: {sample[0]:.2f} s", file=sys.stderr, flush=True)
         show(results)
@@ -113,11 +110,9 @@ def prepare(bench: Bench, options: argparse.Namespace, dvc: Path | None) -> str:
         endpoint_url=bench.weed.endpoint_url, key=bench.weed.access_key_id, secret=bench.weed.secret_access_key
     )
     plain.put(str(source), f"{bench.weed.bucket}/plain", recursive=True)
-    for name in ("large.bin", "small"):
-        shutil.copytree(source / name, bench.repo / name) if name == "small" else os.link(
-            source / name, bench.repo / name
-        )
-        bench.do("dvlite", "add", name)
+    os.link(source / "large.bin", bench.repo / "large.bin")
+    shutil.copytree(source / "small", bench.repo / "small")
+    bench.do("dvlite", "add", "large.bin", "small")
     bench.do("git", "commit", "-qam", "Data")
     bench.do("dvlite", "push")
     bench.do("git", "clone", "-q", "--bare", bench.repo, bench.repo.parent / "dvlite.git")
@@ -143,17 +138,17 @@ def prepare(bench: Bench, options: argparse.Namespace, dvc: Path | None) -> str:
 
 
 def measure(
-    bench: Bench, options: argparse.Namespace, what: str, program: str, url: str, python: Path | None
+    bench: Bench, options: argparse.Namespace, what: str, program: str, url: str, peers: Path | None = None
 ) -> tuple[float, ...]:
-    """Runs one reader in a fresh home."""
+    """Runs one reader in a fresh home, with the Python in the folder `peers` if one is given."""
     home = bench.repo.parent / "reader"
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir()
-    interpreter = sys.executable if python is None else python / "python"
+    interpreter = sys.executable if peers is None else peers / "python"
     size = options.files if what == "small" else options.size_mib * MIB
     words = [interpreter, "-c", program, url, bench.weed.endpoint_url, bench.weed.bucket, str(size), str(home)]
     env = bench.env | {"HOME": str(home), "TMPDIR": str(home), "PYTHONPATH": str(Path(__file__).parent.parent)}
-    if python is not None:
+    if peers is not None:
         env.pop("PYTHONPATH")
     sample = process.run(words, cwd=home, env=env, watched=True)
     took, moved = json.loads((home / "output.log").read_text().splitlines()[-1])
