@@ -256,7 +256,7 @@ def cat(path: str, remote: str | None, **flags: Any) -> int:
 @click.command(
     "import",
     cls=Verb,
-    example="dvlite import git@example.com:acme/registry data/birds\ndvlite import ../registry models/wren.pt --rev v2 -o models/",
+    example="dvlite import git@example.com:acme/registry data/birds -o data/\ndvlite import ../registry models/wren.pt --rev v2 -o models/",
     codes=(3, 10, 11, 12, 13),
 )
 @click.argument("address", metavar="REPO", type=PathText())
