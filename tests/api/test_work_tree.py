@@ -13,7 +13,7 @@ from tests.api.conftest import LARGE
 @pytest.fixture
 def big(published):
     """A function that reads the start of `data/big.bin` from the work tree."""
-    published.clone.dv("status")
+    published.clone.dv("add", "data")  # of a copied repository, whose files are not known by their times
     source = open_source(None, None, None, os.environ)
     stores = Stores(source, os.environ)
     node = VersionTree(source, stores).find("data/big.bin")
