@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from dvlite.errors import DvliteError, UsageError
-from dvlite.git.program import clone_into
+from dvlite.git.program import clone_into, without_credentials
 from dvlite.hooks.scripts import install_if_possible, installed_hooks
 from dvlite.progress import Progress
 from dvlite.repo.repository import open_repo
@@ -81,5 +81,7 @@ def folder_name(url: str) -> str:
         .removesuffix(".bundle")
     )
     if name in ("", ".", "..") or name.startswith("-"):
-        raise UsageError(f"cannot derive a folder name from {quote(url)}", hint="dvlite clone URL DIR")
+        raise UsageError(
+            f"cannot derive a folder name from {quote(without_credentials(url))}", hint="dvlite clone URL DIR"
+        )
     return name

@@ -137,10 +137,14 @@ def _far(
     normal = [os.path.normpath(path or ".") for path in paths]
     outside = next((path for path in normal if path.startswith(("/", "../")) or path == ".."), None)
     if outside is not None:
-        raise UsageError(f"{quote(outside)} is outside the repository {quote(url)}", hint="give a path inside it")
+        raise UsageError(
+            f"{quote(outside)} is outside the repository {quote(without_credentials(url))}",
+            hint="give a path inside it",
+        )
     git, commit = _clone_briefly(url, target, environ, revision, normal if reads else [])
     repo = _with_config(git, url, commit, target, environ)
-    place = word(url) if revision is None else f"{word(url)} --rev {word(revision)}"
+    shown = word(without_credentials(url))
+    place = shown if revision is None else f"{shown} --rev {word(revision)}"
     return Opened(
         repo,
         own_cache(repo.config, environ) or plain_cache(target / "cache"),
@@ -171,7 +175,8 @@ def _with_config(git: Git, url: str, commit: str, target: Path, environ: Mapping
     config = git.read_file(commit, config_files.COMMITTED_FILE, limit_bytes=_CONFIG_LIMIT_BYTES)
     if config is None:
         raise NotARepository(
-            f"{quote(url)} does not use dvlite at {commit[:8]}", hint="choose a revision that does: --rev R"
+            f"{quote(without_credentials(url))} does not use dvlite at {commit[:8]}",
+            hint="choose a revision that does: --rev R",
         )
     (target / config_files.FOLDER).mkdir()
     write_atomic(target / config_files.COMMITTED_FILE, config, sync=False)

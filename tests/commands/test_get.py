@@ -190,6 +190,18 @@ def test_wrong_sources_and_paths(pushed, outside):
     assert os.listdir(outside.root) == []
 
 
+def test_a_password_in_an_address_is_in_no_message(pushed, outside, monkeypatch):
+    url = "https://me:secret@example.com/birds.git"
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{(pushed.root.parent / 'bare.git').as_uri()}.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", url)
+    first = pushed.git("rev-list", "--max-parents=0", "HEAD").strip()
+    for words, code in (["none"], 2), (["../none"], 2), (["x", "--rev", "none"], 2), (["x", "--rev", first], 10):
+        failed = outside.dvlite("get", url, *words, code=code)
+        assert "https://example.com/birds.git" in failed.stderr
+        assert "secret" not in failed.stderr
+
+
 def test_a_strangers_remote_is_not_used_before_it_is_trusted(pushed, outside, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config-of-another"))
     bare = pushed.root.parent / "bare.git"
