@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from dvlite.commands.plots import PlotsResult
 from dvlite.plots.collect import Plot, PlotCurve, curve_names, in_class_order
 from dvlite.show import Show, count, printable, size_text, value_text
-from dvlite.text.style import sparkline, table
+from dvlite.text.style import ends_of, range_text, sparkline, table
 
 _WIDTH, _HEIGHT = 64, 8  # of a chart in the terminal
 _MOST_CLASSES = 16  # of a confusion matrix there
@@ -77,22 +77,16 @@ def summary(curve: PlotCurve, plot: Plot, show: Show) -> tuple[str, ...]:
             count(len(set(curve.x) | set(curve.y)), "class", "classes"),
         )
     (line,) = sparkline(_numbers(curve), unicode=show.unicode)
-    ends = _range(curve.x if plot.template == "histogram" else curve.y)
-    return line, f"{ends[0]} to {ends[1]}" if ends else "no finite value", _amount(curve)
+    return line, range_text(curve.x if plot.template == "histogram" else curve.y), _amount(curve)
 
 
 def _amount(curve: PlotCurve) -> str:
     return count(curve.points, "point") + (f", {count(curve.gaps)} not finite" if curve.gaps else "")
 
 
-def _range(values: Sequence[object]) -> tuple[str, str] | None:
-    finite = [value for value in values if isinstance(value, int | float) and math.isfinite(value)]
-    return (value_text(min(finite)), value_text(max(finite))) if finite else None
-
-
 def _chart(curve: PlotCurve, plot: Plot, show: Show) -> Iterator[str]:
     """Yields a curve in blocks, with the least and the greatest value of both axes."""
-    low, high = _range(curve.y) or ("", "no finite value")
+    low, high = ends_of(curve.y) or ("", "no finite value")
     room = max(len(low), len(high))
     rows = sparkline(_numbers(curve), unicode=show.unicode, width=_WIDTH, height=_HEIGHT)
     for number, row in enumerate(rows):

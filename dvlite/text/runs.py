@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,7 +38,7 @@ from dvlite.show import (
 )
 from dvlite.text import run_table
 from dvlite.text.run_table import ago_text, when_text
-from dvlite.text.style import change_text, sparkline, table
+from dvlite.text.style import change_text, range_text, sparkline, table
 
 RunsResult = (
     RunsListResult
@@ -197,10 +196,8 @@ def _series(read: SeriesFile, show: Show) -> Iterator[str]:
     shown = list(read.series.items())[: None if show.verbose else _MOST_SERIES]
     rows = []
     for name, one in shown:
-        finite = [value for value in one.values if math.isfinite(value)]
-        ends = f"{value_text(min(finite))} to {value_text(max(finite))}" if finite else "no finite value"
         (curve,) = sparkline(one.values, unicode=show.unicode)
-        rows.append((value_text(name), curve, ends, count(len(one.values), "point")))
+        rows.append((value_text(name), curve, range_text(one.values), count(len(one.values), "point")))
     yield from table(rows)
     if len(shown) < len(read.series):
         yield f"and {count(len(read.series) - len(shown))} more: -v shows all"

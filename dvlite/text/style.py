@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from dvlite.show import DIGITS, Show, count, printable, size_text
+from dvlite.show import DIGITS, Show, count, printable, size_text, value_text
 
 if TYPE_CHECKING:
     from dvlite.formats.source import ImportSource
@@ -66,6 +66,18 @@ def sparkline(values: Sequence[float], *, unicode: bool, width: int = 24, height
         "".join(" " if level <= below else blocks[min(level - below, 8) - 1] for level in levels)
         for below in range(8 * height - 8, -1, -8)
     ]
+
+
+def ends_of(values: Iterable[object]) -> tuple[str, str] | None:
+    """Returns the least and the greatest number, None if none is finite."""
+    finite = [value for value in values if isinstance(value, int | float) and math.isfinite(value)]
+    return (value_text(min(finite)), value_text(max(finite))) if finite else None
+
+
+def range_text(values: Iterable[object]) -> str:
+    """Returns `0.02 to 1.5`, the least and the greatest number."""
+    ends = ends_of(values)
+    return " to ".join(ends) if ends else "no finite value"
 
 
 def changes_text(paths: Sequence[CheckedOutPath]) -> str:
