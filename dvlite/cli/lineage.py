@@ -143,8 +143,8 @@ def _watch() -> int:
 
     def work(session: Session) -> RunsWatchResult:
         repo = session.repo()
-        session.output.watch(lambda: verb(repo, environ=session.environ), "runs_watch")
-        return verb(repo, environ=session.environ)
+        session.output.watch(lambda: verb(repo), "runs_watch")
+        return verb(repo)
 
     return run(work, text="runs_watch")
 

@@ -48,20 +48,20 @@ class RunsWatchResult(Result):
     sweeps: tuple[UnfinishedSweep, ...] = ()
 
 
-def runs_watch(repo: Repo, *, environ: Mapping[str, str]) -> RunsWatchResult:
+def runs_watch(repo: Repo) -> RunsWatchResult:
     """Returns what runs in this work tree and in the trees of its sweeps. Of each file of metrics, only the end is read."""
     now = running_outputs.running(repo)
     stages = [_watched(repo.root, one) for one in (now.stages if now is not None else ())]
     sweeps = tuple(state.overview(repo))
     for sweep in sweeps:
         if sweep.running:
-            stages += _of_sweep(repo, sweep.name, environ)
+            stages += _of_sweep(repo, sweep.name)
     return RunsWatchResult(stages=tuple(sorted(stages, key=lambda one: -one.seconds)), sweeps=sweeps)
 
 
-def _of_sweep(repo: Repo, name: str, environ: Mapping[str, str]) -> Iterator[WatchedStage]:
+def _of_sweep(repo: Repo, name: str) -> Iterator[WatchedStage]:
     variants = Saved(repo, name).plan().variants
-    for tree, number in side_tree.trees(repo, name, environ):
+    for tree, number in side_tree.trees(repo, name):
         settings = values_of(variants[number - 1]) if number is not None and number <= len(variants) else {}
         for one in running_outputs.noted(tree):
             yield _watched(tree.root, one, sweep=name, variant=number, settings=settings)

@@ -63,12 +63,12 @@ def is_held(repo: Repo, name: str) -> bool:
         return True
 
 
-def trees(repo: Repo, name: str, environ: Mapping[str, str]) -> Iterator[tuple[Repo, int | None]]:
+def trees(repo: Repo, name: str) -> Iterator[tuple[Repo, int | None]]:
     """Yields the trees in a folder, each with the number of the variant that is in it."""
     for root in sorted(folder_of(repo, name).glob(f"{_TREE}*")):
         with contextlib.suppress(NotARepository):  # it is made or removed just now
-            places = discover.find(root, environ)
-            tree = Repo(places, root, environ, Git(places, environ), repo.config)
+            places = discover.find(root, repo.environ)
+            tree = Repo(places, root, repo.environ, Git(places, repo.environ), repo.config)
             number = files.read_own(tree.state_dir / _VARIANT)
             yield tree, int(number) if number and number.isdigit() else None
 
