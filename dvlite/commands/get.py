@@ -97,12 +97,14 @@ def get(
             opening = contextlib.nullcontext(_pointer_file(source, environ))
         elif path is None and urlsplit(source).scheme in _DOWNLOADS and not source.endswith(".git"):
             if revision is not None or remote is not None:
-                raise UsageError("a URL of a file has no revisions and no remote", hint=f"dvlite get {word(source)}")
+                raise UsageError(
+                    "a URL of a file has no revisions and no remote",
+                    hint=f"dvlite get {word(without_credentials(source))}",
+                )
             return _from_url(source, where, stream, environ, progress)
         elif path is None:
-            raise UsageError(
-                f"missing the path: dvlite get {word(source)} PATH", hint=f"what is there: dvlite ls {word(source)}"
-            )
+            shown = word(without_credentials(source))
+            raise UsageError(f"missing the path: dvlite get {shown} PATH", hint=f"what is there: dvlite ls {shown}")
         else:
             opening = open_any(source, path, revision, environ, progress)
     with opening as found:
@@ -125,7 +127,7 @@ def get(
         if damaged:
             raise damaged[0][1]
     return GetResult(
-        source=source,
+        source=without_credentials(source),
         path=place.path if path is not None else "",
         revision=place.commit,
         output="-" if target is None else str(target) if where and os.path.isabs(where) else os.path.relpath(target),
@@ -177,7 +179,8 @@ def _from_url(
         items = retries.run(origin.look)
         if len(items) != 1 or items[0].name:
             raise UsageError(
-                f"{origin.label} is a folder, and get takes one file of a URL", hint=f"dvlite import-url {word(url)}"
+                f"{origin.label} is a folder, and get takes one file of a URL",
+                hint=f"dvlite import-url {word(without_credentials(url))}",
             )
         key, temporary = key_of(url, items[0]), folder / temporary_name()
         kept = None if key is None or target is None else folder / f"{TEMP_PREFIX}get-{key.hex()[:16]}"

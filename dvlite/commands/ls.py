@@ -16,6 +16,7 @@ from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, MAX_LEVEL, SYML
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.formats.root import Root
 from dvlite.formats.snapshot import Version
+from dvlite.git.program import without_credentials
 from dvlite.lineage.context import open_place
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import MANIFEST, Digest, format_oid
@@ -171,7 +172,7 @@ def ls_repository(
         shown = rows if recursive else _one_level(rows, above)
         commit = found.commit or None
     entries = tuple(sorted(shown, key=lambda row: os.fsencode(row.path)))
-    return LsResult(source=source, revision=commit, target=found.path, long=long, entries=entries)
+    return LsResult(source=without_credentials(source), revision=commit, target=found.path, long=long, entries=entries)
 
 
 def _listed_there(found: Opened, item: Tracked, work: Callable[[], list[LsEntry]], progress: Progress) -> list[LsEntry]:

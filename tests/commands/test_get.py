@@ -190,7 +190,7 @@ def test_wrong_sources_and_paths(pushed, outside):
     assert os.listdir(outside.root) == []
 
 
-def test_a_password_in_an_address_is_in_no_message(pushed, outside, monkeypatch):
+def test_a_password_in_an_address_is_in_no_message_and_no_result(pushed, outside, monkeypatch):
     url = "https://me:secret@example.com/birds.git"
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{(pushed.root.parent / 'bare.git').as_uri()}.insteadOf")
@@ -200,6 +200,9 @@ def test_a_password_in_an_address_is_in_no_message(pushed, outside, monkeypatch)
         failed = outside.dvlite("get", url, *words, code=code)
         assert "https://example.com/birds.git" in failed.stderr
         assert "secret" not in failed.stderr
+    assert "secret" not in outside.dvlite("get", url, code=2).stderr
+    assert "in https://example.com/birds.git" in outside.dvlite("get", url, "model.pt").stdout
+    assert outside.json("ls", url)["source"] == "https://example.com/birds.git"
 
 
 def test_a_strangers_remote_is_not_used_before_it_is_trusted(pushed, outside, tmp_path, monkeypatch):
