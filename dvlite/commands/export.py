@@ -47,12 +47,10 @@ class ExportResult(Result):
 
     def failure(self, _show: Show) -> DvliteError | None:
         """Returns of how many runs something could not be read."""
+        if not self.problems:
+            return None
         message = f"of {count(len(self.problems), 'run')}, series could not be read"
-        return (
-            PartlyDone(message, hint="what was pushed with a commit comes with: dvlite fetch --all-commits")
-            if self.problems
-            else None
-        )
+        return PartlyDone(message, hint="what was pushed with a commit comes with: dvlite fetch --all-commits")
 
 
 def export_tensorboard(

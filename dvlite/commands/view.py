@@ -10,6 +10,7 @@ from dvlite.formats import record
 from dvlite.formats.pipeline import Direction
 from dvlite.formats.record import Run
 from dvlite.formats.series import SeriesFile, is_series
+from dvlite.git.output import is_pipeline_file
 from dvlite.oid import Digest
 from dvlite.pipeline.stages import declared_better
 from dvlite.repo.repository import open_cache, place_of_page
@@ -129,7 +130,7 @@ def _page(repo: Repo, options: RunsOptions, now_ns: int, progress: Progress, *, 
         series=_series(details, cache),
         columns=tuple(options.columns),
         order=options.sort,
-        better=declared_better(repo.work_tree, {run.file for run in runs.runs}),
+        better=declared_better(repo.work_tree, filter(is_pipeline_file, {run.file for run in runs.runs})),
     )
 
 
