@@ -28,20 +28,20 @@ Places = dict[tuple[Digest, int], list[tuple[int, int, int]]]
 
 def run(catalog: Catalog, partial: PartialFile, bases: Sequence[Digest], cache: Cache, progress: Progress) -> None:
     """Takes what it can; `bases` are earlier versions, newest first. Costs a request for each footer that this clone has not seen."""
-    here = [base for base in bases if cache.large_path(base).exists()]
-    if not partial.resumed and not here:
+    cached = [base for base in bases if cache.large_path(base).exists()]
+    if not partial.resumed and not cached:
         return
     for at in range(0, len(partial.packs), _FOOTERS):
         partial.expand(catalog.footers(partial.packs[at : at + _FOOTERS]))
     if partial.resumed:
         partial.keep_what_is_right(progress)
-    there = catalog.recipes.find(here) if partial.has_stretches else {}
-    for base in here:
+    recipes = catalog.recipes.find(cached) if partial.has_stretches else {}
+    for base in cached:
         if not partial.packs_needed():
             return
         with open(os.open(cache.large_path(base), files.READ), "rb") as file:
-            if base in there:
-                _take_stretches(catalog, partial, there[base], file.fileno(), progress)
+            if base in recipes:
+                _take_stretches(catalog, partial, recipes[base], file.fileno(), progress)
             else:
                 _take_chunks(catalog, partial, file.fileno(), progress)
 

@@ -148,9 +148,10 @@ def reader(catalog: Catalog, ahead: Iterable[Digest] = ()) -> ReadNode:
     held: dict[Digest, bytes] = {}
 
     def fetch(nodes: Sequence[Digest]) -> dict[Digest, bytes]:
-        found = {node: catalog.locations(node, (KIND_SNAPSHOT,), condemned_too=True) for node in nodes}
-        contents = catalog.read_meta([places[0] for places in found.values() if places])
-        return {node: contents[places[0]] for node, places in found.items() if places and places[0] in contents}
+        locations = ((node, catalog.locations(node, (KIND_SNAPSHOT,), condemned_too=True)) for node in nodes)
+        first = {node: places[0] for node, places in locations if places}
+        contents = catalog.read_meta(list(first.values()))
+        return {node: contents[place] for node, place in first.items() if place in contents}
 
     def read(node: Digest) -> bytes:
         if node in waiting:

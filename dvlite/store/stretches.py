@@ -99,13 +99,13 @@ class Earlier:
             self._follow()
             most = _PIECES_AT_FIRST + offset // _BYTES_PER_PIECE_OF_FILE - self._pieces
             most = min(len(chunk) // _BYTES_PER_PIECE, most)
-            common = self._common(chunk, offset, most)
+            common = self._common_around(chunk, offset, most)
             pieces = list(self._located(chunk, common)) if common else []
             if pieces and len(pieces) <= most and self._is_right() and self._may_read(pieces):
                 return pieces
         return []
 
-    def _common(self, chunk: bytes, offset: int, most: int) -> list[tuple[int, int, int]]:
+    def _common_around(self, chunk: bytes, offset: int, most: int) -> list[tuple[int, int, int]]:
         """Returns what a chunk has in common with what lies around its place here: (offset in the chunk, offset here, length)."""
         size = self._starts[-1]
         expected = max(0, min(offset + self._shift, size))
