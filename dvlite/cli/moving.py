@@ -60,7 +60,7 @@ def lfs_agent_prune(*, remote: str | None, dry_run: bool) -> int:
     example="dvlite import-dvc -n\ndvlite import-dvc && git commit -m 'Move from DVC to dvlite'",
     codes=(3, 10, 11, 12, 13),
 )
-@click.option("--allow-missing", is_flag=True, help="Leave to DVC what has no bytes; import the rest.")
+@click.option("--allow-missing", is_flag=True, help="Leave missing and damaged data to DVC; import the rest.")
 @DRY_RUN
 @NO_STAGE
 @NO_WAIT
@@ -108,7 +108,7 @@ def export_dvc(directory: str | None, **flags: Any) -> int:
     example="dvlite import-lfs -n\ndvlite import-lfs && git commit -m 'Move from Git LFS to dvlite'",
     codes=(3, 10, 11, 12, 13),
 )
-@click.option("--allow-missing", is_flag=True, help="Leave to Git LFS what has no bytes; import the rest.")
+@click.option("--allow-missing", is_flag=True, help="Leave missing and damaged data to Git LFS; import the rest.")
 @DRY_RUN
 @NO_WAIT
 def import_lfs(*, allow_missing: bool, dry_run: bool) -> int:
