@@ -163,15 +163,14 @@ def _version(repo: Repo, path: str, versions: Mapping[str, DvcOut]) -> DvcOut | 
     if path in versions:
         return versions[path]
     try:
-        if not (repo.root / path).is_dir():
-            inner = {name for name in versions if is_inside(name, path) and not versions[name].is_directory}
-            if not inner:
-                data = repo.work_tree.read(path, _LIMIT_BYTES)
-                executable = repo.work_tree.mode(path) == "100755"
-                return (
-                    None if data is None else DvcOut(path, dvc_files.md5_name(data), len(data), executable=executable)
-                )
+        is_folder = (repo.root / path).is_dir()
+        data = None if is_folder else repo.work_tree.read(path, _LIMIT_BYTES)
+        if data is not None:
+            executable = repo.work_tree.mode(path) == "100755"
+            return DvcOut(path, dvc_files.md5_name(data), len(data), executable=executable)
         rows = [(name, _version(repo, name, versions)) for name in _names_in(repo, path, versions)]
+        if not rows and not is_folder:  # a folder of data need not be on disk
+            return None
     except (DvliteError, OSError):
         return None
     if any(out is None for _, out in rows):
