@@ -17,7 +17,11 @@ mkdir -p "$HOME"
 
 say() { printf '\n# %s\n' "$*"; }
 run() { # shows a command, then runs it
-  printf '$ %s\n' "$*"
+  local word line='$'
+  for word; do
+    case $word in *[[:space:]]*) line+=" \"$word\"" ;; *) line+=" $word" ;; esac
+  done
+  printf '%s\n' "$line"
   "$@"
 }
 
