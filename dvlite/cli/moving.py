@@ -124,7 +124,7 @@ def import_lfs(*, allow_missing: bool, dry_run: bool) -> int:
 @click.command(
     "export-lfs",
     cls=Verb,
-    example="dvlite export-lfs -n\ndvlite export-lfs && dvlite install --uninstall && git lfs install --local && git commit -m 'Move to Git LFS'",
+    example="dvlite export-lfs -n\ndvlite export-lfs && dvlite install --uninstall && git lfs install --local",
     codes=(3, 10, 11, 12, 13),
 )
 @DRY_RUN
