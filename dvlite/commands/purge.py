@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from dvlite import __version__, files
-from dvlite.errors import DvliteError, ObjectMissing, PartlyDone, UsageError, reason_of
-from dvlite.formats import manifest, tombstone
+from dvlite.errors import DvliteError, ObjectMissing, PartlyDone, RemoteError, UsageError, reason_of
+from dvlite.formats import manifest, snapshot, tombstone
 from dvlite.formats.manifest import EMPTY_DIR, Branch
 from dvlite.formats.snapshot import Version, version_of
 from dvlite.formats.tombstone import Tombstone
+from dvlite.moving.lfs_folder import local_folder, object_in
+from dvlite.moving.lfs_objects import LfsObjects
+from dvlite.oid import EMPTY_FILE, MANIFEST, Digest, format_oid
 from dvlite.oid import FILE as FILE_OID
-from dvlite.oid import MANIFEST, Digest, format_oid
 from dvlite.paths import is_inside
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
@@ -148,10 +150,13 @@ def purge(repo: Repo, paths: Sequence[str], options: PurgeOptions, *, progress: 
     asked = [repo.relative(path) for path in paths]
     names = [options.remote] if options.remote is not None else list(repo.config.remote_names)
     progress.start("reading the history")
-    versions = every_version(repo, progress)
-    _bring_listings(repo, cache, [*versions, *_named(repo, asked, options, versions)], names, progress)
+    of_lfs = _of_lfs(repo, cache, asked, names, progress)
+    versions = [*every_version(repo, progress), *of_lfs]
+    others = [path for path in asked if all(version.path != path for version in of_lfs)]
+    named = [*of_lfs, *(_named(repo, others, options, versions) if others else ())]
+    _bring_listings(repo, cache, [*versions, *named], names, progress)
     mentions = _Mentions(cache, versions)
-    chosen = _chosen(cache, asked, _named(repo, asked, options, versions), paths)
+    chosen = _chosen(cache, asked, named, paths)
     mentions.find(chosen, asked)
     stones = _tombstones(repo, cache, chosen, paths, options.reason)
     if options.apply:
@@ -170,7 +175,7 @@ def purge(repo: Repo, paths: Sequence[str], options: PurgeOptions, *, progress: 
         command=_command(paths, options),
         contents=tuple(mentions.rows(repo)),
         stores=(here, *stores),
-        warnings=tuple(_warnings(cache)),
+        warnings=tuple(_warnings(repo, cache, of_lfs)),
     )
 
 
@@ -206,6 +211,26 @@ def _named(repo: Repo, asked: Sequence[str], options: PurgeOptions, versions: Se
             hint=f"{guess(asked[0], (version.path for version in chosen))}name what a commit had: --rev R, or --all-versions",
         )
     return related
+
+
+def _of_lfs(repo: Repo, cache: Cache, asked: Sequence[str], names: Sequence[str], progress: Progress) -> list[Version]:
+    """Returns the objects of Git LFS that the paths name as `lfs/SHA256` and that are on one of these remotes. Raises RemoteError for the last that cannot be asked."""
+    wanted = {path for path in asked if snapshot.lfs_sha256(Version(path, FILE_OID, EMPTY_FILE, 0)) is not None}
+    there: dict[Version, None] = {}
+    problem: RemoteError | None = None
+    for name in names if wanted else ():
+        try:
+            _, remote = open_remote(repo, cache, name, None)
+            with remote:
+                objects = LfsObjects(repo, cache, remote, name, progress)
+                objects.look()
+                claimed = (snapshot.lfs_version(sha256, *content) for sha256, content in objects.claimed())
+                there |= {version: None for version in claimed if version.path in wanted}
+        except RemoteError as error:
+            problem = error
+    if problem is not None and len({version.path for version in there}) < len(wanted):
+        raise problem
+    return list(there)
 
 
 def _pass_over(_: str) -> None:
@@ -423,7 +448,10 @@ def _clear_quarantine(cache: Cache) -> None:
                 (folder / name).unlink(missing_ok=True)
 
 
-def _warnings(cache: Cache) -> Iterator[str]:
+def _warnings(repo: Repo, cache: Cache, of_lfs: Sequence[Version]) -> Iterator[str]:
+    copies = (object_in(local_folder(repo), version.path.rpartition("/")[2]) for version in of_lfs)
+    for copy in filter(files.is_there, copies):
+        yield f"git-lfs has a copy of its own in this clone; to remove it: rm {word(str(copy))}"
     quarantine = cache.folder / "quarantine"
     if any(quarantine.glob("packs-*")):
         yield f"damaged packs in quarantine may hold the content; to remove them: rm {word(str(quarantine))}/packs-*"

@@ -190,6 +190,10 @@ class LfsObjects:
             return
         if not self._looked:
             self.look()
+        if (by := self._cache.purged.get(digest)) is not None:
+            raise ObjectMissing(
+                f"object {sha256} was purged ({by.time[:10]}, {by.user}): {by.reason}", hint="dvlite purge --list"
+            )
         bases: Sequence[Digest] = ()
         if size_bytes > self._cache.pack_below_bytes:
             others = beside(self._repo.git, sha256, size_bytes)

@@ -164,6 +164,28 @@ def test_a_collection_keeps_them_and_prune_removes_what_the_remote_has(lfs):
     assert project.json("lfs-agent", "prune")["objects"] == 0
 
 
+def test_an_object_that_was_purged_is_nowhere_and_does_not_come_back(lfs):
+    data = noise(1000, seed=1)
+    secret, other = lfs.clean(data), lfs.clean(b"other")
+    lfs.send(secret, other)
+    words = "--reason", "request 17", "--grace", "0s"
+    project = lfs.project
+    assert "is not tracked" in project.dvlite("purge", f"lfs/{'0' * 64}", *words, code=2).stderr
+    plan = project.json("purge", f"lfs/{secret}", *words)
+    assert [(row["path"], row["size_bytes"], row["asked"]) for row in plan["contents"]] == [
+        (f"lfs/{secret}", 1000, True)
+    ]
+    assert f"rm {lfs.path(secret)}" in plan["warnings"][0]
+    assert any(data in pack.read_bytes() for pack in stored(lfs, "packs"))
+    project.dvlite("purge", f"lfs/{secret}", *words, "--yes")
+    assert not any(data in pack.read_bytes() for pack in stored(lfs, "packs"))
+    (answer,) = lfs.ask("upload", secret)
+    assert "purged" in answer["error"]["message"]
+    lfs.forget()
+    assert "request 17" in lfs.fetch(secret, 1000)
+    assert lfs.fetch(other, 5) == b"other"
+
+
 def test_a_remote_that_cannot_be_reached_is_asked_once(lfs):
     names = [lfs.clean(b"%d" % i) for i in range(3)]
     asked = []
