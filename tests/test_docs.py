@@ -51,7 +51,8 @@ NO_FORMATS = (
     "source",  # a block of a pointer
     "comparator",
     "event_file",
-    "lfs_attributes",  # git's
+    "git_objects",  # git's, as the next
+    "lfs_attributes",
     "lfs_transfer",
     "manifest_parts",
     "parquet",

@@ -19,10 +19,10 @@ PROJECT = Path(__file__).parent.parent
 
 # command: (functions, files, frames of the deepest call, frames of the first write of a tracked file's bytes; 0: it writes none)
 BOUNDS = {
-    "add": (194, 33, 12, 9),
+    "add": (195, 33, 12, 9),
     "status": (121, 29, 12, 0),
     "push": (420, 57, 20, 0),
-    "repro": (543, 68, 20, 0),
+    "repro": (544, 68, 20, 0),
     "checkout": (214, 36, 19, 13),
     "pull": (464, 60, 21, 3),
 }

@@ -108,17 +108,15 @@ def export_dvc(directory: str | None, **flags: Any) -> int:
     example="dvlite import-lfs -n\ndvlite import-lfs && git commit -m 'Move from Git LFS to dvlite'",
     codes=(3, 10, 11, 12, 13),
 )
+@click.option("--all-history", is_flag=True, help="Rewrite every commit of all branches and tags.")
 @click.option("--allow-missing", is_flag=True, help="Leave missing and damaged data to Git LFS; import the rest.")
 @DRY_RUN
 @NO_WAIT
-def import_lfs(*, allow_missing: bool, dry_run: bool) -> int:
+def import_lfs(**flags: Any) -> int:
     """Track by dvlite what Git LFS keeps, with its data."""
     from dvlite.commands.import_lfs import import_lfs as verb
 
-    return run(
-        lambda s: verb(s.repo(), allow_missing=allow_missing, dry_run=dry_run, progress=s.progress),
-        text="import_lfs",
-    )
+    return run(lambda s: verb(s.repo(), **flags, progress=s.progress), text="import_lfs")
 
 
 @click.command(

@@ -1,12 +1,14 @@
-"""Blobs read from one running git, one after another. Starts no process itself."""
+"""Objects read from one running git, one after another. Starts no process itself."""
 
 from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from typing import Self
+from typing import IO, Self, TypeVar
 
 from dvlite.git import output as git_output
+
+T = TypeVar("T")
 
 
 class BlobReader:
@@ -27,12 +29,19 @@ class BlobReader:
 
     def read(self, blob: str, limit_bytes: int) -> bytes:
         """Returns a blob; raises TooLarge if it has more bytes than the limit."""
+        return self._ask(blob, lambda output: git_output.next_blob(output, blob, limit_bytes))
+
+    def read_object(self, name: str) -> tuple[str, bytes]:
+        """Returns the kind and the bytes of an object: a commit, a tag, a tree."""
+        return self._ask(name, lambda output: git_output.next_object(output, name))
+
+    def _ask(self, name: str, answer: Callable[[IO[bytes] | None], T]) -> T:
         process = self._process = self._process or self._start()
         assert process.stdin is not None
         try:
-            process.stdin.write(f"{blob}\n".encode())
+            process.stdin.write(f"{name}\n".encode())
             process.stdin.flush()
-            return git_output.next_blob(process.stdout, blob, limit_bytes)
+            return answer(process.stdout)
         except BaseException:  # the rest of its answer is still on its way
             self.__exit__()
             raise

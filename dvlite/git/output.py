@@ -149,6 +149,14 @@ def next_blob(output: IO[bytes] | None, blob: str, limit_bytes: int) -> bytes:
     return output.read(size + 1)[:-1]
 
 
+def next_object(output: IO[bytes] | None, name: str) -> tuple[str, bytes]:
+    """Reads the same for an object of any kind, however long it is; returns the kind too."""
+    words = output.readline().split() if output is not None else []
+    if output is None or len(words) != 3:
+        raise DvliteError(f"git does not have the object {name[:8]}", hint="git fetch, or git fsck")
+    return words[1].decode(), output.read(int(words[2]) + 1)[:-1]
+
+
 def fields(output: IO[bytes] | None) -> Iterator[str]:
     """Yields the NUL-separated fields of a running git's output as they arrive."""
     rest = b""

@@ -230,6 +230,12 @@ class Git:
         """Returns a reader for blobs that are asked for one after another; a context manager."""
         return BlobReader(partial(self._start, ("cat-file", "--batch"), subprocess.PIPE))
 
+    def store_pack(self, pack: int) -> None:
+        """Takes the objects of a pack, an open file, whole or not at all."""
+        with self._start(("index-pack", "--stdin"), pack) as process:
+            if process.wait():
+                raise DvliteError("git index-pack did not take the new objects", hint="see what it says: git fsck")
+
     def read_file(self, commit: str, path: str, *, limit_bytes: int) -> bytes | None:
         """Returns one file of a commit, or None if the commit does not have it."""
         for entry in self.list_tree(commit, path, recurse=False):

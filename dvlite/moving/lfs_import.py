@@ -57,7 +57,7 @@ def move(repo: Repo, tree: LfsTree, *, allow_missing: bool, dry_run: bool, progr
     total_bytes = sum(item.pointer.size_bytes for item in tree.files)
     progress.start("importing", total_bytes=total_bytes, total_files=len(tree.files))
     with Writer(open_cache(repo), progress) as writer:
-        with contextlib.closing(_LocalObjects(repo, tree.files, writer, progress)) as objects:
+        with contextlib.closing(LocalObjects(repo, tree.files, writer, progress)) as objects:
             taken, lost = objects.take()
         progress.finish()
         if lost and not allow_missing:
@@ -103,7 +103,7 @@ def _write_attributes(repo: Repo, cleaned: dict[str, bytes], moved: LfsMoved) ->
         moved.written.append(name)
 
 
-class _LocalObjects:
+class LocalObjects:
     """Takes objects into the cache of a writer, each once: out of the folder of Git LFS, else from a file that it checked out."""
 
     def __init__(self, repo: Repo, items: Iterable[LfsFile], writer: Writer, progress: Progress) -> None:

@@ -20,6 +20,7 @@ from dvlite.show import quote, some
 from dvlite.workspace.add_checks import refuse_ignored, tracked_above
 
 FILTER = "lfs"
+EXTENDED = "an extension of Git LFS changed its bytes: git lfs pull, then dvlite add"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def _why_not(entry: TreeEntry, pointer: LfsPointer) -> str:
     if entry.is_skipped:
         return "this sparse checkout leaves it out"
     if pointer.has_extensions:
-        return "an extension of Git LFS changed its bytes: git lfs pull, then dvlite add"
+        return EXTENDED
     reason = why_untrackable(entry.path)
     if reason is None:
         try:

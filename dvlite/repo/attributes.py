@@ -35,12 +35,25 @@ def write_lines(root: Path) -> bool:
 
     Returns whether that changed the file.
     """
-    lines = _read(root / FILE_NAME).split(b"\n")
-    ours = [number for number, line in enumerate(lines) if line in LINES]
-    is_below = bool(ours) and any(_FILTER in line for line in lines[ours[0] :] if line not in LINES)
+    is_below = _is_filter_below(_read(root / FILE_NAME))
     if is_below:
         ignore.remove_lines(root / FILE_NAME, LINES)
     return ignore.add_lines(root / FILE_NAME, LINES) or is_below
+
+
+def with_lines(data: bytes) -> bytes:
+    """Returns a `.gitattributes` in which the lines are those that win."""
+    lines = data.split(b"\n")
+    if _is_filter_below(data):
+        lines = [line for line in lines if line not in LINES]
+    return ignore.with_lines(b"\n".join(lines), [line for line in LINES if line not in lines])
+
+
+def _is_filter_below(data: bytes) -> bool:
+    """Returns whether a filter stands below one of the lines."""
+    lines = data.split(b"\n")
+    ours = [number for number, line in enumerate(lines) if line in LINES]
+    return bool(ours) and any(_FILTER in line for line in lines[ours[0] :] if line not in LINES)
 
 
 def filtered(git: Git, paths: Sequence[str]) -> FormatError | None:

@@ -131,10 +131,15 @@ def add_lines(path: Path, lines: list[bytes], *, write: bool = True) -> bool:
         )
     if not write:
         return True
-    end = b"" if data.endswith(b"\n") or not data else b"\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, data + end + b"".join(line + b"\n" for line in missing))
+    write_atomic(path, with_lines(data, missing))
     return True
+
+
+def with_lines(data: bytes, lines: list[bytes]) -> bytes:
+    """Returns the bytes of a file with more lines at its end."""
+    end = b"" if data.endswith(b"\n") or not data else b"\n"
+    return data + end + b"".join(line + b"\n" for line in lines)
 
 
 def remove_lines(ignore_file: Path, lines: list[bytes], *, write: bool = True) -> bool:

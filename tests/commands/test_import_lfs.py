@@ -1,5 +1,6 @@
 """`import-lfs` and `export-lfs`: files that Git LFS keeps become tracked paths and back, whole or not at all."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -198,6 +199,119 @@ def test_data_that_the_cache_lacks_or_has_damaged_is_not_exported(project):
     assert project.git("status", "--porcelain") == ""
 
 
+@pytest.fixture
+def history(prepared):
+    """Returns a repository with four commits, of which three have pointers, on two branches that were merged, and tags."""
+
+    def build(project):
+        theirs = LfsRepository(project)
+        project.git("tag", "before")
+        theirs.give("*.bin", "kept.txt linguist-generated")
+        theirs.give("*.dat", folder="sub/")
+        theirs.track("x.bin", b"one", checked_out=False)
+        (project.root / "x.bin").chmod(0o755)
+        theirs.track("sub/y.dat", LARGE, checked_out=False)
+        project.write("sub/.gitignore", b"*.tmp")
+        project.write("empty.bin", b"")
+        theirs.commit()
+        project.git("tag", "-a", "v1", "-m", "Version 1")
+        project.git("switch", "-qc", "side")
+        theirs.track("side.bin", b"side", checked_out=False)
+        theirs.commit()
+        project.git("switch", "-q", "main")
+        theirs.track("x.bin", b"two", checked_out=False)
+        project.git("rm", "-q", "sub/y.dat")
+        theirs.commit()
+        project.git("merge", "-q", "--no-edit", "side")
+        project.git("branch", "-q", "--no-track", "also")
+
+    return prepared("lfs-history", build, remote=False)
+
+
+REFS = "for-each-ref", "--format=%(refname) %(objectname)"
+WORDS = "log", "--format=%an %ae %at %cn %ct %B", "--topo-order"
+
+
+def test_each_commit_of_all_branches_and_tags_has_its_data_in_dvlite(history):
+    git, before = history.git, history.git(*REFS)
+    words = git(*WORDS, "main")
+    plan = history.json("import-lfs", "--all-history", "-n")
+    assert (len(plan["paths"]), len(plan["refs"]), git(*REFS)) == (4, 5, before)
+    history.write("x.bin", b"two")  # as git-lfs checks it out
+    result = history.json("import-lfs", "--all-history")
+    assert sorted(row["size_bytes"] for row in result["paths"]) == [3, 3, 4, len(LARGE)]
+    assert result["refs"] == ["refs/heads/also", "refs/heads/main", "refs/heads/side", "refs/tags/v1"]
+    assert git(*WORDS, "main") == words
+    assert (
+        git("cat-file", "tag", "v1").split("\n")[1:]
+        == git("cat-file", "tag", "refs/original/refs/tags/v1").split("\n")[1:]
+    )
+    rows = [line.split() for line in history.read(".git/dvlite/lfs-commits").decode().splitlines()]
+    assert dict(rows)[git("rev-parse", "refs/original/refs/heads/main").strip()] == git("rev-parse", "main").strip()
+    assert len(rows) == result["commits"] == 4
+    assert history.read("x.bin") == b"two"
+    assert not history.has("side.bin")  # was a pointer of Git LFS on disk
+    history.dvlite("checkout")
+    assert history.is_clean()
+    assert history.read("side.bin") == b"side"
+    git("checkout", "-q", "v1")
+    history.dvlite("checkout")
+    assert (history.read("x.bin"), history.read("sub/y.dat")) == (b"one", LARGE)
+    assert os.access(history.root / "x.bin", os.X_OK)
+    assert history.read("sub/.gitignore") == b"*.tmp\n/y.dat\n"
+    assert (history.has("sub/.gitattributes"), history.read(".gitattributes").count(b"lfs")) == (False, 0)
+    assert history.is_clean()
+    assert git("fsck", "--strict") == ""
+    git("switch", "-q", "main")
+    assert "keeps what it was" in history.dvlite("import-lfs", "--all-history", code=2).stderr
+    moves = git("for-each-ref", "--format=update %(refname:lstrip=2) %(objectname)", "refs/original")
+    subprocess.run(["git", "update-ref", "--stdin"], cwd=history.root, input=moves, text=True, check=True)
+    git("reset", "-q", "--hard")
+    assert [line for line in git(*REFS).splitlines() if "original" not in line] == before.splitlines()
+    assert git("status", "--porcelain") == ""
+
+
+def test_history_is_not_touched_unless_all_of_it_can_be_carried(history, tmp_path):
+    git, before = history.git, history.git(*REFS)
+
+    def refused(words, code=2):
+        assert words in history.dvlite("import-lfs", "--all-history", code=code).stderr
+        assert git(*REFS) == before
+
+    history.write("new", b"")
+    refused("not as in the last commit")
+    (history.root / "new").unlink()
+    git("checkout", "-q", "--detach")
+    refused("no branch")
+    git("switch", "-q", "main")
+    git("worktree", "add", "-q", str(tmp_path / "other"), "side")
+    refused("other work trees")
+    git("worktree", "remove", str(tmp_path / "other"))
+    history.write(".git/info/exclude", b"*.bin.dvlite\n")
+    history.write("x.bin.dvlite", b"mine")
+    refused("in the way")
+    (history.root / "x.bin.dvlite").unlink()
+    lost = history.root / LfsRepository(history).object(hashlib.sha256(b"one").hexdigest())
+    lost.unlink()
+    refused("git lfs fetch --all", code=12)
+    result = history.json("import-lfs", "--all-history", "--allow-missing", code=3)
+    assert list(result["left"]) == ["x.bin"]
+    assert git("show", "v1:x.bin").startswith("version https://git-lfs")
+    assert git("show", "v1:.gitattributes").startswith(f"*.bin {LINE}")
+    assert git("ls-tree", "--name-only", "main", "x.bin.dvlite") == "x.bin.dvlite\n"
+
+
+def test_an_import_of_history_that_was_stopped_is_completed_by_the_next(history, monkeypatch):
+    for step in ("_move", "_follow"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"dvlite.moving.lfs_history.{step}", _stop)
+            history.dvlite("import-lfs", "--all-history", code=1)
+    history.json("import-lfs", "--all-history")
+    history.dvlite("checkout")
+    assert history.is_clean()
+    assert history.tracked() == ["side.bin", "x.bin"]
+
+
 @pytest.mark.long
 @pytest.mark.skipif(shutil.which("git-lfs") is None, reason="git-lfs is not installed")
 def test_the_real_client_agrees_before_and_after(project, tmp_path):
@@ -226,6 +340,44 @@ def test_the_real_client_agrees_before_and_after(project, tmp_path):
     assert git("lfs", "ls-files").count("\n") == 6
     git("push", "-q", "origin", "HEAD:refs/heads/main")
     assert _files(_cloned(tmp_path, "clone")) == before
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("git-lfs") is None, reason="git-lfs is not installed")
+def test_every_commit_gives_what_the_real_client_gave(project):
+    git = project.git
+    git("lfs", "install", "--local")
+    git("lfs", "track", "*.bin", "data/**/*.csv")
+    project.dvlite("init", "--no-hooks")  # its lines come after those of Git LFS
+    for number in range(4):
+        project.write("my [1] é.bin", noise(300_000, seed=number))
+        project.write(f"data/{number}/t.csv", f"{number}\n" * 3)
+        project.write("code.py", f"x = {number}\n")
+        project.commit(f"Commit {number}")
+        git("tag", f"t{number}")
+    git("mv", "data/0", "data/moved")
+    git("rm", "-q", "data/1/t.csv")
+    project.commit("Moved")
+    tags = "t0", "t2", "main"
+    before = {}
+    for tag in tags:
+        git("checkout", "-q", tag)
+        before[tag] = _files(project.root)
+    count = project.json("import-lfs", "--all-history")["commits"]
+    assert count == 5
+    project.dvlite("checkout")
+    for tag in tags:
+        git("checkout", "-q", tag)
+        project.dvlite("checkout")
+        now = {name: what for name, what in _files(project.root).items() if not name.endswith(".dvlite")}
+        assert {name: what for name, what in now.items() if ".gitignore" not in name} == before[tag]
+        assert project.is_clean()
+    moves = git("for-each-ref", "--format=update %(refname:lstrip=2) %(objectname)", "refs/original")
+    subprocess.run(["git", "update-ref", "--stdin"], cwd=project.root, input=moves, text=True, check=True)
+    git("reset", "-q", "--hard")
+    assert git("status", "--porcelain") == ""
+    assert "OK" in git("lfs", "fsck")
+    assert _files(project.root) == before["main"]
 
 
 def _cloned(folder, name):
