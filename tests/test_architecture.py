@@ -146,7 +146,8 @@ READERS = (
     "commands.diff",  # files that git or the user names, as the next two
     "commands.get",
     "share.bring",
-    "moving.dvc_project",  # the user's config of DVC
+    "moving.dvc_project",  # the user's config of DVC, as the next
+    "repo.dvc_version",
     "commands.merge_driver",
     "commands.stage",  # the schema
     "commands.try_out",  # a file that the user names

@@ -11,7 +11,7 @@ import errno
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -31,6 +31,7 @@ from dvlite.api.source import Stores, VersionSource, open_source, still_at
 from dvlite.api.version_tree import Node, VersionTree
 from dvlite.api.work_tree import WorkTree
 from dvlite.errors import DvliteError, UsageError
+from dvlite.oid import FILE, format_oid
 from dvlite.show import closest, quote
 from dvlite.store.ranged_reader import Span
 from dvlite.store.remote import Traffic
@@ -256,6 +257,7 @@ class DvliteFileSystem(AbstractFileSystem, metaclass=_OneForEachVersion):  # typ
         results: list[bytes | Exception] = []
         asked: list[tuple[int, Node, int, int]] = []
         known: dict[str, Node | Exception] = {}
+        self._bring_theirs(dict.fromkeys(path for path, *_ in wanted))
         for number, (path, start, end) in enumerate(wanted):
             if path not in known:
                 try:
@@ -346,6 +348,7 @@ class DvliteFileSystem(AbstractFileSystem, metaclass=_OneForEachVersion):  # typ
                 callback.relative_update(1 if counts_files else len(content))  # type: ignore[arg-type]
             waiting.clear()
 
+        self._bring_theirs(rpath for rpath, _ in pairs)
         for rpath, lpath in pairs:
             target, node = Path(lpath), self._find(rpath)
             if node.kind == "directory":
@@ -378,8 +381,27 @@ class DvliteFileSystem(AbstractFileSystem, metaclass=_OneForEachVersion):  # typ
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
 
+    def _bring_theirs(self, paths: Iterable[str]) -> None:
+        """Brings files that DVC keeps, if there are several; what is wrong with one shows when it is read."""
+        reader = self._now_open.stores.theirs
+        if reader is None:
+            return
+        with as_os_errors():
+            nodes = (self._now_open.tree.find(self._strip_protocol(path)) for path in paths)
+            names = [node.theirs for node in nodes if node is not None and node.theirs is not None]
+            if len(names) > 1:
+                reader.bring(names)
+
     def _sized(self, node: Node) -> Node:
-        """Returns a file with its size, which is not known of a large one that git has in a far repository."""
+        """Returns a file with its size, which is not known of a large one that git has in a far repository, nor of what DVC keeps, before it came."""
+        if node.theirs is not None:
+            reader = self._now_open.stores.theirs
+            assert reader is not None
+            with as_os_errors(node.path):
+                stored = reader.file(node.path, node.theirs)
+            return replace(
+                node, size_bytes=stored.size_bytes, digest=stored.digest, oid=format_oid(FILE, stored.digest)
+            )
         if node.size_bytes is not None or node.git is None:
             return node
         with as_os_errors():

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from dvlite.api.progress import ProgressCallback, reporting
-from dvlite.errors import DvliteError, UsageError
+from dvlite.errors import DvliteError, NotARepository, UsageError
 from dvlite.files import os_error
 from dvlite.git.discover import is_bare
 from dvlite.git.program import without_credentials
@@ -58,7 +58,7 @@ class Place:
         self.where = os.path.abspath(where) if is_folder else where
         if self.is_near:
             with raised():
-                repository.open_repo(Path(self.where), os.environ)
+                _open_to_read(self.where)
 
     @property
     def shown(self) -> str:
@@ -138,7 +138,7 @@ class Place:
         """Returns a path that starts at the folder, as one from the root; an oid as it is."""
         if not self.is_near or path.startswith(_OIDS):
             return path
-        return repository.open_repo(Path(str(self.where)), os.environ).relative(path)
+        return _open_to_read(str(self.where)).relative(path)
 
     def run(self, work: Callable[[Progress], R]) -> R:
         """Runs a verb, and raises the error that its result ends with."""
@@ -191,6 +191,15 @@ def hinted() -> Iterator[None]:
         for line in (error.hint or "").splitlines():
             error.add_note(f"hint: {line}")
         raise
+
+
+def _open_to_read(folder: str) -> repository.Repo:
+    try:
+        return repository.open_repo(Path(folder), os.environ)
+    except NotARepository:  # of DVC, perhaps
+        from dvlite.share.any_repository import open_to_read
+
+        return open_to_read(Path(folder), os.environ)
 
 
 def _remove(folder: str, process: int) -> None:

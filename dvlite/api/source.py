@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,11 +25,21 @@ from dvlite.lineage.context import open_place
 from dvlite.oid import MANIFEST, digest_bytes
 from dvlite.progress import NullProgress
 from dvlite.repo import config_files, remotes
+from dvlite.repo.dvc_version import DvcVersion
 from dvlite.repo.open_stores import open_remote, plain_cache
-from dvlite.repo.remotes import configured
-from dvlite.repo.repository import Repo, open_cache, open_repo
+from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
-from dvlite.share.any_repository import Opened, git_files, open_any, own_cache, refuse_relative_folder
+from dvlite.share.any_repository import (
+    Opened,
+    cache_to_read,
+    from_remote,
+    git_files,
+    open_any,
+    open_to_read,
+    own_cache,
+    refuse_relative_folder,
+)
+from dvlite.share.dvc_reader import DvcReader
 from dvlite.show import quote
 from dvlite.store import snapshots
 from dvlite.store.cache import Cache
@@ -69,11 +79,12 @@ class VersionSource:
     config: bytes = b""  # the committed one of a far repository
     files: GitFiles | None = None  # of a far repository; None: not known (any more)
     several: tuple[str, ...] = ()  # paths of which a snapshot has several versions
+    theirs: DvcVersion | None = None  # what DVC tracks there
 
     @property
     def identity(self) -> str:
         """What tells it from other versions, in every process."""
-        tracked = "" if self.commit else repr(self.tracked)
+        tracked = "" if self.commit else repr((self.tracked, self.theirs))
         words = (self.place, self.commit, self.remote, self.has_git, tracked)
         return digest_bytes(repr(words).encode("utf-8", "surrogateescape")).hex()
 
@@ -93,13 +104,21 @@ def open_source(
     place = os.path.abspath(place) if os.path.isdir(place) else place
     with open_any(place, ".", revision, environ, _PROGRESS, reads=False) as opened:
         assert opened.repo is not None
+        theirs = opened.theirs
         if remote is not None and not is_place(remote):
-            configured(opened.repo.config, remote)
+            theirs = from_remote(opened, remote).theirs
         has_git = not opened.of_run
         if not opened.far:
             root = str(opened.repo.root)
             return VersionSource(
-                root, revision, remote, opened.commit, tuple(opened.tracked), _time(opened), has_git=has_git
+                root,
+                revision,
+                remote,
+                opened.commit,
+                tuple(opened.tracked),
+                _time(opened),
+                has_git=has_git,
+                theirs=theirs,
             )
         config = opened.repo.work_tree.read(config_files.COMMITTED_FILE)
         return VersionSource(
@@ -112,6 +131,7 @@ def open_source(
             is_far=True,
             config=config or b"",
             files=_git_files(opened),
+            theirs=theirs,
         )
 
 
@@ -133,7 +153,7 @@ def still_at(
 
 def _git_files(opened: Opened) -> GitFiles:
     assert opened.repo is not None
-    entries = git_files(Opened(opened.repo, opened.cache, opened.tracked, "", opened.commit, of_run=opened.of_run))
+    entries = git_files(replace(opened, path=""))
     return GitFiles(tuple(entries), opened.repo.git.blob_sizes(entry.blob for entry in entries if entry.blob))
 
 
@@ -178,14 +198,20 @@ class Stores:
         self._blobs: dict[str, bytes] = {}
         self.repo: Repo | None = None
         if source.place and not source.is_far:
-            self.repo = open_repo(Path(source.place), environ)
-            cache = open_cache(self.repo)
+            self.repo = open_to_read(Path(source.place), environ)
+            config = self.repo.config
+            cache = self._open.enter_context(cache_to_read(self.repo))
         else:
             config = config_files.load(None, environ, committed=source.config or None)
             own = own_cache(config, environ)
             cache = own or plain_cache(Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="dvlite-"))))
         self.reader = RangedReader(cache, self._look)
         self.listings = ListingReader(self.reader.read_nodes)
+        self.theirs: DvcReader | None = None
+        if source.theirs is not None:
+            cache.pack_below_bytes = 0  # files come one by one: a pack for each would be many
+            reader = DvcReader(source.theirs, config, environ, cache)
+            self.theirs = self._open.enter_context(contextlib.closing(reader))
 
     def close(self) -> None:
         """Closes the remote."""
@@ -201,7 +227,7 @@ class Stores:
         if not source.has_git:
             return GitFiles((), {})
         if self.repo is not None:
-            return _git_files(Opened(self.repo, self.cache, source.tracked, "", source.commit))
+            return _git_files(Opened(self.repo, self.cache, (), "", source.commit, theirs=source.theirs))
         if self._files is None:
             with self._cloned() as opened:
                 self._files = _git_files(opened)

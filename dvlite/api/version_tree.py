@@ -20,6 +20,7 @@ from typing import Literal
 from dvlite.api.source import Stores, VersionSource
 from dvlite.errors import DvliteError, UsageError
 from dvlite.formats import pointer
+from dvlite.formats.dvc_files import DvcOut
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK, Entry
 from dvlite.formats.pointer import Pointer
 from dvlite.git.output import TreeEntry
@@ -28,7 +29,9 @@ from dvlite.oid import Digest, format_oid
 from dvlite.paths import ancestors
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.share.any_repository import FLAGS
+from dvlite.share.dvc_reader import name_of
 from dvlite.show import quote
+from dvlite.store.dvc_objects import DvcName
 from dvlite.store.ranged_reader import Span
 
 _OID = re.compile(r"(?:blake3|manifest):[0-9a-f]{64}")
@@ -46,6 +49,7 @@ class Node:
     size_bytes: int | None = 0
     digest: Digest | None = None
     git: TreeEntry | None = None
+    theirs: DvcName | None = None  # of a file that DVC keeps: its size and digest are known when it was taken
     oid: str = ""
     executable: bool = False
     stage: str = ""
@@ -61,7 +65,8 @@ class VersionTree:
     def __init__(self, source: VersionSource, stores: Stores) -> None:
         self._source, self._stores = source, stores
         self._tracked = {item.path: item for item in source.tracked}
-        self._paths = sorted(self._tracked)
+        self._outs = {} if source.theirs is None else source.theirs.outs
+        self._paths = sorted({*self._tracked, *self._outs})
         self._several = frozenset(source.several)
         self._targets: dict[Digest, str] = {}  # of links that were met: what they say, by its digest
         self._lock = threading.Lock()
@@ -117,7 +122,7 @@ class VersionTree:
                     node = Node(above + os.fsdecode(child), "directory", item=item, stage=item.stage)
                 nodes[node.path] = node
         else:
-            for name in [*_below(self._paths, above), *_below(self._git_names(), above)]:
+            for name in self._below_untracked(path):
                 first, slash, _ = name[len(above) :].partition("/")
                 child_path = above + first
                 if slash:
@@ -140,14 +145,22 @@ class VersionTree:
             entries = self._stores.listings.below(item.pointer.digest, inner)
             yield from self._all_followed(self._of_entry(item, entry) for entry in entries)
             return
-        above = f"{path}/" if path else ""
-        for name in [*_below(self._paths, above), *_below(self._git_names(), above)]:
+        for name in self._below_untracked(path):
             node = self._exactly(name)
-            if node is not None and node.kind == "directory" and name in self._tracked:
+            if node is not None and node.kind == "directory" and (name in self._tracked or name in self._outs):
                 yield node
                 yield from self._below(name)
             elif node is not None:
                 yield self._followed(node)
+
+    def _below_untracked(self, path: str) -> list[str]:
+        """Returns what dvlite and DVC track, and what git has, below a folder; of a directory of DVC, its files."""
+        above = f"{path}/" if path else ""
+        names = [*_below(self._paths, above), *_below(self._git_names(), above)]
+        found = self._dvc_above(path)
+        if found is not None and found[1].is_directory and self._stores.theirs is not None:
+            names += _below(sorted(f"{found[0]}/{inner}" for inner in self._stores.theirs.listing(found[0])), above)
+        return names
 
     # --- one path ---
 
@@ -158,6 +171,9 @@ class VersionTree:
         item = self._tracked_at(path)
         if item is not None:
             return self._inside(item, path[len(item.path) + 1 :])
+        found = self._dvc_above(path)
+        if found is not None:
+            return self._inside_dvc(*found, path)
         above = f"{path}/"
         if _has_below(self._paths, above):
             return Node(path, "directory")
@@ -201,6 +217,23 @@ class VersionTree:
         path = f"{item.path}/{inner}"
         is_there = listings.has_folder(known.digest, name)
         return Node(path, "directory", item=item, stage=item.stage, inner=name) if is_there else None
+
+    def _dvc_above(self, path: str) -> tuple[str, DvcOut] | None:
+        reader = self._stores.theirs
+        return None if reader is None else reader.above(path)
+
+    def _inside_dvc(self, name: str, out: DvcOut, path: str) -> Node | None:
+        assert self._stores.theirs is not None
+        if not out.is_directory:
+            return (
+                _of_dvc(path, name_of(out), out.size_bytes or None, executable=out.executable) if path == name else None
+            )
+        if path == name:
+            return Node(path, "directory", oid=f"md5:{out.md5}")
+        listing, inner = self._stores.theirs.listing(name), path[len(name) + 1 :]
+        if inner in listing:
+            return _of_dvc(path, listing[inner])
+        return Node(path, "directory") if any(each.startswith(inner + "/") for each in listing) else None
 
     def _of_entry(self, item: Tracked, entry: Entry) -> Node:
         path = f"{item.path}/{os.fsdecode(entry.path)}"
@@ -293,6 +326,10 @@ def _file(path: str, flags: int, size_bytes: int, digest: Digest, item: Tracked)
         stage=item.stage,
         item=item,
     )
+
+
+def _of_dvc(path: str, name: DvcName, size_bytes: int | None = None, *, executable: bool = False) -> Node:
+    return Node(path, "file", size_bytes, theirs=name, oid=f"md5:{name.md5}", executable=executable)
 
 
 def _link_span(node: Node) -> Span | None:

@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 from urllib.parse import urlsplit
@@ -23,11 +23,10 @@ from dvlite.lineage.context import open_place
 from dvlite.oid import FILE, MANIFEST, format_oid
 from dvlite.paths import overlap
 from dvlite.progress import Progress
-from dvlite.repo.remotes import configured
 from dvlite.repo.repository import open_cache, open_repo
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.results import Result
-from dvlite.share.any_repository import Opened, is_address, open_any
+from dvlite.share.any_repository import Opened, from_remote, is_address, open_any
 from dvlite.share.bring import Brought, bring
 from dvlite.share.url_imports import key_of, opened
 from dvlite.show import Show, printable, quote, word
@@ -108,9 +107,7 @@ def get(
         else:
             opening = open_any(source, path, revision, environ, progress)
     with opening as found:
-        if remote is not None and found.repo is not None:
-            configured(found.repo.config, remote)
-        place = replace(found, remote=remote if found.repo is not None else None)
+        place = found if remote is None or found.repo is None else from_remote(found, remote)
         target = _target(where, place.path) if stream is None else None
         if target is not None:
             export.refuse_existing(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
 import stat
@@ -20,12 +21,14 @@ from dvlite.git.program import without_credentials
 from dvlite.lineage.context import open_place
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import MANIFEST, Digest, format_oid
+from dvlite.paths import is_inside
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.results import TableResult
 from dvlite.runs.outputs import at_start, at_word
 from dvlite.share.any_repository import FLAGS, Opened, git_files, open_any, refuse_relative_folder
+from dvlite.share.dvc_reader import DvcReader
 from dvlite.show import quote, word
 from dvlite.store import snapshots
 from dvlite.store.cache import Cache
@@ -52,7 +55,7 @@ class LsEntry:
     target: str | None = None  # of a symlink
     in_cache: bool | None = None
     stage: str | None = None  # whose output it is, or is inside of
-    kept_by: Literal["dvlite", "git", "both"] = "dvlite"  # both: a folder with files of each
+    kept_by: Literal["dvlite", "git", "dvc", "both"] = "dvlite"  # both: a folder with files of several
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -166,6 +169,7 @@ def ls_repository(
                 rows += _listed_there(found, item, partial(lister.inside, inner, recursive=recursive), progress)
             elif item.path.startswith(above):
                 rows.append(lister.whole())
+        rows += _kept_by_dvc(found, recursive=recursive)
         rows += _kept_by_git(found)
         if not rows and found.path:
             raise UsageError(f"there is no {quote(found.path)} there", hint=f"what is there: dvlite ls {found.place}")
@@ -183,6 +187,28 @@ def _listed_there(found: Opened, item: Tracked, work: Callable[[], list[LsEntry]
         if found.far:
             refuse_relative_folder(found.repo.config, found.repo.root)
     return with_listings(found.repo, found.cache, item.path, [item.pointer], work, progress)
+
+
+def _kept_by_dvc(found: Opened, *, recursive: bool) -> Iterator[LsEntry]:
+    """Yields what DVC tracks at the path; reads the lists of directories that are asked for, and no data."""
+    repo, theirs = found.repo, found.theirs
+    if repo is None or theirs is None:
+        return
+    with contextlib.closing(DvcReader(theirs, repo.config, repo.environ, found.cache)) as reader:
+        for path, out in theirs.at(found.path).items():
+            if out.is_directory and (recursive or is_inside(found.path, path)):
+                for inner in reader.listing(path):
+                    if is_inside(name := f"{path}/{inner}", found.path):
+                        yield LsEntry(path=name, kind="file", kept_by="dvc")
+            elif is_inside(path, found.path):
+                yield LsEntry(
+                    path=path,
+                    kind="directory" if out.is_directory else "file",
+                    size_bytes=out.size_bytes or None,
+                    files=out.files,
+                    executable=out.executable,
+                    kept_by="dvc",
+                )
 
 
 def _kept_by_git(found: Opened) -> list[LsEntry]:

@@ -16,19 +16,19 @@ from dvlite.errors import UsageError
 from dvlite.formats import dvc_files, pointer
 from dvlite.formats.dvc_files import DvcFile, DvcOut
 from dvlite.formats.pointer import SUFFIX
-from dvlite.moving.dvc_objects import DvcObjects, DvcPlace, Folder
 from dvlite.moving.dvc_pipelines import Locker, MovedPipeline, convert
 from dvlite.moving.dvc_project import DvcProject, folders, is_outside, placed
-from dvlite.moving.dvc_remote import DvcRemote
 from dvlite.moving.dvc_versions import DvcVersions, with_notes
 from dvlite.moving.taken_over import TakenOver, nowhere_whole
 from dvlite.pipeline.run_record import Author
 from dvlite.progress import Progress
 from dvlite.repo import ignore
+from dvlite.repo.dvc_remote import DvcRemote
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import overlap
 from dvlite.show import quote, word
 from dvlite.store.cache_writer import Writer
+from dvlite.store.dvc_objects import DvcObjects, DvcPlace, Folder
 from dvlite.workspace import unpushed
 
 
@@ -74,7 +74,9 @@ def move(
     with Writer(open_cache(repo), progress) as writer:
         places: list[DvcPlace] = [Folder(folder) for folder in folders(repo, project)]
         with (
-            contextlib.closing(DvcRemote(repo, project.config, writer.cache.folder / "tmp")) as remote,
+            contextlib.closing(
+                DvcRemote(repo.config, repo.root, project.config, writer.cache.folder / "tmp")
+            ) as remote,
             contextlib.closing(DvcObjects([*places, remote], writer, progress)) as objects,
         ):
             versions.take(outs, objects, writer)

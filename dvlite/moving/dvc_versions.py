@@ -12,12 +12,11 @@ from dvlite.formats.dvc_files import DvcOut, DvcSource
 from dvlite.formats.manifest import EXECUTABLE, FILE, Entry
 from dvlite.formats.pointer import Pointer
 from dvlite.formats.source import ImportSource
-from dvlite.moving.dvc_objects import DvcName, DvcObjects
 from dvlite.repo.repository import Repo
 from dvlite.repo.sources import repository_address, url_address
-from dvlite.share.imports import version_of_entries
 from dvlite.show import some
-from dvlite.store.cache_writer import Writer
+from dvlite.store.cache_writer import Writer, version_of_entries
+from dvlite.store.dvc_objects import DvcName, DvcObjects
 
 
 @dataclass(slots=True)

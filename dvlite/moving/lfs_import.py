@@ -19,16 +19,15 @@ from dvlite.formats import lfs_transfer, manifest, pointer
 from dvlite.formats.lfs_transfer import LfsPointer
 from dvlite.formats.manifest import EXECUTABLE, FILE, Entry
 from dvlite.formats.pointer import SUFFIX
-from dvlite.moving.checked import CheckedWriter, StoredBytes
 from dvlite.moving.lfs_folder import local_folder, object_in
 from dvlite.moving.lfs_index import IndexRow, put_into_index
 from dvlite.moving.lfs_tree import FILTER, LfsFile, LfsTree, cleaned_attributes
 from dvlite.moving.taken_over import TakenOver, nowhere_whole
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
-from dvlite.share.imports import version_of_entries
 from dvlite.show import quote
-from dvlite.store.cache_writer import Writer
+from dvlite.store.cache_writer import Writer, version_of_entries
+from dvlite.store.checked import CheckedWriter, StoredBytes
 from dvlite.workspace import unpushed
 
 

@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dvlite import files
@@ -25,8 +25,10 @@ from dvlite.git.far import clone_silently
 from dvlite.git.output import TreeEntry, is_lockfile, is_pointer
 from dvlite.git.program import Git, without_credentials
 from dvlite.progress import Progress
-from dvlite.repo import config_files
+from dvlite.repo import config_files, dvc_version
+from dvlite.repo.dvc_version import DvcVersion
 from dvlite.repo.open_stores import plain_cache
+from dvlite.repo.remotes import configured
 from dvlite.repo.repository import Repo, open_cache, open_repo
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs.outputs import at_start, at_word
@@ -59,6 +61,7 @@ class Opened:
     remote: str | None = None  # of the repository, to fetch from; None: the default one
     place: str = ""
     of_run: bool = False  # `tracked` are the outputs of a run, and nothing else is there
+    theirs: DvcVersion | None = None  # what DVC tracks there, beside `tracked`
 
 
 def is_address(text: str) -> bool:
@@ -68,14 +71,29 @@ def is_address(text: str) -> bool:
     return is_folder or "://" in text or _SSH.fullmatch(text) is not None
 
 
+def from_remote(opened: Opened, name: str) -> Opened:
+    """Returns an opened repository of which data is read from the remote with a name, dvlite's or DVC's. Raises UsageError if there is none."""
+    repo, theirs = opened.repo, opened.theirs
+    assert repo is not None
+    if theirs is not None and name in dvc_version.config_of(theirs, repo.environ).remotes:
+        return replace(opened, theirs=replace(theirs, remote=name))
+    configured(repo.config, name)
+    return replace(opened, remote=name)
+
+
 def git_files(opened: Opened) -> list[TreeEntry]:
     """Returns the files that git keeps at the path or below it, but for pointers and its own; modes and blobs of a commit only."""
     repo, path = opened.repo, opened.path
     if repo is None or opened.of_run:
         return []
     if opened.commit:
-        return _listed(repo.git, opened.commit, path)
-    return [TreeEntry(name, "", "") for name in repo.git.tracked_under([path or "."]) if _is_wanted(name, path)]
+        listed = _listed(repo.git, opened.commit, path)
+    else:
+        names = repo.git.tracked_under([path or "."])
+        listed = [TreeEntry(name, "", "") for name in names if _is_wanted(name, path)]
+    if opened.theirs is None:
+        return listed
+    return [entry for entry in listed if entry.path == path or not dvc_version.is_own(entry.path)]
 
 
 @contextlib.contextmanager
@@ -91,10 +109,11 @@ def open_any(
 ) -> Iterator[Opened]:
     """Opens what `source` names, at `[REV:]path`; a far repository is cloned as briefly as its server allows, and gone afterwards.
 
-    Files of git at the path, and at `also` other ones, can be read if `reads`, else only listed. Raises NotARepository for one that does not use dvlite.
+    Files of git at the path, and at `also` other ones, can be read if `reads`, else only listed. Raises NotARepository for one that uses neither dvlite nor DVC.
     """
     if os.path.isdir(source) and not is_bare(Path(source)):
-        yield _near(Path(source), path, revision, environ, progress)
+        with cache_to_read(repo := open_to_read(Path(source), environ)) as cache:
+            yield _near(Opened(repo, cache, (), "", place=word(str(Path(source)))), repo, path, revision, progress)
         return
     rev, colon, inner = path.partition(":")
     if colon and revision is None:
@@ -108,26 +127,60 @@ def open_any(
         yield far
 
 
-def _near(folder: Path, path: str, revision: str | None, environ: Mapping[str, str], progress: Progress) -> Opened:
-    repo, here = open_repo(folder, environ), word(str(folder))
+def open_to_read(folder: Path, environ: Mapping[str, str]) -> Repo:
+    """Opens the repository that holds a folder, to read from it: one that uses dvlite, or DVC. Raises NotARepository for any other."""
+    try:
+        return open_repo(folder, environ)
+    except NotARepository:
+        repo = open_repo(folder, environ, must_be_initialised=False)
+        if not _uses_dvc(repo):
+            raise
+        return repo
+
+
+@contextlib.contextmanager
+def cache_to_read(repo: Repo) -> Iterator[Cache]:
+    """Opens the cache of a repository; that of the user, or one for a while, for one that does not use dvlite: nothing is written there."""
+    own = open_cache(repo) if repo.is_initialised else own_cache(repo.config, repo.environ)
+    if own is not None:
+        yield own
+        return
+    with tempfile.TemporaryDirectory(prefix="dvlite-") as folder:
+        yield plain_cache(Path(folder))
+
+
+def _uses_dvc(repo: Repo) -> bool:
+    return (repo.root / dvc_version.CONFIG).is_file()
+
+
+def _near(opened: Opened, repo: Repo, path: str, revision: str | None, progress: Progress) -> Opened:
     if revision is not None:
         at, inner = at_word(repo, revision, progress, in_git=True), path
     else:
         found = at_start(repo, path, progress, in_git=True)
         if found is None:
-            return Opened(repo, open_cache(repo), repo.work_tree.tracked(), repo.relative(path), place=here)
+            tracked = repo.work_tree.tracked()
+            theirs = dvc_version.on_disk(repo) if _uses_dvc(repo) else None
+            return replace(opened, tracked=tracked, path=repo.relative(path), theirs=_beside(theirs, tracked))
         at, inner = found
         revision = path[: len(path) - len(inner) - 1]
-    inside = repo.relative(inner or ".")
-    return Opened(
-        repo,
-        open_cache(repo),
-        at.tracked,
-        inside,
-        at.commit,
-        place=f"{here} --rev {word(revision)}",
+    theirs = dvc_version.of_commit(repo.git, at.commit) if at.commit and _uses_dvc(repo) else None
+    return replace(
+        opened,
+        tracked=at.tracked,
+        path=repo.relative(inner or "."),
+        commit=at.commit,
+        place=f"{opened.place} --rev {word(revision)}",
         of_run=not at.commit,
+        theirs=_beside(theirs and replace(theirs, root=str(repo.root)), at.tracked),
     )
+
+
+def _beside(theirs: DvcVersion | None, tracked: Sequence[Tracked]) -> DvcVersion | None:
+    """Returns what DVC tracks and dvlite does not."""
+    paths = {item.path for item in tracked}
+    outs = {} if theirs is None else {path: out for path, out in theirs.outs.items() if path not in paths}
+    return replace(theirs, outs=outs) if theirs is not None and outs else None
 
 
 def _far(
@@ -142,17 +195,20 @@ def _far(
             hint="give a path inside it",
         )
     git, commit = _clone_briefly(url, target, environ, revision, normal if reads else [])
-    repo = _with_config(git, url, commit, target, environ)
+    theirs = dvc_version.of_commit(git, commit)
+    repo = _with_config(git, url, commit, target, environ, is_needed=theirs is None)
     shown = word(without_credentials(url))
     place = shown if revision is None else f"{shown} --rev {word(revision)}"
+    tracked = repo.at(commit).tracked()
     return Opened(
         repo,
         own_cache(repo.config, environ) or plain_cache(target / "cache"),
-        repo.at(commit).tracked(),
+        tracked,
         repo.relative(paths[0] or "."),
         commit,
         far=True,
         place=place,
+        theirs=_beside(theirs, tracked),
     )
 
 
@@ -170,9 +226,13 @@ def open_history(url: str, revision: str | None, target: Path, environ: Mapping[
     return _with_config(git, url, commit, target, environ)
 
 
-def _with_config(git: Git, url: str, commit: str, target: Path, environ: Mapping[str, str]) -> Repo:
+def _with_config(
+    git: Git, url: str, commit: str, target: Path, environ: Mapping[str, str], *, is_needed: bool = True
+) -> Repo:
     """Opens a clone without a work tree by the config of a commit, which is that of a stranger, as in any clone."""
     config = git.read_file(commit, config_files.COMMITTED_FILE, limit_bytes=_CONFIG_LIMIT_BYTES)
+    if config is None and not is_needed:
+        return open_repo(target, environ, must_be_initialised=False)
     if config is None:
         raise NotARepository(
             f"{quote(without_credentials(url))} does not use dvlite at {commit[:8]}",
@@ -213,6 +273,7 @@ def _clone_briefly(
     commit = next(filter(None, (_resolved(git, name) for name in names)), None)
     if commit is not None:
         large = [blob for name, blob in git.pointer_blobs(commit).items() if is_lockfile(name)]
+        large += [entry.blob for entry in git.list_tree(commit) if dvc_version.is_lock(entry.path)]
         large += [entry.blob for path in paths for entry in _listed(git, commit, "" if path == "." else path)]
         git.run("cat-file", "--batch-check", stdin="".join(f"{blob}\n" for blob in large).encode(), check=False)
     _forget_origin(git)

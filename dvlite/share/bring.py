@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dvlite import files
@@ -22,6 +23,7 @@ from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.share.any_repository import FLAGS, LINK, Opened, git_files, refuse_relative_folder
+from dvlite.share.dvc_reader import DvcReader
 from dvlite.share.fetch_plan import unfetched
 from dvlite.share.needs import dropped_by
 from dvlite.show import quote, some
@@ -49,12 +51,21 @@ class Brought:
 
 def bring(opened: Opened, jobs: int | None, progress: Progress) -> tuple[Brought, tuple[PurgedFile, ...]]:
     """Returns what is meant by the path, with all of its bytes in the cache, and what of it was purged. Raises Purged if that is all."""
-    whole = _whole(opened, jobs, progress)
+    whole = _whole(_with_theirs(opened, progress), jobs, progress)
     gone = purged_in(opened.cache, opened.path, whole.entries)
     failure = failure_of(gone.values()) if len(gone) == len(whole.entries) else None
     if failure is not None:
         raise failure
     return (Brought(without(whole.entries, gone), whole.oid) if gone else whole), tuple(gone.values())
+
+
+def _with_theirs(opened: Opened, progress: Progress) -> Opened:
+    """Brings what DVC tracks at the path into the cache, as versions of dvlite."""
+    repo, theirs = opened.repo, opened.theirs
+    if repo is None or theirs is None:
+        return opened
+    with contextlib.closing(DvcReader(theirs, repo.config, repo.environ, opened.cache)) as reader:
+        return replace(opened, tracked=[*opened.tracked, *reader.tracked(opened.path, progress)])
 
 
 def _whole(opened: Opened, jobs: int | None, progress: Progress) -> Brought:
@@ -72,7 +83,8 @@ def _whole(opened: Opened, jobs: int | None, progress: Progress) -> Brought:
         return _inside(opened, *chosen[0], jobs, progress)
     kept = _kept_by_git(opened)
     if not chosen and not kept:
-        meant = guess(opened.path, (item.path for item in opened.tracked))
+        names = [*(item.path for item in opened.tracked), *(opened.theirs.outs if opened.theirs else ())]
+        meant = guess(opened.path, names)
         raise UsageError(
             f"there is no {quote(opened.path)} there", hint=f"{meant}what is there: dvlite ls {opened.place}"
         )

@@ -10,13 +10,12 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from dvlite.errors import DvliteError, UsageError
 from dvlite.formats import manifest
-from dvlite.formats.manifest import EXECUTABLE, Entries
+from dvlite.formats.manifest import Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.formats.source import ImportSource
 from dvlite.git.discover import is_bare
@@ -32,8 +31,8 @@ from dvlite.share.bring import bring
 from dvlite.show import printable, quote
 from dvlite.store import batch
 from dvlite.store.cache import Cache
-from dvlite.store.cache_writer import Writer
-from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
+from dvlite.store.cache_writer import Writer, version_of_entries
+from dvlite.store.pack import KIND_FILE
 from dvlite.workspace.adder import AddedPath, Adder, AddTarget
 from dvlite.workspace.elsewhere import TakenIn, take_in
 from dvlite.workspace.export import refuse_leaving_links
@@ -172,19 +171,6 @@ def _brought(opened: Opened, writer: Writer, jobs: int | None, progress: Progres
     new = version_of_entries(wanted.entries, writer)
     writer.commit()
     return new, wanted.entries
-
-
-def version_of_entries(entries: Entries, writer: Writer) -> Pointer:
-    """Returns the pointer of files that the writer stored (a single one without a path is a file), after storing their listing."""
-    if entries.paths == [b""]:
-        executable = bool(entries.flags[0] & EXECUTABLE)
-        new = Pointer("file", entries.digest(0), entries.sizes[0], executable=executable)
-    else:
-        tree = manifest.build(entries, keep=partial(writer.put, KIND_MANIFEST))
-        for digest, data in tree.nodes:
-            writer.put(KIND_MANIFEST, digest, data)
-        new = Pointer("directory", tree.root, tree.size_bytes, tree.files)
-    return new
 
 
 def _copy_files(entries: Entries, source: Cache, writer: Writer, progress: Progress) -> None:

@@ -29,9 +29,8 @@ from dvlite.progress import Progress
 from dvlite.repo import config_files
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.sources import open_address, options_of
-from dvlite.share.imports import version_of_entries
 from dvlite.show import count, printable, quote
-from dvlite.store.cache_writer import Writer
+from dvlite.store.cache_writer import Writer, version_of_entries
 from dvlite.store.origins import Download, Origin, download
 from dvlite.store.remote import open_origin
 from dvlite.store.retry import Retries, RetryBudget

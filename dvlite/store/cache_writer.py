@@ -7,6 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from io import FileIO
 from operator import attrgetter
 from pathlib import Path
@@ -14,13 +15,16 @@ from typing import BinaryIO, NamedTuple, Self
 
 from dvlite import files
 from dvlite.errors import Busy, DvliteError, FileChanged, ObjectCorrupt, ObjectMissing
+from dvlite.formats import manifest
+from dvlite.formats.manifest import EXECUTABLE, Entries
+from dvlite.formats.pointer import Pointer
 from dvlite.oid import DIGEST_BYTES, Buffer, Digest, digest_bytes, digest_file
 from dvlite.progress import Progress
 from dvlite.show import quote
 from dvlite.store import index, pack
 from dvlite.store.cache import Cache
 from dvlite.store.index import PackEntry, Rows
-from dvlite.store.pack import KIND_FILE, Pack
+from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, Pack
 
 _PACKS_ON_THEIR_WAY = 1
 _SYNCS_AT_ONCE = 16  # a disk writes its log once for all of them: one by one, files of 100 KB take three times as long
@@ -200,6 +204,7 @@ class Writer:
         target = self.cache.large_path(digest)
         is_sound = digest in self._sound or (os.path.lexists(target) and self._is_sound(target, digest, size_bytes))
         if is_sound and _renewed(target):
+            self.cache.added_large(target.parent.name)  # perhaps by another process, after the last look
             self._sound.add(digest)
             temporary.unlink()
             if self._durable:
@@ -319,6 +324,19 @@ class Writer:
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise files.os_error(error, "write", target) from error
+
+
+def version_of_entries(entries: Entries, writer: Writer) -> Pointer:
+    """Returns the pointer of files that the writer stored (a single one without a path is a file), after storing their listing."""
+    if entries.paths == [b""]:
+        executable = bool(entries.flags[0] & EXECUTABLE)
+        new = Pointer("file", entries.digest(0), entries.sizes[0], executable=executable)
+    else:
+        tree = manifest.build(entries, keep=partial(writer.put, KIND_MANIFEST))
+        for digest, data in tree.nodes:
+            writer.put(KIND_MANIFEST, digest, data)
+        new = Pointer("directory", tree.root, tree.size_bytes, tree.files)
+    return new
 
 
 def _renewed(path: Path) -> bool:

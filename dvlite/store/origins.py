@@ -29,6 +29,10 @@ _BLOCK_BYTES = 1 << 20
 _MOST_LETTERS = 1000  # of a header that is kept
 
 
+class NothingThere(RemoteError):
+    """There is no file at a URL."""
+
+
 class Origin(Protocol):
     """A place of someone else's, to be read. Methods may be called from many threads at once."""
 

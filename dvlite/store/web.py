@@ -17,7 +17,7 @@ from dvlite.formats.reference import Item
 from dvlite.git.program import without_credentials
 from dvlite.show import quote
 from dvlite.store.object_store import Transient
-from dvlite.store.origins import Download, item_of, length_in
+from dvlite.store.origins import Download, NothingThere, item_of, length_in
 from dvlite.store.s3_errors import SettingWrong, is_untrusted, reason
 from dvlite.store.s3_http import Answer, Broken, Connections, Forbidden, Message, Server, Sink, TooLong, Unreached
 from dvlite.store.s3_settings import connections_to_others
@@ -167,7 +167,7 @@ class WebOrigin:
                 answered=True,
             )
         if status in (404, 410):
-            raise RemoteError(f"there is nothing at {self.label} ({status})", hint="check the address")
+            raise NothingThere(f"there is nothing at {self.label} ({status})", hint="check the address")
         if status in (401, 403, 407):
             raise RemoteError(
                 f"cannot read {self.label}: it is refused ({status}), and dvlite sends no credentials to URLs",

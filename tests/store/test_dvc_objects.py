@@ -6,10 +6,10 @@ from contextlib import closing
 import pytest
 
 from dvlite.errors import ObjectCorrupt, ObjectMissing
-from dvlite.moving.dvc_objects import DvcName, DvcObjects
 from dvlite.progress import NullProgress
 from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
+from dvlite.store.dvc_objects import DvcName, DvcObjects
 
 NAME = DvcName("0" * 32 + ".dir", old=False)
 
@@ -23,6 +23,9 @@ class Place:
     def find(self, name):
         self.asked.append(name)
         return os.open(self.path, os.O_RDONLY) if self.path.exists() else None
+
+    def expect(self, names):
+        return names
 
 
 @pytest.mark.parametrize(("data", "error"), [(None, ObjectMissing), (b"[]", ObjectCorrupt)])
