@@ -18,7 +18,6 @@ from dvlite.git import operation
 from dvlite.git.output import REGULAR, join, split
 from dvlite.git.program import DEEPEN
 from dvlite.git.rewrite import GitObjects, Rewritten, rewrite
-from dvlite.moving.checked import StoredBytes
 from dvlite.moving.lfs_import import LocalObjects
 from dvlite.moving.lfs_tree import EXTENDED, LfsFile
 from dvlite.moving.lfs_trees import LfsTrees
@@ -29,6 +28,7 @@ from dvlite.repo import attributes, config_files
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.show import count, quote, some
 from dvlite.store.cache_writer import Writer
+from dvlite.store.checked import StoredBytes
 from dvlite.workspace import unpushed
 
 _ORIGINAL = "refs/original/"  # where `git filter-branch` keeps what it rewrote, too

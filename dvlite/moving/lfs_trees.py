@@ -13,11 +13,11 @@ from dvlite.formats import git_objects, lfs_attributes, pointer
 from dvlite.formats.git_objects import EXECUTABLE, FOLDER, ORDINARY, TreeItem
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git.rewrite import GitObjects
-from dvlite.moving.checked import StoredBytes
 from dvlite.paths import MAX_DEPTH, MAX_NAME_BYTES, is_reserved
 from dvlite.repo import attributes, config_files, ignore
 from dvlite.repo.tracked_paths import why_untrackable
 from dvlite.show import quote
+from dvlite.store.checked import StoredBytes
 
 _FILES = (ORDINARY, EXECUTABLE)
 _SUFFIX = SUFFIX.encode()
