@@ -60,6 +60,8 @@ def lfs_agent_prune(*, remote: str | None, dry_run: bool) -> int:
     example="dvlite import-dvc -n\ndvlite import-dvc && git commit -m 'Move from DVC to dvlite'",
     codes=(3, 10, 11, 12, 13),
 )
+@click.option("--all-history", is_flag=True, help="Copy all commits to the branch from-dvc, with their data tracked.")
+@click.option("--rev-range", metavar="A..B", help="Copy the commits of a range only.")
 @click.option("--allow-missing", is_flag=True, help="Leave missing and damaged data to DVC; import the rest.")
 @DRY_RUN
 @NO_STAGE

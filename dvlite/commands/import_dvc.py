@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from dvlite.errors import DvliteError, PartlyDone
+from dvlite.errors import DvliteError, PartlyDone, UsageError
+from dvlite.moving.dvc_history import BRANCH, history_of
 from dvlite.moving.dvc_import import move
 from dvlite.moving.dvc_project import read_project
 from dvlite.moving.taken_over import TakenOver
@@ -27,6 +28,8 @@ class ImportDvcResult(Result):
     stages: tuple[str, ...] = ()
     left: dict[str, str] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
+    copies: int = 0  # of commits, on the branch
+    branch: str = ""
     dry_run: bool = False
     staged: tuple[str, ...] = ()
     unstaged: tuple[str, ...] = ()
@@ -43,6 +46,8 @@ class ImportDvcResult(Result):
 def import_dvc(
     repo: Repo,
     *,
+    rev_range: str | None = None,
+    all_history: bool = False,
     allow_missing: bool = False,
     dry_run: bool = False,
     environ: Mapping[str, str],
@@ -53,13 +58,27 @@ def import_dvc(
 ) -> ImportDvcResult:
     """Replaces DVC's files by dvlite's, with the data in the cache. What is on disk of the data is not touched, nor is the folder `.dvc`.
 
+    With a range `A..B`, or all history, the commits there that used DVC get copies on the branch `from-dvc`, in which dvlite tracks their data.
+
     Raises UsageError where nothing is DVC's or its files are not committed, FormatError for one that cannot be read, ObjectMissing and
     ObjectCorrupt for data that is nowhere whole: no file was changed then.
     """
+    if rev_range and all_history:
+        raise UsageError("--rev-range and --all-history exclude each other", hint="give one of them")
     started = time.monotonic()
     with repo.lock(progress):
         made_by = author(repo, environ, host, version)
-        moved = move(repo, read_project(repo), made_by, allow_missing=allow_missing, dry_run=dry_run, progress=progress)
+        history = history_of(repo, None if all_history else rev_range) if all_history or rev_range else None
+        project = read_project(repo, may_be_empty=history is not None)
+        moved = move(
+            repo,
+            project,
+            made_by,
+            history=history,
+            allow_missing=allow_missing,
+            dry_run=dry_run,
+            progress=progress,
+        )
         changed = list(dict.fromkeys([*moved.written, *moved.removed]))
         staged = () if dry_run else repo.stage(changed, enabled=stage)
         return ImportDvcResult(
@@ -67,6 +86,8 @@ def import_dvc(
             stages=tuple(moved.stages),
             left=moved.left,
             removed=tuple(moved.removed),
+            copies=moved.copies,
+            branch=BRANCH if moved.copies else "",
             dry_run=dry_run,
             staged=staged,
             unstaged=() if dry_run else repo.left_to_stage(changed, staged),

@@ -14,6 +14,7 @@ from dvlite.errors import FormatError, ObjectMissing, UsageError
 from dvlite.formats import lockfile, manifest, pointer
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import SUFFIX
+from dvlite.git.copied_commits import copy_of
 from dvlite.git.output import Change, is_lockfile
 from dvlite.git.program import ALL_REFS
 from dvlite.oid import FILE, MANIFEST, Oid, format_oid, parse_oid
@@ -93,12 +94,12 @@ def log(
     """
     start = repo.git.head() if revision is None else repo.git.resolve(revision)
     name = repo.relative(path).removesuffix(SUFFIX)
-    versions = [] if start is None else _versions(repo, (start,), name)
+    versions = [] if start is None else _with_copies(repo, start, name)
     whole: str | None = name
     warnings: list[str] = []
     if not versions:
         whole = _tracked_above(repo, start, name)
-        versions = [] if start is None or whole is None else _versions(repo, (start,), whole)
+        versions = [] if start is None or whole is None else _with_copies(repo, start, whole)
         tracked = [] if versions else [item.path for item in repo.work_tree.tracked(broken=[])]
         if not versions and name not in tracked and revision is None:
             whole, versions = name, _versions(repo, ALL_REFS, name)
@@ -124,6 +125,13 @@ def log(
 
 
 # --- the versions that git has ---
+
+
+def _with_copies(repo: Repo, start: str, path: str) -> list[_Version]:
+    """Returns the versions of a path up to a commit; before dvlite tracked it, those of the copies that an import made of commits."""
+    versions = _versions(repo, (start,), path)
+    copy = copy_of(repo.git, f"{versions[-1].commit}^" if versions else start)
+    return versions if copy is None else _versions(repo, (start, copy), path)
 
 
 def _versions(repo: Repo, starts: Sequence[str], path: str) -> list[_Version]:

@@ -5,6 +5,8 @@ Written by strangers: whatever is not as DVC writes it is refused, with file and
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import hashlib
 import json
 import os
@@ -12,6 +14,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from dvlite.errors import FormatError
 from dvlite.files import format_error
@@ -21,10 +24,9 @@ from dvlite.oid import Buffer
 from dvlite.paths import check_paths, refuse_files_used_as_folders
 from dvlite.show import quote
 
-SUFFIX = ".dvc"
+SUFFIX, LISTING_SUFFIX = ".dvc", ".dir"
 LOCK_NAME, PIPELINE_NAME, IGNORE_NAME = "dvc.lock", "dvc.yaml", ".dvcignore"
-LISTING_LIMIT_BYTES = 256 << 20
-_LISTING_SUFFIX = ".dir"
+FILE_LIMIT_BYTES, LOCK_LIMIT_BYTES, LISTING_LIMIT_BYTES = 1 << 20, 16 << 20, 256 << 20
 _MD5 = re.compile(r"[0-9a-f]{32}(?:\.dir)?")
 _SECTION = re.compile(r"\[\s*(.+?)\s*\]")
 _REMOTE = re.compile(r"""['"]?remote\s+"(.+)"['"]?""")
@@ -49,11 +51,12 @@ class DvcOut:
     cache: bool = True
     push: bool = True
     is_elsewhere: bool = False
+    remote: str = ""  # the name of the one that has it, '' for the default one
     meta: Mapping[str, Tree] = field(default_factory=dict)  # with `desc`, `type` and `labels`
 
     @property
     def is_directory(self) -> bool:
-        return self.md5.endswith(_LISTING_SUFFIX)
+        return self.md5.endswith(LISTING_SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ def parse_file(data: bytes, where: str) -> DvcFile:
 
 def parse_lock(data: bytes, where: str) -> dict[str, DvcLockedStage]:
     """Reads a `dvc.lock` of the schema 2.0, or the older one without a schema; returns its stages by name. Raises FormatError."""
-    tree = strict_yaml.load(data, where, foreign=True).value
+    tree = strict_yaml.load(data, where, foreign=True, limit_bytes=LOCK_LIMIT_BYTES).value
     schema = tree.get("schema")
     if schema is not None and str(schema) != "2.0":
         raise _wrong(where, f"its schema {quote(str(schema)[:40])} is not known")
@@ -118,6 +121,38 @@ def _locked_stage(name: str, value: Tree, where: str) -> DvcLockedStage:
         tuple(_out(item, ".", where) for item in _mappings(stage.get(key), key, where)) for key in ("deps", "outs")
     )
     return DvcLockedStage(name, script(stage.get("cmd")), deps, outs, params)
+
+
+def python_values(data: bytes) -> dict[str, Tree]:
+    """Returns the parameters that DVC reads in a Python file: what names, also of classes and of `self`, are set to in so many words; nothing runs."""
+    try:
+        return _values_set(ast.parse(data).body)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return {}
+
+
+def _values_set(statements: Iterable[ast.stmt], *, of_self: bool = False) -> dict[str, Tree]:
+    values: dict[str, Tree] = {}
+    for statement in statements:
+        if isinstance(statement, ast.ClassDef):
+            values[statement.name] = _values_set(statement.body)
+        elif isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
+            values |= _values_set(statement.body, of_self=True)
+        elif isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            target = statement.target if isinstance(statement, ast.AnnAssign) else statement.targets[-1]
+            name = target.attr if isinstance(target, ast.Attribute) else getattr(target, "id", "")
+            if name and isinstance(target, ast.Attribute) == of_self:
+                with contextlib.suppress(ValueError, TypeError):
+                    values[name] = _as_yaml(ast.literal_eval(statement.value))
+    return values
+
+
+def _as_yaml(value: Any) -> Tree:
+    if isinstance(value, list | tuple | set):
+        return [_as_yaml(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _as_yaml(item) for key, item in value.items()}
+    return value if isinstance(value, str | int | float) or value is None else repr(value)
 
 
 def dump_file(out: DvcOut) -> bytes:
@@ -146,7 +181,7 @@ def md5_name(data: Buffer) -> str:
 
 def listing_name(data: bytes) -> str:
     """Returns what DVC calls a directory with this listing."""
-    return md5_name(data) + _LISTING_SUFFIX
+    return md5_name(data) + LISTING_SUFFIX
 
 
 def _stage_tree(stage: DvcLockedStage) -> Tree:
@@ -191,6 +226,7 @@ def _out(item: Mapping[str, Tree], wdir: str, where: str) -> DvcOut:
         cache=item.get("cache") is not False,
         push=item.get("push") is not False,
         is_elsewhere=not md5 and any(key in item for key in _ELSEWHERE),
+        remote=_text(item.get("remote") or "", "remote", where),
         meta=meta,
     )
 
@@ -214,7 +250,7 @@ def parse_listing(data: bytes, where: str) -> list[tuple[str, str]]:
         names = [os.fsencode(path) for path, _ in found]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise FormatError(f"cannot read {where}: it is not a listing of DVC") from None
-    if any(_MD5.fullmatch(md5) is None or md5.endswith(_LISTING_SUFFIX) for _, md5 in found):
+    if any(_MD5.fullmatch(md5) is None or md5.endswith(LISTING_SUFFIX) for _, md5 in found):
         raise FormatError(f"cannot read {where}: an md5 in it is malformed")
     if len({*names}) < len(names):
         raise FormatError(f"cannot read {where}: a path is in it twice")
@@ -236,6 +272,16 @@ class DvcConfig:
     cache: str = ""
     remote: str = ""
     remotes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def searched(self, named: Iterable[str]) -> list[str]:
+        """Returns the names of the remotes that data is looked for on: the default one, or the only one, then those that outputs name."""
+        default = self.remote or (next(iter(self.remotes)) if len(self.remotes) == 1 else "")
+        return [name for name in dict.fromkeys((default, *named)) if name in self.remotes]
+
+
+def limit_of(name: str) -> int:
+    """Returns how many bytes one of DVC's files may have, by its name."""
+    return LOCK_LIMIT_BYTES if posixpath.basename(name) == LOCK_NAME else FILE_LIMIT_BYTES
 
 
 def parse_config(data: bytes, where: str) -> DvcConfig:

@@ -33,10 +33,11 @@ _FILE_KEYS = ("vars", "stages", "metrics", "params", "plots")
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """The bytes of a `dvlite.yaml`, and what did not come over."""
+    """The bytes of a `dvlite.yaml`, and what did not come over; `remotes`: those that outputs name."""
 
     data: bytes
     notes: tuple[str, ...]
+    remotes: tuple[str, ...] = ()
 
 
 def convert(data: bytes, where: str, read: ReadValues) -> Converted:
@@ -58,12 +59,13 @@ def convert(data: bytes, where: str, read: ReadValues) -> Converted:
     try:
         own = strict_yaml.dump(kept.file(tree))
         if _meaning(own, where, read) == _meaning(strict_yaml.dump(written_out), where, read):
-            return Converted(own, tuple(kept.notes))
+            return Converted(own, tuple(kept.notes), tuple(plain.remotes))
     except FormatError:
         pass
     result = strict_yaml.dump(written_out)
     pipeline.parse(result, where, read)
-    return Converted(result, (*plain.notes, f"{where}: its templates are written out, a stage for each instance"))
+    notes = (*plain.notes, f"{where}: its templates are written out, a stage for each instance")
+    return Converted(result, notes, tuple(plain.remotes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,11 +211,12 @@ def _escaped(value: Tree) -> Tree:
 
 
 class _Converter:
-    """Converts the parts of one file; `notes`: what of them is lost."""
+    """Converts the parts of one file; `notes`: what of them is lost; `remotes`: those that outputs name."""
 
     def __init__(self, where: str) -> None:
         self._where = where
         self.notes: list[str] = []
+        self.remotes: dict[str, None] = {}
         self._plots: list[Tree] = []
         self._in_template = False
 
@@ -288,6 +291,8 @@ class _Converter:
 
     def _out(self, path: str, flags: Mapping[str, Tree]) -> Tree:
         known = {key: flags[key] for key in _OUT_FLAGS if key in flags}
+        if isinstance(remote := flags.get("remote"), str):
+            self.remotes[remote] = None
         return {"path": path, **known} if known else path
 
     def _plot(self, name: str, flags: Mapping[str, Tree], wdir: str) -> None:

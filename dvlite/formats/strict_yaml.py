@@ -69,13 +69,13 @@ class Document:
     lines: Mapping[Path, int]
 
 
-def load(data: bytes, where: str, *, foreign: bool = False) -> Document:
+def load(data: bytes, where: str, *, foreign: bool = False, limit_bytes: int = LIMIT_BYTES) -> Document:
     """Reads one document, which must be a mapping or empty; `where` is its path, for errors. Raises FormatError naming the line.
 
     `foreign`: the file is not dvlite's: anchors, aliases and merge keys are read, and more spellings of numbers and truth.
     """
-    if len(data) > LIMIT_BYTES:
-        raise _wrong(where, 1, f"it has more than {LIMIT_BYTES:,} bytes")
+    if len(data) > limit_bytes:
+        raise _wrong(where, 1, f"it has more than {limit_bytes:,} bytes")
     try:
         text = data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -84,7 +84,9 @@ def load(data: bytes, where: str, *, foreign: bool = False) -> Document:
         line = text.count("\n", 0, control.start()) + 1
         raise _wrong(where, line, f"the control character {quote(control[0])} is not allowed")
     plain = _read_plain_blocks(text, foreign=foreign)
-    return plain if plain is not None else _read_yaml(text, where, foreign=foreign)
+    if plain is not None:
+        return plain
+    return _read_yaml(text, where, foreign=foreign, most_values=_MAX_VALUES * (1 + len(data) // LIMIT_BYTES))
 
 
 def dump(value: Mapping[str, Tree]) -> bytes:
@@ -193,7 +195,7 @@ def _plain_value(text: str, *, foreign: bool) -> Scalar:
     return text[1:-1] if text.startswith('"') else scalar(text, foreign=foreign)
 
 
-def _read_yaml(text: str, where: str, *, foreign: bool = False) -> Document:
+def _read_yaml(text: str, where: str, *, foreign: bool, most_values: int) -> Document:
     import yaml  # 12 ms: only for documents beyond the plain form
 
     try:
@@ -201,7 +203,7 @@ def _read_yaml(text: str, where: str, *, foreign: bool = False) -> Document:
         next(events)  # the stream
         if isinstance(next(events), yaml.StreamEndEvent):
             return Document({}, {})
-        builder = _Builder(events, where, foreign=foreign)
+        builder = _Builder(events, where, foreign=foreign, most_values=most_values)
         value = builder.value(next(events), ())
         next(events)  # the end of the document
         if not isinstance(after := next(events), yaml.StreamEndEvent):
@@ -248,8 +250,8 @@ def parse_events(text: str) -> Iterator[yaml.Event]:
 class _Builder:
     """Builds one document; with `foreign`, values that are anchored may be used again, and `<<` merges them."""
 
-    def __init__(self, events: Iterator[yaml.Event], where: str, *, foreign: bool) -> None:
-        self._events, self._where, self._foreign = events, where, foreign
+    def __init__(self, events: Iterator[yaml.Event], where: str, *, foreign: bool, most_values: int) -> None:
+        self._events, self._where, self._foreign, self._most_values = events, where, foreign, most_values
         self._anchored: dict[str, Tree] = {}
         self._repeated = 0  # values that aliases stand for
         self.lines: dict[Path, int] = {}
@@ -283,18 +285,23 @@ class _Builder:
         value = self._anchored[anchor]
         values, depth = _extent(value)
         self._repeated += values
-        if self._repeated > _MAX_VALUES:
-            raise _wrong(self._where, line, f"its aliases stand for more than {_MAX_VALUES} values")
+        if self._repeated > self._most_values:
+            raise _wrong(self._where, line, f"its aliases stand for more than {self._most_values} values")
         if len(path) + depth > MAX_DEPTH:
             raise _wrong(self._where, line, _TOO_DEEP)
         return value
+
+    def _note(self, path: Path, line: int) -> None:
+        self.lines[path] = line
+        if len(self.lines) > self._most_values:
+            raise _wrong(self._where, line, f"it has more than {self._most_values} values")
 
     def _list(self, path: Path) -> list[Tree]:
         import yaml
 
         values: list[Tree] = []
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
-            _note(self.lines, (*path, str(len(values))), _line(event), self._where)
+            self._note((*path, str(len(values))), _line(event))
             values.append(self.value(event, (*path, str(len(values)))))
         return values
 
@@ -317,7 +324,7 @@ class _Builder:
                 continue
             if key in mapping:
                 raise _wrong(self._where, line, f"{quote(key)} is given twice")
-            _note(self.lines, (*path, key), line, self._where)
+            self._note((*path, key), line)
             mapping[key] = self.value(next(self._events), (*path, key))
         for part in merged:  # of two, the first counts; what the mapping itself says counts more
             mapping = {**part, **mapping} if isinstance(part, dict) else mapping
@@ -335,12 +342,6 @@ def _refuse_surrogates(text: str, line: int, where: str) -> None:
     """Refuses half of a surrogate pair, which cannot be printed or stored. libyaml refuses it itself."""
     if not text.isascii() and (half := re.search("[\ud800-\udfff]", text)):
         raise _wrong(where, line, f"the character \\u{ord(half[0]):04x} is not allowed")
-
-
-def _note(lines: dict[Path, int], path: Path, line: int, where: str) -> None:
-    lines[path] = line
-    if len(lines) > _MAX_VALUES:
-        raise _wrong(where, line, f"it has more than {_MAX_VALUES} values")
 
 
 def _line(event: yaml.Event) -> int:

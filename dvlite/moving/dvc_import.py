@@ -7,34 +7,45 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import UsageError
 from dvlite.formats import dvc_files, pointer
-from dvlite.formats.dvc_files import DvcFile, DvcOut
+from dvlite.formats.dvc_files import DvcOut
 from dvlite.formats.pointer import SUFFIX
+from dvlite.moving.dvc_history import DvcHistory
 from dvlite.moving.dvc_pipelines import Locker, MovedPipeline, convert
-from dvlite.moving.dvc_project import DvcProject, folders, is_outside, placed
-from dvlite.moving.dvc_versions import DvcVersions, with_notes
+from dvlite.moving.dvc_project import DvcProject, why_left
+from dvlite.moving.dvc_runs import DvcRuns, Voucher
+from dvlite.moving.dvc_versions import DvcTaker, DvcVersions, with_notes
 from dvlite.moving.taken_over import TakenOver, nowhere_whole
-from dvlite.pipeline.run_record import Author
+from dvlite.pipeline.content import Contents
+from dvlite.pipeline.known_data import as_output
+from dvlite.pipeline.outputs import store_file
+from dvlite.pipeline.run_record import Author, Recorder
 from dvlite.progress import Progress
 from dvlite.repo import ignore
 from dvlite.repo.dvc_remote import DvcRemote
+from dvlite.repo.dvc_version import caches, placed
 from dvlite.repo.repository import Repo, open_cache
-from dvlite.repo.tracked_paths import overlap
+from dvlite.repo.revisions import WORK_TREE, Revision
+from dvlite.repo.tracked_paths import Tracked, overlap
+from dvlite.runs.records import open_records
 from dvlite.show import quote, word
 from dvlite.store.cache_writer import Writer
 from dvlite.store.dvc_objects import DvcObjects, DvcPlace, Folder
 from dvlite.workspace import unpushed
+from dvlite.workspace.workspace import Workspace
+
+_NOWHERE = "neither DVC's cache nor its remotes have it whole; to leave it to DVC: dvlite import-dvc --allow-missing"
 
 
 @dataclass(slots=True)
 class Moved:
-    """What becomes of a work tree. `left`: what could not be carried, with the reason; `notes`: what of something else was lost. `removed` are files of DVC, `written` those of dvlite."""
+    """What becomes of a work tree. `left`: what could not be carried, with the reason; `notes`: what of something else was lost. `removed` are files of DVC, `written` those of dvlite; `copies`: of how many commits."""
 
     paths: list[TakenOver] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
@@ -42,10 +53,18 @@ class Moved:
     stages: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     written: list[str] = field(default_factory=list)
+    copies: int = 0
 
 
 def move(
-    repo: Repo, project: DvcProject, made_by: Author, *, allow_missing: bool, dry_run: bool, progress: Progress
+    repo: Repo,
+    project: DvcProject,
+    made_by: Author,
+    *,
+    history: DvcHistory | None = None,
+    allow_missing: bool,
+    dry_run: bool,
+    progress: Progress,
 ) -> Moved:
     """Takes the data into the cache and writes the files; with `dry_run`, does neither. The caller holds the lock of the work tree.
 
@@ -53,11 +72,13 @@ def move(
     """
     moved = Moved()
     tracked = _tracked(project, moved)
-    pipelines = convert(repo, project)
+    pipelines = [convert(repo.work_tree, project, source) for source in project.pipelines]
     moved.notes += [note for one in pipelines for note in one.notes]
     _refuse_twice(repo, tracked, pipelines)
-    made = {one.source: _made(one) for one in pipelines}
+    made = {one.source: one.made() for one in pipelines}
     outs = [row for rows in (*tracked.values(), *made.values()) for row in rows]
+    before = DvcHistory(repo, ()) if history is None else history
+    before.survey()
     if dry_run:
         moved.paths = [
             TakenOver(path, file, out.size_bytes, out.files)
@@ -66,34 +87,38 @@ def move(
         ]
         moved.stages = [stage.stage.address for one in pipelines for stage in one.stages]
         moved.removed = [*tracked, *project.pipelines, *project.locks]
+        moved.left |= before.left
+        moved.copies = before.used
         return moved
     repo.ensure_ignored([path for path, _ in outs], write=False)
-    versions = DvcVersions()
-    total_bytes, total_files = sum(out.size_bytes for _, out in outs), sum(out.files for _, out in outs)
+    every = {(out.md5, out.old): out for out in [*(out for _, out in outs), *(out for *_, out in before.outs)]}
+    total_bytes, total_files = sum(out.size_bytes for out in every.values()), sum(out.files for out in every.values())
     progress.start("importing", total_bytes=total_bytes, total_files=total_files)
-    with Writer(open_cache(repo), progress) as writer:
-        places: list[DvcPlace] = [Folder(folder) for folder in folders(repo, project)]
-        with (
-            contextlib.closing(
-                DvcRemote(repo.config, repo.root, project.config, writer.cache.folder / "tmp")
-            ) as remote,
-            contextlib.closing(DvcObjects([*places, remote], writer, progress)) as objects,
-        ):
-            versions.take(outs, objects, writer)
+    named = [*(out.remote for out in every.values()), *(name for one in pipelines for name in one.remotes)]
+    with (
+        Writer(open_cache(repo), progress) as writer,
+        _taking(repo, project, [*named, *before.remotes], writer, progress) as taker,
+    ):
+        versions = taker.take(outs)
+        lost = before.take(taker, writer)
         progress.finish()
-        if versions.lost and not allow_missing:
-            raise nowhere_whole(
-                versions.lost,
-                "neither DVC's cache nor its default remote has it whole; to leave it to DVC: dvlite import-dvc --allow-missing",
-            )
+        if (versions.lost or lost) and not allow_missing:
+            raise nowhere_whole(versions.lost | lost, _NOWHERE)
         writer.commit()
-        # While the writer's lock is held: no garbage collection can come between data and pointers.
+        # While the writer's lock is held: no garbage collection can come between data and what names it.
+        runs = DvcRuns(open_records(repo, progress))
+        moved.copies = before.write(taker, runs)
+        moved.left |= before.left | {name: error.message for name, error in lost.items()}
         kept = [path for rows in tracked.values() for path, _ in rows if path in versions.pointers]
         moved.written += repo.ensure_ignored(kept)
         for file, rows in tracked.items():
             _write_pointers(repo, project, file, rows, versions, moved)
-        _drop_links(repo, folders(repo, project), versions.pointers)
-        _write_pipelines(repo, pipelines, Locker(repo, versions, made_by, progress), moved)
+        _drop_links(repo, caches(repo.root, project.config), versions.pointers)
+        locker = _locker(repo, pipelines, versions, made_by, runs)
+        locks = locker.lockfiles(pipelines)
+        runs.records.sync()
+        _write_pipelines(repo, pipelines, versions, locks, moved)
+        moved.notes += locker.notes
     moved.removed += [*project.pipelines, *project.locks]
     _take_over_ignores(repo, project, moved)
     for file in moved.removed:
@@ -101,22 +126,50 @@ def move(
     return moved
 
 
+@contextlib.contextmanager
+def _taking(
+    repo: Repo, project: DvcProject, named: Iterable[str], writer: Writer, progress: Progress
+) -> Iterator[DvcTaker]:
+    """Yields what takes versions: out of DVC's caches, else out of its default remote, else out of those that outputs name."""
+    with contextlib.ExitStack() as opened:
+        places: list[DvcPlace] = [Folder(folder) for folder in caches(repo.root, project.config)]
+        for name in project.config.searched(named):
+            remote = DvcRemote(repo.config, repo.root, project.config, writer.cache.folder / "tmp", name)
+            places.append(opened.enter_context(contextlib.closing(remote)))
+        yield DvcTaker(opened.enter_context(contextlib.closing(DvcObjects(places, writer, progress))), writer)
+
+
+def _locker(
+    repo: Repo, pipelines: Iterable[MovedPipeline], versions: DvcVersions, made_by: Author, runs: DvcRuns
+) -> Locker:
+    """Returns what makes the lockfiles of the work tree, with the outputs that git keeps in the cache, as those of any run."""
+    work = Workspace(repo, open_cache(repo), runs.records.progress)
+    tracked = [Tracked(path, known) for path, known in versions.pointers.items()]
+    contents = Contents(work, tracked, fetches=False)
+    for path, known in versions.pointers.items():
+        contents.assume(path, as_output(path, known))
+    kept = [out.path for one in pipelines for each in one.stages for out in each.stage.outs if not out.spec.cache]
+    for path in kept:
+        here = contents.here(path)
+        if here is not None:
+            contents.know_outputs("", [here])
+            if here.pointer().kind == "file":
+                store_file(work, repo.root / path)
+    at = Revision(repo.git, WORK_TREE, repo.display)
+    recorder = Recorder(repo, work.cache, made_by, [*versions.pointers, *kept])
+    return Locker(at, versions, contents, Voucher(runs, recorder, contents, at.read).vouch)
+
+
 def _tracked(project: DvcProject, moved: Moved) -> dict[str, list[tuple[str, DvcOut]]]:
     """Returns what each `X.dvc` tracks that can be carried, with its path; notes why the others cannot."""
     tracked: dict[str, list[tuple[str, DvcOut]]] = {}
     for file, parsed in project.files.items():
-        reason = next(filter(None, (_why_not(out, parsed) for out in parsed.outs)), "")
-        if reason or not parsed.outs:
-            moved.left[file] = reason or "it names no data"
+        reason = why_left(parsed)
+        if reason:
+            moved.left[file] = reason
         else:
             tracked[file] = [(placed(file, out), out) for out in parsed.outs]
     return tracked
-
-
-def _made(one: MovedPipeline) -> list[tuple[str, DvcOut]]:
-    """Returns what the stages of a pipeline made that DVC has stored, with its path."""
-    pairs = [pair for stage in one.stages for pair in stage.outs()]
-    return [(out.path, theirs) for out, theirs in pairs if out.spec.cache and theirs.md5]
 
 
 def _refuse_twice(
@@ -140,18 +193,6 @@ def _refuse_twice(
         )
 
 
-def _why_not(out: DvcOut, parsed: DvcFile) -> str:
-    if parsed.has_command:
-        return "it is a stage of DVC 0.x, which DVC 1 to 3 turn into one of dvc.yaml"
-    if is_outside(out):
-        return "its data is outside the repository"
-    if out.is_elsewhere:
-        return "its data is in a bucket with versions, under its own names: dvc pull, then dvlite add"
-    if not out.md5:
-        return "DVC has not stored its data: dvc commit, then import again"
-    return "" if out.cache else "git keeps its data"
-
-
 def _write_pointers(
     repo: Repo, project: DvcProject, file: str, rows: list[tuple[str, DvcOut]], versions: DvcVersions, moved: Moved
 ) -> None:
@@ -171,11 +212,16 @@ def _write_pointers(
     moved.removed.append(file)
 
 
-def _write_pipelines(repo: Repo, pipelines: Sequence[MovedPipeline], locker: Locker, moved: Moved) -> None:
-    """Writes the pipeline files and lockfiles; what is up to date is found out by what is in place."""
-    versions, locks = locker.versions, locker.lockfiles(pipelines)
+def _write_pipelines(
+    repo: Repo,
+    pipelines: Sequence[MovedPipeline],
+    versions: DvcVersions,
+    locks: Mapping[str, bytes],
+    moved: Moved,
+) -> None:
+    """Writes the pipeline files and lockfiles."""
     for one in pipelines:
-        paths = [path for path, _ in _made(one)]
+        paths = [path for path, _ in one.made()]
         for path in paths:
             if path in versions.lost:
                 moved.left[path] = versions.lost[path].message
@@ -189,7 +235,6 @@ def _write_pipelines(repo: Repo, pipelines: Sequence[MovedPipeline], locker: Loc
     for file, data in [*locks.items(), *((one.file, one.data) for one in pipelines)]:
         files.write_atomic(repo.root / file, data)
         moved.written.append(file)
-    moved.notes += locker.notes
 
 
 def _drop_links(repo: Repo, caches: Sequence[Path], paths: Iterable[str]) -> None:

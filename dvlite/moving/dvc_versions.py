@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats import manifest, source, strict_yaml
@@ -12,43 +13,54 @@ from dvlite.formats.dvc_files import DvcOut, DvcSource
 from dvlite.formats.manifest import EXECUTABLE, FILE, Entry
 from dvlite.formats.pointer import Pointer
 from dvlite.formats.source import ImportSource
+from dvlite.paths import ancestors
 from dvlite.repo.repository import Repo
 from dvlite.repo.sources import repository_address, url_address
 from dvlite.show import some
 from dvlite.store.cache_writer import Writer, version_of_entries
 from dvlite.store.dvc_objects import DvcName, DvcObjects
 
+_LISTINGS_KEPT = 16  # in memory: history may name thousands
 
-@dataclass(slots=True)
-class DvcVersions:
-    """What was taken, by path: pointers, and what DVC calls each of their files; `lost`: why what could not be."""
 
-    pointers: dict[str, Pointer] = field(default_factory=dict)
-    names: dict[str, DvcName] = field(default_factory=dict)  # of paths, and of files in them
-    lost: dict[str, DvliteError] = field(default_factory=dict)
+class DvcTaker:
+    """Takes versions into the cache of a writer, each once, whatever paths have it."""
 
-    def take(self, outs: Iterable[tuple[str, DvcOut]], objects: DvcObjects, writer: Writer) -> None:
-        """Stores the bytes of outputs, with their paths; one that is not there whole is noted as lost."""
+    def __init__(self, objects: DvcObjects, writer: Writer) -> None:
+        self._objects, self._writer = objects, writer
+        self._known: dict[tuple[DvcName, bool], Pointer | ObjectMissing | ObjectCorrupt] = {}
+        self.listing = lru_cache(_LISTINGS_KEPT)(self._listing)
+
+    def take(self, outs: Iterable[tuple[str, DvcOut]]) -> DvcVersions:
+        """Stores the bytes of outputs, given with their paths; one that is not there whole is noted as lost."""
+        versions = DvcVersions(self.listing)
         for path, out in outs:
-            try:
-                self.pointers[path] = self._taken(path, out, objects, writer)
-            except (ObjectMissing, ObjectCorrupt) as error:
-                self.lost[path] = error
+            name = DvcName(out.md5, out.old)
+            key = name, out.executable
+            if key not in self._known:
+                try:
+                    self._known[key] = self._taken(name, executable=out.executable)
+                except (ObjectMissing, ObjectCorrupt) as error:
+                    self._known[key] = error
+            known = self._known[key]
+            if isinstance(known, Pointer):
+                versions.pointers[path] = known
+                versions.names[path] = name
+            else:
+                versions.lost[path] = known
+        return versions
 
-    def _taken(self, path: str, out: DvcOut, objects: DvcObjects, writer: Writer) -> Pointer:
-        name = self.names[path] = DvcName(out.md5, out.old)
-        if not out.is_directory:
-            content = objects.take(name)
-            flags = FILE | EXECUTABLE if out.executable else FILE
-            return version_of_entries(
-                manifest.from_entries([Entry(b"", flags, content.size_bytes, content.digest)]), writer
-            )
+    def _taken(self, name: DvcName, *, executable: bool) -> Pointer:
+        if not name.is_directory:
+            content = self._objects.take(name)
+            flags = FILE | EXECUTABLE if executable else FILE
+            rows = [Entry(b"", flags, content.size_bytes, content.digest)]
+            return version_of_entries(manifest.from_entries(rows), self._writer)
         rows = []
         missing: dict[str, ObjectMissing | ObjectCorrupt] = {}
-        for inner, inner_name in objects.listing(name):
-            self.names[f"{path}/{inner}"] = inner_name
+        for inner, inner_name in self.listing(name).items():
             try:
-                content = objects.take(inner_name)
+                content = self._objects.take(inner_name)
             except (ObjectMissing, ObjectCorrupt) as error:
                 missing[inner] = error
                 continue
@@ -56,7 +68,40 @@ class DvcVersions:
         if missing:
             first = next(iter(missing.values()))
             raise type(first)(f"{some([*missing])}: {first.message}")
-        return version_of_entries(manifest.from_entries(rows), writer)
+        return version_of_entries(manifest.from_entries(rows), self._writer)
+
+    def _listing(self, name: DvcName) -> dict[str, DvcName]:
+        return dict(self._objects.listing(name))
+
+
+@dataclass(slots=True)
+class DvcVersions:
+    """What was taken, by path: pointers, and what DVC calls them; `lost`: why what could not be. `listing`: the files of a directory."""
+
+    listing: Callable[[DvcName], Mapping[str, DvcName]]
+    pointers: dict[str, Pointer] = field(default_factory=dict)
+    names: dict[str, DvcName] = field(default_factory=dict)
+    lost: dict[str, DvliteError] = field(default_factory=dict)
+
+    def md5(self, path: str) -> str | None:
+        """Returns what DVC calls data, or a file in it; None for what is neither."""
+        if path in self.names:
+            return self.names[path].md5
+        outer = next((folder for folder in ancestors(path) if folder in self.names), None)
+        if outer is None or not self.names[outer].is_directory:
+            return None
+        name = self.listing(self.names[outer]).get(path[len(outer) + 1 :])
+        return None if name is None else name.md5
+
+    def files_in(self, folder: str) -> Iterator[str]:
+        """Yields the files of data that lie in a folder, or in a folder of data."""
+        above = folder + "/"
+        for path, name in self.names.items():
+            if name.is_directory and (path.startswith(above) or above.startswith(path + "/")):
+                inside = (f"{path}/{inner}" for inner in self.listing(name))
+                yield from (file for file in inside if file.startswith(above))
+            elif path.startswith(above):
+                yield path
 
 
 def with_notes(pointer: Pointer, out: DvcOut, came_from: DvcSource | None, repo: Repo) -> tuple[Pointer, str]:

@@ -329,7 +329,7 @@ class Execution:
         taint = self._taint(opened)
         versions = [version for _, version in outputs]
         paths = [version.path for out, version in outputs if out.spec.metric]
-        metrics, problems = metrics_of(tools.repo, stage, paths)
+        metrics, problems = metrics_of(tools.repo.work_tree.read, stage, paths)
         for problem in problems:
             self._progress.warn(f"{stage.address}: {problem}; no metrics are recorded from it")
         status: Status = "tainted" if taint else "ok"

@@ -373,7 +373,9 @@ class Invocation:
             taken = outputs.collect(stage)
         attempt = begun(stage, outlook.now, self._contents, time.time_ns())
         versions = [version for _, version in taken]
-        metrics, problems = metrics_of(self._repo, stage, [version.path for out, version in taken if out.spec.metric])
+        metrics, problems = metrics_of(
+            self._repo.work_tree.read, stage, [version.path for out, version in taken if out.spec.metric]
+        )
         for problem in problems:
             self._progress.warn(f"{stage.address}: {problem}; no metrics are recorded from it")
         oid = ledger.records.put(recorder.asserted(attempt, taken, metrics), durable=False)

@@ -55,8 +55,8 @@ class RevisionContent:
         look: Look,
     ) -> None:
         self._at, self.look = revision, look
-        self._known = KnownData({item.path: item.pointer for item in data}, listing)
-        self._data = self._known.pointers
+        self.known = KnownData({item.path: item.pointer for item in data}, listing)
+        self._data = self.known.pointers
         self._items = {item.path: item for item in data}
         self._sorted = sorted(self._data)
         self._in_git = frozenset(in_git)
@@ -70,7 +70,7 @@ class RevisionContent:
         """Returns what belongs at a path, None if that is not known. Raises DvliteError for a listing that cannot be read."""
         if path not in self._expected:
             is_known = path in self._data or self.is_data(path)
-            self._expected[path] = self._known.at(path) if is_known else self.look(path) or self._linked(path)
+            self._expected[path] = self.known.at(path) if is_known else self.look(path) or self._linked(path)
         return self._expected[path]
 
     def _linked(self, path: str) -> Locked | None:
@@ -99,12 +99,12 @@ class RevisionContent:
 
     def named_by(self, path: str) -> str:
         """Returns the pointer file of data, or the stage that made it, for a path inside it too; '' for what is no data."""
-        item = self._items.get(path if path in self._items else self._known.holder(path) or "")
+        item = self._items.get(path if path in self._items else self.known.holder(path) or "")
         return "" if item is None else item.stage or item.path + SUFFIX
 
     def is_data(self, path: str) -> bool:
         """Returns whether content is known from pointers and lockfiles alone: git does not have it."""
-        place = path if path in self._data else self._known.holder(path)
+        place = path if path in self._data else self.known.holder(path)
         return place is not None and place not in self._in_git
 
     def directories(self, path: str) -> list[Pointer]:
@@ -113,12 +113,12 @@ class RevisionContent:
             return []
         if sparse.is_glob(path):
             return [known for folder, known in self._directories.items() if may_go_into(path, folder)]
-        holder = self._known.holder(path)
+        holder = self.known.holder(path)
         return [self._directories[holder]] if holder in self._directories else []
 
     def parts(self, path: str) -> list[str]:
         """Returns what a dependency on a path is recorded as: the path and, if it is a folder of git's, all data inside."""
-        if self._known.is_data(path):
+        if self.known.is_data(path):
             return [path]
         return [path, *below(self._sorted, path)]
 
@@ -146,7 +146,7 @@ class RevisionContent:
             named.update(filter(matches, {folder for name in (*names, *data) for folder in ancestors(name)}))
         for path in self._sorted:
             if path not in self._in_git:
-                named.update(self._known.matches(path, pattern))
+                named.update(self.known.matches(path, pattern))
             elif matches(path) and not (deep and self._data[path].kind == "directory"):
                 named.add(path)
         return named

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 from dvlite.errors import DvliteError
 from dvlite.formats import parameters, record
@@ -17,8 +17,8 @@ from dvlite.formats.strict_yaml import Scalar
 from dvlite.git.output import differences
 from dvlite.git.program import without_credentials
 from dvlite.oid import FILE, Oid, digest_bytes, format_oid
-from dvlite.pipeline.content import Contents
 from dvlite.pipeline.executor import Ended
+from dvlite.pipeline.known_data import KnownData
 from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.repo.repository import Repo
 from dvlite.repo.stage_names import metrics_file
@@ -33,6 +33,9 @@ _MOST_METRICS = 1000
 _OWN = ("**/dvlite.lock", "**/*.dvlite", "**/.gitignore", ".dvlite/**", ".dvliteignore", ".gitattributes")
 _NOT_CODE = tuple(f":(exclude,top,glob){name}" for name in _OWN)
 _CI_JOBS = (("CI_JOB_URL",), ("BUILD_URL",), ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID"))
+
+
+ReadFile = Callable[[str, int], bytes | None]  # a path, and how many bytes it may have
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,16 @@ class Attempt:
     retry: int = 0
 
 
-def begun(stage: Stage, entry: LockedStage, contents: Contents, started_ns: int) -> Attempt:
+class Known(Protocol):
+    """What belongs at paths: of the work tree, or of a revision."""
+
+    known: KnownData
+
+    def expected(self, path: str) -> Locked | None:
+        """Returns what belongs at a path."""
+
+
+def begun(stage: Stage, entry: LockedStage, contents: Known, started_ns: int) -> Attempt:
     """Returns what is known of a run as it begins; of an input in a tracked directory also which version of it that is."""
     inputs = []
     for dep in entry.deps:
@@ -128,10 +140,14 @@ class Recorder:
         return replace(run, outputs=tuple(items), metrics=dict(metrics), taint=tuple(taint))
 
     def asserted(
-        self, attempt: Attempt, outputs: Iterable[tuple[StageOut, Locked]], metrics: Mapping[str, Scalar]
+        self,
+        attempt: Attempt,
+        outputs: Iterable[tuple[StageOut, Locked]],
+        metrics: Mapping[str, Scalar],
+        code: Code | None = None,
     ) -> Run:
-        """Returns the record of outputs that the user vouches for: nothing ran, and how they were made is not known."""
-        return self.with_outputs(self._run(attempt, "asserted"), outputs, metrics, ())
+        """Returns the record of outputs that the user vouches for: nothing ran, and how they were made is not known. `code`: where they were, if not here."""
+        return self.with_outputs(self._run(attempt, "asserted", code), outputs, metrics, ())
 
     def cached(self, attempt: Attempt, of: Oid, original: Run, outputs: Sequence[Locked]) -> Run:
         """Returns the record of a stage that reuses the outputs of an earlier run."""
@@ -139,7 +155,7 @@ class Recorder:
         known = tuple(_output(item, earlier.role, earlier.sha256) for item, earlier in pairs)
         return replace(self._run(attempt, "cached"), of=of, metrics=original.metrics, outputs=known)
 
-    def _run(self, attempt: Attempt, status: Status) -> Run:
+    def _run(self, attempt: Attempt, status: Status, code: Code | None = None) -> Run:
         stage, who = attempt.stage, self._author
         return Run(
             id=new_id(),
@@ -149,7 +165,7 @@ class Recorder:
             file=stage.file,
             status=status,
             facts=attempt.entry.facts,
-            code=self.code(),
+            code=code or self.code(),
             inputs=attempt.inputs,
             start=record.time_text(attempt.started_ns),
             end=record.time_text(time.time_ns()),
@@ -200,13 +216,13 @@ class Recorder:
         return hashlib.sha256(self._cache.read_file(wanted.digest, wanted.size_bytes)).hexdigest()
 
 
-def metrics_of(repo: Repo, stage: Stage, paths: Iterable[str]) -> tuple[dict[str, Scalar], list[str]]:
-    """Returns `file:dotted.key` -> value of metrics files as they are on disk, and what could not be read as metrics."""
+def metrics_of(read: ReadFile, stage: Stage, paths: Iterable[str]) -> tuple[dict[str, Scalar], list[str]]:
+    """Returns `file:dotted.key` -> value of metrics files, and what could not be read as metrics."""
     metrics: dict[str, Scalar] = {}
     problems = []
     for path in paths:
         try:
-            data = repo.work_tree.read(path, parameters.metrics_limit_bytes(path))
+            data = read(path, parameters.metrics_limit_bytes(path))
             if data is None:
                 problems.append(f"cannot read {path}: there is no such file")
                 continue

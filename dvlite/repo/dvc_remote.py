@@ -1,4 +1,4 @@
-"""A remote of DVC, read as it is: a folder or a bucket, which the user has approved. It is opened when DVC's cache lacks something."""
+"""A remote of DVC, read as it is: a folder or a bucket, which the user has approved. It is opened when what is asked before it lacks something."""
 
 from __future__ import annotations
 
@@ -41,21 +41,18 @@ _OPTIONS = {
 
 
 class DvcRemote:
-    """The default remote of DVC, or its only one; `root` is None for a repository that is not on this disk."""
+    """A remote of DVC by its name; `root` is None for a repository that is not on this disk."""
 
-    def __init__(self, config: Config, root: Path | None, theirs: DvcConfig, folder: Path) -> None:
-        self._config, self._root, self._folder = config, root, folder
-        self._name = theirs.remote or (next(iter(theirs.remotes)) if len(theirs.remotes) == 1 else "")
-        self._settings = theirs.remotes.get(self._name, {})
+    def __init__(self, config: Config, root: Path | None, theirs: DvcConfig, folder: Path, name: str) -> None:
+        self._config, self._root, self._folder, self._name = config, root, folder, name
+        self._settings = theirs.remotes[name]
         self._place: Folder | Bucket | Web | None = None
         self._expected: deque[str] = deque()
         self._flying: dict[str, Future[int | None]] = {}
         self._threads = ThreadPoolExecutor(config.jobs, thread_name_prefix="dvlite-dvc")
 
     def find(self, name: str) -> int | None:
-        """Returns a descriptor of the bytes of an object; None without a remote. Raises SourceUntrusted, and UsageError for other kinds."""
-        if not self._settings:
-            return None
+        """Returns a descriptor of the bytes of an object. Raises SourceUntrusted, and UsageError for other kinds of remotes."""
         if self._place is None:
             self._place = self._opened()
         if isinstance(self._place, Folder):

@@ -62,7 +62,7 @@ def on_disk(repo: Repo) -> DvcVersion:
     """Returns what DVC tracks in a work tree. Raises FormatError."""
     read = {}
     for name in filter(_names_data, repo.git.list_files(*_NAMED, untracked=True)):
-        data = repo.work_tree.read(name, LIMIT_BYTES)
+        data = repo.work_tree.read(name, dvc_files.limit_of(name))
         if data is not None:
             _require_size(name, len(data))
             read[name] = data
@@ -81,7 +81,7 @@ def of_commit(git: Git, commit: str) -> DvcVersion | None:
         if name == CONFIG or _names_data(name):
             names.setdefault(entry.blob, []).append(name)
 
-    limits = dict.fromkeys(names, LIMIT_BYTES)
+    limits = {blob: max(map(dvc_files.limit_of, of_blob)) for blob, of_blob in names.items()}
     blobs = git.blobs_within(limits, lambda blob, size: _require_size(names[blob][0], size))
     read = {name: data for blob, data in blobs for name in names[blob]}
     committed = read.pop(CONFIG)
@@ -161,8 +161,8 @@ def check_places(outs: Iterable[tuple[str, DvcOut]]) -> None:
 
 
 def _require_size(name: str, size_bytes: int) -> None:
-    if size_bytes > LIMIT_BYTES:
-        raise refused(name, f"it has more than {LIMIT_BYTES:,} bytes")
+    if size_bytes > dvc_files.limit_of(name):
+        raise refused(name, f"it has more than {dvc_files.limit_of(name):,} bytes")
 
 
 def _is_file(base: str) -> bool:

@@ -23,6 +23,7 @@ from dvlite.formats.lockfile import Lockfile
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.blobs import BlobReader
 from dvlite.git.conversions import active_filters
+from dvlite.git.copied_commits import copy_of
 from dvlite.git.output import REGULAR, TooLarge, is_lockfile, is_pipeline_file, is_pointer
 from dvlite.git.program import Git
 from dvlite.repo import ignore, tracked_paths
@@ -433,6 +434,8 @@ class Revision:
 
     def _tracked_by_commit(self, commit: str, refuse: Callable[[Unusable], None]) -> Iterator[Tracked]:
         blobs = self._git.pointer_blobs(commit)
+        if not blobs and (copy := copy_of(self._git, commit)) is not None:
+            blobs = self._git.pointer_blobs(copy)
         wanted = {(blob, name): f"{commit[:8]}:{name}" for name, blob in blobs.items()}
         for _, rows in read_blobs(self._git, wanted, refuse):
             yield from rows

@@ -46,13 +46,15 @@ class DvcReader:
         self._known = _recall(self._notes)
         theirs = dvc_version.config_of(version, environ)
         root = Path(version.root) if version.root else None
-        self._remote = DvcRemote(config, root, theirs, cache.folder / "tmp")
+        named = theirs.searched(out.remote for out in version.outs.values())
+        self._remotes = [DvcRemote(config, root, theirs, cache.folder / "tmp", name) for name in named]
         folders = dvc_version.caches(root, theirs) if root is not None else []
-        self._places: list[DvcPlace] = [*map(Folder, folders), self._remote]
+        self._places: list[DvcPlace] = [*map(Folder, folders), *self._remotes]
 
     def close(self) -> None:
         """Closes connections."""
-        self._remote.close()
+        for remote in self._remotes:
+            remote.close()
 
     def above(self, path: str) -> tuple[str, DvcOut] | None:
         """Returns what a path is, or is inside of, if DVC tracks that."""

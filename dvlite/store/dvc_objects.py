@@ -29,6 +29,10 @@ class DvcName:
     md5: str
     old: bool
 
+    @property
+    def is_directory(self) -> bool:
+        return self.md5.endswith(dvc_files.LISTING_SUFFIX)
+
     def places(self) -> list[str]:
         """Returns the names under which a cache or remote may have it."""
         new, before = f"files/md5/{self.md5[:2]}/{self.md5[2:]}", f"{self.md5[:2]}/{self.md5[2:]}"

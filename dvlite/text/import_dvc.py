@@ -20,11 +20,16 @@ def text(result: ImportDvcResult, show: Show) -> Iterator[str]:
         return
     size = amount_text(sum(row.files for row in result.paths), sum(row.size_bytes for row in result.paths))
     stages = f" and {count(len(result.stages), 'stage')}" if result.stages else ""
-    what = f"{count(len(result.paths), 'path')} ({size}){stages}"
+    copies = f"{count(result.copies, 'commit')} as copies on the branch {result.branch}" if result.copies else ""
+    paths = f"{count(len(result.paths), 'path')} ({size}){stages}" if result.paths or not copies else ""
+    what = ", and ".join(filter(None, (paths, copies)))
     if result.dry_run:
         yield f"Would import {what}; nothing was changed"
-        yield from show.next_step("dvlite import-dvc")
+        yield from show.next_step("dvlite import-dvc" + (" --all-history" if copies else ""))
         return
     yield f"Imported {what}. {duration_text(result.elapsed_seconds)}"
-    then = "; dvlite checkout" + ("; dvlite repro -n" if result.stages else "")
-    yield from show.next_commit(result.staged, result.unstaged, then)
+    if paths:
+        then = "; dvlite checkout" + ("; dvlite repro -n" if result.stages else "")
+        yield from show.next_commit(result.staged, result.unstaged, then)
+    else:
+        yield from show.next_step(f"dvlite log PATH; git push origin {result.branch}; dvlite push --all-commits")

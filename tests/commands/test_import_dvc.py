@@ -229,10 +229,15 @@ def test_a_pipeline_file_in_the_way_stops_the_import(pipeline):
     assert pipeline.is_clean()
 
 
-def test_what_the_cache_lacks_comes_from_the_remote_that_the_user_approved(project, tmp_path):
+@pytest.mark.parametrize("named", [False, True])
+def test_what_the_cache_lacks_comes_from_a_remote_that_the_user_approved(project, tmp_path, named):
     theirs = DvcRepository(project, store="../far")
-    theirs.track("d", theirs.folder({"a": b"a\n"}))
+    theirs.track("d", theirs.folder({"a": b"a\n"}), "  remote: far\n" if named else "")
+    if named:
+        config = project.read(".dvc/config").replace(b"remote = far", b"remote = near")
+        project.write(".dvc/config", config + b"['remote \"near\"']\n    url = near\n")
     project.commit()
+    project.dvlite("remote", "trust", project.root / ".dvc/near")
     refused = project.dvlite("import-dvc", code=1).stderr
     assert "has not approved" in refused
     assert project.is_clean()
@@ -277,6 +282,88 @@ def test_a_remote_that_is_not_read_is_named_without_its_secrets(project, theirs,
     printed = project.dvlite("import-dvc", code=2).stderr
     assert "remote 'far' of DVC" in printed
     assert "secret" not in printed
+
+
+TRAIN = b"""\
+stages:
+  train:
+    cmd: python train.py
+    deps: [d/a]
+    params: [lr, conf.py: [N, Net.depth]]
+    outs: [m.bin]
+    metrics:
+      - acc.json: {cache: false}
+"""
+
+
+@pytest.fixture
+def released(project, theirs):
+    """Returns a repository of DVC with two releases, v1 and v2, of a model, and a commit after them."""
+    project.write("dvc.yaml", TRAIN)
+    project.write("conf.py", b"N = 3\nclass Net:\n    depth = 2\n")
+    project.write(".gitignore", b"/d\n/m.bin\n")
+    for number in (1, 2):
+        data, model, metric = b"%d\n" % number, b"model %d" % number * 20, b'{"acc": 0.%d}\n' % number
+        theirs.track("d", theirs.folder({"a": data, "b": b"same"}))
+        lock = "schema: '2.0'\nstages:\n  train:\n    cmd: python train.py\n    deps:\n" + locked("d/a", md5(data))
+        lock += (
+            f"    params:\n      params.yaml: {{lr: 0.{number}}}\n      conf.py: {{N: 3, Net.depth: 2}}\n    outs:\n"
+        )
+        lock += locked("acc.json", md5(metric)) + locked("m.bin", theirs.put(model))
+        files = {"params.yaml": b"lr: 0.%d\n" % number, "acc.json": metric, "dvc.lock": lock.encode()}
+        for name, content in files.items():
+            project.write(name, content)
+        project.commit(f"Release {number}")
+        project.git("tag", f"v{number}")
+    project.write("README", b"\n")
+    project.commit()
+    return project
+
+
+def test_history_gets_copies_that_answer_for_old_versions(released):
+    refs = released.git("for-each-ref")
+    assert released.json("import-dvc", "--all-history", "-n")["copies"] == 3
+    assert released.git("for-each-ref") == refs
+    result = released.json("import-dvc", "--all-history")
+    assert (result["copies"], result["branch"], result["left"]) == (3, "from-dvc", {})
+    released.git("commit", "-qm", "Move")
+    assert {row["state"] for row in released.json("repro", "-n")["stages"]} == {"up to date"}
+    versions = released.json("log", "m.bin")["versions"]
+    assert [(row["commit"]["subject"], row["metrics"]) for row in versions] == [
+        ("Release 2", {"acc.json:acc": 0.2}),
+        ("Release 1", {"acc.json:acc": 0.1}),
+    ]
+    assert len(released.json("log", "d/a", "--rev", "v1")["versions"]) == 1
+    (run,) = released.json("lineage", "v1:m.bin")["up"]["runs"]
+    assert run["code_commit"] == released.git("rev-parse", "v1").strip()
+    assert [item["path"] for item in run["inputs"]] == ["conf.py", "d/a"]
+    assert run["params"] == {"params.yaml:lr": 0.1}
+    assert len(released.json("runs")["runs"]) == 2  # the work tree has that of the last release
+    for number in (1, 2):
+        released.dvlite("get", ".", "m.bin", "--rev", f"v{number}", "-o", f"../m{number}")
+        assert released.read(f"../m{number}") == b"model %d" % number * 20
+    released.dvlite("verify", "--rev", "from-dvc~2")
+    assert "from-dvc" in released.dvlite("import-dvc", "--all-history", code=2).stderr
+    released.git("branch", "-D", "from-dvc")
+    assert released.git("for-each-ref", "refs/tags") in refs
+    assert released.json("import-dvc", "--rev-range", "v1..HEAD")["copies"] == 2  # after the move, too
+    assert len(released.json("runs")["runs"]) == 2
+
+
+def test_what_of_history_is_nowhere_or_hostile_is_left_with_its_commit(released):
+    name = md5(b"model 1" * 20)
+    (released.root / f".dvc/cache/files/md5/{name[:2]}/{name[2:]}").unlink()
+    released.write("x.dvc", b"outs:\n- path: ../x\n")
+    released.commit("Hostile")
+    released.git("rm", "-q", "x.dvc")
+    released.commit()
+    refs, v1, hostile = released.git("for-each-ref"), *released.git("rev-parse", "v1", "HEAD^").split()
+    assert "m.bin" in released.dvlite("import-dvc", "--all-history", code=12).stderr
+    assert (released.git("for-each-ref"), released.is_clean()) == (refs, True)
+    left = released.json("import-dvc", "--all-history", "--allow-missing", code=3)["left"]
+    assert [*left] == [f"{hostile[:8]}:x.dvc", f"{v1[:8]}:m.bin"]
+    released.dvlite("get", ".", "d", "--rev", "v1", "-o", "../d1")
+    assert released.read("../d1/a") == b"1\n"
 
 
 REAL = """\
@@ -342,3 +429,162 @@ def test_what_dvc_itself_made_is_up_to_date_and_equal(project, monkeypatch, more
     assert {path: project.read(path) for path in made} == before
     project.dvlite("repro", "-n")
     project.dvlite("verify")
+
+
+GET_STARTED = {  # as in iterative/example-get-started: a data set of a registry, four stages, metrics and plots that git keeps
+    "dvc.yaml": """\
+stages:
+  prepare:
+    cmd: python src/prepare.py data/data.xml
+    deps: [data/data.xml, src/prepare.py]
+    params: [prepare.seed, prepare.split]
+    outs: [data/prepared]
+  featurize:
+    cmd: python src/featurization.py data/prepared data/features
+    deps: [data/prepared, src/featurization.py]
+    params: [featurize.max_features, featurize.ngrams]
+    outs: [data/features]
+  train:
+    cmd: python src/train.py data/features model.pkl
+    deps: [data/features, src/train.py]
+    params: [train]
+    outs: [model.pkl]
+  evaluate:
+    cmd: python src/evaluate.py model.pkl data/features
+    deps: [data/features, model.pkl, src/evaluate.py]
+    outs:
+    - eval/plots/images: {cache: false}
+    metrics:
+    - eval/metrics.json: {cache: false}
+    plots:
+    - eval/prc.json: {cache: false, x: recall, y: precision}
+""",
+    "params.yaml": "prepare: {split: 0.20, seed: 20170428}\nfeaturize: {max_features: 100, ngrams: 1}\ntrain: {seed: 1, n_est: 50}\n",
+    "data/data.xml": "<row/>\n" * 40,
+    "src/prepare.py": """\
+import os, sys
+rows = open(sys.argv[1]).readlines()
+os.makedirs("data/prepared", exist_ok=True)
+open("data/prepared/train.tsv", "w").writelines(rows[8:])
+open("data/prepared/test.tsv", "w").writelines(rows[:8])
+""",
+    "src/featurization.py": """\
+import os, sys
+os.makedirs(sys.argv[2], exist_ok=True)
+for part in ("train", "test"):
+    data = open(f"{sys.argv[1]}/{part}.tsv").read() + open("params.yaml").read()
+    open(f"{sys.argv[2]}/{part}.pkl", "w").write(data)
+""",
+    "src/train.py": "import sys\nopen(sys.argv[2], 'w').write(open(sys.argv[1] + '/train.pkl').read() * 2)\n",
+    "src/evaluate.py": """\
+import json, os
+os.makedirs("eval/plots/images", exist_ok=True)
+size = os.path.getsize("model.pkl")
+json.dump({"avg_prec": size / 1e4}, open("eval/metrics.json", "w"))
+json.dump([{"recall": 0.1, "precision": size / 1e4}], open("eval/prc.json", "w"))
+open("eval/plots/images/importance.png", "w").write(str(size))
+""",
+}
+EXPERIMENTS = {  # as in iterative/example-get-started-experiments: folders of images, whole sections of parameters, files of DVCLive, a template
+    "dvc.yaml": """\
+stages:
+  data_split:
+    cmd: python src/split.py
+    deps: [src/split.py, data/pool_data]
+    params: [base, data_split]
+    outs: [data/train_data, data/test_data]
+  train:
+    cmd: python src/train.py
+    deps: [src/train.py, data/train_data]
+    params: [base, train]
+    outs:
+    - models/model.pkl
+    - results/train: {cache: false, persist: true}
+  evaluate:
+    foreach: ${evaluated}
+    do:
+      cmd: python src/evaluate.py ${item}
+      deps: [src/evaluate.py, models/model.pkl, "data/${item}_data"]
+      metrics:
+      - results/${item}.json: {cache: false}
+params: [results/train/params.yaml]
+metrics: [results/train/metrics.json]
+plots:
+- results/train/plots/metrics: {x: step}
+""",
+    "params.yaml": "base: {random_seed: 42}\ndata_split: {test_pct: 0.5}\ntrain: {epochs: 2, arch: {name: shufflenet}}\nevaluated: [train, test]\n",
+    **{f"data/pool_data/images/{number}.jpg": f"picture {number}" * 9 for number in range(6)},
+    "src/split.py": """\
+import os, shutil
+for number, name in enumerate(sorted(os.listdir("data/pool_data/images"))):
+    place = "data/" + ("test_data" if number % 2 else "train_data")
+    os.makedirs(place, exist_ok=True)
+    shutil.copy(f"data/pool_data/images/{name}", place)
+""",
+    "src/train.py": """\
+import json, os
+os.makedirs("models", exist_ok=True)
+os.makedirs("results/train/plots/metrics", exist_ok=True)
+text = open("params.yaml").read()
+open("models/model.pkl", "w").write(text + "".join(sorted(os.listdir("data/train_data"))))
+json.dump({"step": 1, "loss": len(text) / 1e3}, open("results/train/metrics.json", "w"))
+open("results/train/params.yaml", "w").write("epochs: 2\\n")
+open("results/train/plots/metrics/loss.tsv", "w").write("step\\tloss\\n0\\t1\\n1\\t0.5\\n")
+""",
+    "src/evaluate.py": """\
+import json, os, sys
+json.dump({"dice": os.path.getsize("models/model.pkl") / 1e3}, open(f"results/{sys.argv[1]}.json", "w"))
+""",
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("files", "added", "old", "new", "model", "stages"),
+    [
+        (GET_STARTED, "data/data.xml", "ngrams: 1", "ngrams: 2", "model.pkl", {"prepare", "featurize", "train"}),
+        (EXPERIMENTS, "data/pool_data", "epochs: 2", "epochs: 8", "models/model.pkl", {"data_split", "train"}),
+    ],
+)
+def test_the_history_that_dvc_made_is_whole(project, monkeypatch, files, added, old, new, model, stages):
+    if shutil.which("dvc") is None:
+        pytest.skip("dvc is not installed")
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+
+    def dvc(*words):
+        subprocess.run(["dvc", *words], cwd=project.root, check=True, capture_output=True)
+
+    for name, text in files.items():
+        project.write(name, text)
+    dvc("init", "-q")
+    dvc("add", "-q", added)
+    known = {}
+    for tag in ("baseline", "better"):
+        dvc("repro", "-q")
+        project.commit(tag)
+        project.git("tag", tag)
+        ignored = project.git("ls-files", "-oi", "--exclude-standard").split()
+        known[tag] = {path: project.read(path) for path in ignored if not path.startswith(".dvc")}
+        project.write("params.yaml", project.read("params.yaml").decode().replace(old, new))
+    assert known["baseline"].keys() == known["better"].keys()
+    assert known["baseline"][model] != known["better"][model]
+    project.git("checkout", "-q", "params.yaml")
+    result = project.json("import-dvc", "--all-history")
+    assert (result["left"], result["copies"]) == ({}, 2)
+    project.git("commit", "-qm", "Move")
+    for tag, paths in known.items():
+        for number, path in enumerate(paths):
+            project.dvlite("get", ".", path, "--rev", tag, "-o", f"../{tag}{number}")
+            assert project.read(f"../{tag}{number}") == paths[path]
+        runs = project.json("lineage", f"{tag}:{model}")["up"]["runs"]
+        assert stages <= {run["stage"] for run in runs}
+        assert {run["code_commit"] for run in runs} <= {
+            project.git("rev-parse", f"{name}^{{commit}}").strip() for name in known
+        }
+    assert len(project.json("log", model)["versions"]) == 2
+    for place in ("main", "from-dvc~1"):
+        project.git("checkout", "-q", place)
+        project.dvlite("checkout")
+        assert {row["state"] for row in project.json("repro", "-n")["stages"]} == {"up to date"}
+        project.dvlite("verify")
+    assert {path: project.read(path) for path in known["baseline"]} == known["baseline"]

@@ -38,7 +38,7 @@ def test_what_is_expected_comes_several_at_a_time_and_what_nothing_asked_for_is_
         theirs = DvcConfig(remotes={"far": {"url": address}})
         config = config_files.load(None, {"DVLITE_TRUST": address, "DVLITE_JOBS": "3"})
         before = len(os.listdir("/dev/fd"))
-        with contextlib.closing(DvcRemote(config, None, theirs, tmp_path)) as remote:
+        with contextlib.closing(DvcRemote(config, None, theirs, tmp_path, theirs.searched(())[0])) as remote:
             assert remote.expect([*bodies]) == ()
             for name in [*bodies][:5]:
                 descriptor = remote.find(name)
