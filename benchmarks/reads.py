@@ -31,7 +31,7 @@ from tests.store.weed import running_weed
 START = "import json, os, random, sys, time\nurl, endpoint, bucket, size, folder = sys.argv[1:6]\nsize = int(size)\n"
 DVLITE = (
     START
-    + "from dvlite.api.filesystem import DvliteFileSystem as FS\nbegan = time.perf_counter()\nfs, path, small = FS(repo=url), 'large.bin', 'small'\n"
+    + "from dvlite.reading.filesystem import DvliteFileSystem as FS\nbegan = time.perf_counter()\nfs, path, small = FS(repo=url), 'large.bin', 'small'\n"
 )
 S3FS = (
     START

@@ -34,7 +34,7 @@ LAYERS = (
     ("repo",),
     ("workspace", "runs"),
     ("compare", "exports", "foreign", "lineage", "merge", "pipeline", "share"),
-    ("hooks",),
+    ("hooks", "reading"),
     ("health", "verify"),
     ("moving", "plots", "rerun"),
     ("sweep",),
@@ -52,7 +52,7 @@ OWNERS = {
     "blake3": ("oid",),
     "click": ("cli",),
     "botocore": ("store.s3_aws",),
-    "fsspec": ("store.fsspec_store", "api.filesystem"),
+    "fsspec": ("store.fsspec_store", "reading.filesystem"),
     "importlib": ("cli.terminal",),
     "mlflow": ("foreign.mlflow_store",),
     "pandas": ("results",),
@@ -106,6 +106,7 @@ ENVIRONMENT = (
     "cli",
     "repo.repository",
     "git",
+    "reading.filesystem",
     "store.s3_settings",
 )  # the rest is handed what it needs (git hands the user's environment on to git; the variables of the AWS tools are botocore's to read, too)
 
@@ -122,7 +123,7 @@ OPENERS = (
     "repo.clone_id",  # the id of the machine
     "reports.write",
     "reports.runs_page",  # files of the package
-    "api.filesystem",  # files of a version, by a method that is called so, as the next
+    "reading.filesystem",  # files of a version, by a method that is called so, as the next
     "api.open_file",
     "commands.doctor",  # a file of its own
     "moving.lfs_folder",

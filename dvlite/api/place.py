@@ -27,7 +27,7 @@ from dvlite.show import Show, quote
 from dvlite.store.url import is_place
 
 if TYPE_CHECKING:
-    from dvlite.api.filesystem import DvliteFileSystem
+    from dvlite.reading.filesystem import DvliteFileSystem
 
 R = TypeVar("R", bound=Result)
 ReportsTo = ProgressCallback | Literal["bar"] | None
@@ -127,7 +127,7 @@ class Place:
 
     def file_system(self, rev: str | None) -> DvliteFileSystem:
         """Returns the file system of a version; of a far repository, the same one each time."""
-        from dvlite.api import filesystem  # loads fsspec
+        from dvlite.reading import filesystem  # loads fsspec
 
         if self.is_near or rev not in self._file_systems:
             opener: Any = filesystem.DvliteFileSystem  # its metaclass takes what names a version

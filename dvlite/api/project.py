@@ -22,7 +22,6 @@ from dvlite.repo import repository
 from dvlite.repo.revisions import Scope
 
 if TYPE_CHECKING:
-    from dvlite.api.filesystem import DvliteFileSystem
     from dvlite.commands.add import AddResult
     from dvlite.commands.diff import DiffResult
     from dvlite.commands.get import GetResult
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from dvlite.commands.status import StatusResult
     from dvlite.commands.update import UpdateResult
     from dvlite.commands.verify import VerifyResult
+    from dvlite.reading.filesystem import DvliteFileSystem
     from dvlite.runs.options import RunsOptions
     from dvlite.share.fetch_plan import FetchResult, PullResult
     from dvlite.share.imports import ImportResult

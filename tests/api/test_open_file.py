@@ -3,8 +3,8 @@
 import pytest
 
 import dvlite
-from tests.api.conftest import LARGE
 from tests.clones import git
+from tests.published import LARGE
 
 
 def test_files_of_versions_are_read(published, tmp_path, monkeypatch):

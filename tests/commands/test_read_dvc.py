@@ -7,8 +7,8 @@ import subprocess
 import pytest
 
 import dvlite
-from dvlite.api.filesystem import DvliteFileSystem
 from dvlite.errors import ObjectMissing
+from dvlite.reading.filesystem import DvliteFileSystem
 from tests.commands.dvc_repository import DvcRepository, md5
 from tests.commands.project import Project, tree
 from tests.copies import copy_of, first_commit

@@ -25,13 +25,13 @@ from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 from fsspec.utils import isfilelike, tokenize
 
 from dvlite import files
-from dvlite.api.os_errors import as_os_error, as_os_errors
-from dvlite.api.read_ahead import ReadAhead
-from dvlite.api.source import Stores, VersionSource, open_source, still_at
-from dvlite.api.version_tree import Node, VersionTree
-from dvlite.api.work_tree import WorkTree
 from dvlite.errors import DvliteError, UsageError
 from dvlite.oid import FILE, format_oid
+from dvlite.reading.os_errors import as_os_error, as_os_errors
+from dvlite.reading.read_ahead import ReadAhead
+from dvlite.reading.source import Stores, VersionSource, open_source, still_at
+from dvlite.reading.version_tree import Node, VersionTree
+from dvlite.reading.work_tree import WorkTree
 from dvlite.show import closest, quote
 from dvlite.store.ranged_reader import Span
 from dvlite.store.remote import Traffic

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 from fsspec.tests import abstract
 
-from dvlite.api.filesystem import DvliteFileSystem
-from dvlite.api.source import VersionSource
-from dvlite.api.version_tree import VersionTree
 from dvlite.formats import manifest
 from dvlite.formats.manifest import FILE, Entry
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import digest_bytes
+from dvlite.reading.filesystem import DvliteFileSystem
+from dvlite.reading.source import VersionSource
+from dvlite.reading.version_tree import VersionTree
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST

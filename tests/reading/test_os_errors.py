@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
-from dvlite.api.os_errors import as_os_error, as_os_errors
 from dvlite.errors import Dropped, ObjectCorrupt, ObjectMissing, PartlyDone, RemoteError, Untrusted, UsageError
+from dvlite.reading.os_errors import as_os_error, as_os_errors
 from dvlite.workspace.purged import Purged
 
 

@@ -11,8 +11,8 @@ import threading
 from bisect import bisect_left
 
 from dvlite import files
-from dvlite.api.version_tree import Node
 from dvlite.progress import NullProgress
+from dvlite.reading.version_tree import Node
 from dvlite.repo.repository import Repo
 from dvlite.store.cache import Cache
 from dvlite.workspace.statindex import StatIndex, StatRows

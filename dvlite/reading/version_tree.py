@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from dvlite.api.source import Stores, VersionSource
 from dvlite.errors import DvliteError, UsageError
 from dvlite.formats import pointer
 from dvlite.formats.dvc_files import DvcOut
@@ -27,6 +26,7 @@ from dvlite.git.output import TreeEntry
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import Digest, format_oid
 from dvlite.paths import ancestors
+from dvlite.reading.source import Stores, VersionSource
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.share.any_repository import FLAGS
 from dvlite.share.dvc_reader import name_of

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dvlite.api.read_ahead import ReadAhead
+from dvlite.reading.read_ahead import ReadAhead
 from tests.trees import noise
 
 CONTENT = noise(24 << 20, 1)

@@ -13,11 +13,11 @@ import fsspec
 import pytest
 from fsspec.implementations.cached import SimpleCacheFileSystem
 
-from dvlite.api.filesystem import DvliteFileSystem
 from dvlite.errors import ObjectCorrupt, ObjectMissing, RemoteError, Untrusted, UsageError
 from dvlite.oid import digest_bytes
-from tests.api.conftest import FILES, LARGE
+from dvlite.reading.filesystem import DvliteFileSystem
 from tests.clones import flip, git
+from tests.published import FILES, LARGE
 from tests.store.faultproxy import Fault, running_proxy
 from tests.trees import put
 

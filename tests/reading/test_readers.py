@@ -9,7 +9,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from dvlite.api.filesystem import DvliteFileSystem
+from dvlite.reading.filesystem import DvliteFileSystem
 from tests.clones import git, start
 from tests.trees import noise, put
 

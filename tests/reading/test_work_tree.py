@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from dvlite.api.source import Stores, open_source
-from dvlite.api.version_tree import VersionTree
-from dvlite.api.work_tree import WorkTree
-from tests.api.conftest import LARGE
+from dvlite.reading.source import Stores, open_source
+from dvlite.reading.version_tree import VersionTree
+from dvlite.reading.work_tree import WorkTree
+from tests.published import LARGE
 
 
 @pytest.fixture

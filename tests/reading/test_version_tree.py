@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from dvlite.api.source import Stores, open_source
-from dvlite.api.version_tree import VersionTree
 from dvlite.errors import UsageError
+from dvlite.reading.source import Stores, open_source
+from dvlite.reading.version_tree import VersionTree
 
 
 @pytest.fixture
