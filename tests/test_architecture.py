@@ -35,6 +35,7 @@ LAYERS = (
     ("workspace", "runs"),
     ("compare", "exports", "foreign", "lineage", "merge", "pipeline", "share"),
     ("hooks", "reading"),
+    ("tables",),
     ("health", "verify"),
     ("moving", "plots", "rerun"),
     ("sweep",),
@@ -51,16 +52,17 @@ RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 OWNERS = {
     "blake3": ("oid",),
     "click": ("cli",),
+    "duckdb": ("tables.engine",),
     "botocore": ("store.s3_aws",),
     "fsspec": ("store.fsspec_store", "reading.filesystem"),
     "importlib": ("cli.terminal",),
     "mlflow": ("foreign.mlflow_store",),
     "pandas": ("results",),
     "pathspec": ("repo.ignore",),
-    "pyarrow": ("results", "formats.parquet"),
+    "pyarrow": ("results", "formats.parquet", "tables.arrow", "tables.rewrite"),
     "pyfastcdc": ("store.chunking",),
     "rich": ("cli.terminal",),
-    "sqlite3": ("runs.index", "foreign.mlflow_database"),
+    "sqlite3": ("runs.index", "foreign.mlflow_database", "tables.sqlite"),
     "subprocess": ("git", "pipeline.process", "cli.pager", "plots.draw"),
     "vl_convert": ("plots.draw",),
     "xxhash": ("oid",),
@@ -120,6 +122,7 @@ OPENERS = (
     "pipeline.outputs",
     "pipeline.environment",  # of the system
     "compare",  # versions that were stored or hashed before
+    "tables",  # files that were laid out for the engine, and looked at
     "repo.clone_id",  # the id of the machine
     "reports.write",
     "reports.runs_page",  # files of the package

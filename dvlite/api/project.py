@@ -24,6 +24,7 @@ from dvlite.repo.revisions import Scope
 if TYPE_CHECKING:
     from dvlite.commands.add import AddResult
     from dvlite.commands.diff import DiffResult
+    from dvlite.commands.diff_rows import DiffRowsResult
     from dvlite.commands.get import GetResult
     from dvlite.commands.lineage import LineageDiffResult, LineageFindResult, LineageResult
     from dvlite.commands.log import LogResult
@@ -128,16 +129,41 @@ class Repo:
             lambda repo, progress: verb(repo, _paths(paths), remote=name, check_remote=asks, progress=progress)
         )
 
-    def diff(self, *revisions: str, paths: Words = ()) -> DiffResult:
+    @overload
+    def diff(self, *revisions: str, paths: Words = ()) -> DiffResult: ...
+
+    @overload
+    def diff(
+        self, *revisions: str, rows: Name, key: Words = (), columns: Words = (), limit: int = 20
+    ) -> DiffRowsResult: ...
+
+    def diff(
+        self,
+        *revisions: str,
+        paths: Words = (),
+        rows: Name | None = None,
+        key: Words = (),
+        columns: Words = (),
+        limit: int = 20,
+    ) -> DiffResult | DiffRowsResult:
         """Show which files differ between revisions, or from the workspace.
 
-        In a Repo with `rev`, that stands where the workspace would.
+        In a Repo with `rev`, that stands where the workspace would. With `rows`, the path of a table, the rows and cells that differ in it.
         """
         from dvlite.commands.diff import diff as verb
+        from dvlite.commands.diff_rows import RowOptions, diff_rows
 
-        return self._place.read(
-            lambda repo, progress: verb(repo, self._place.sides(revisions), _words(paths), progress=progress)
-        )
+        sides = self._place.sides(revisions)
+        if rows is None:
+            return self._place.read(lambda repo, progress: verb(repo, sides, _words(paths), progress=progress))
+        path, options = os.fspath(rows), RowOptions(_words(key), _words(columns), limit)
+
+        def of_rows(repo: repository.Repo, progress: Progress) -> DiffRowsResult:
+            found = verb(repo, sides, (path,), progress=progress)
+            files = [change for item in found.paths for change in item.files]
+            return diff_rows(repo, path, (found.old, found.new), files, options, progress=progress)
+
+        return self._place.read(of_rows)
 
     def checkout(
         self,

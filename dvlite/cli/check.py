@@ -139,23 +139,26 @@ def _words_of_pre_commit(name: str, environ: Mapping[str, str]) -> tuple[str, ..
 @click.command(
     "resolve",
     cls=Verb,
-    example="dvlite resolve data/images\ndvlite resolve data/images --theirs",
+    example="dvlite resolve data/images\ndvlite resolve data/images --theirs\ndvlite resolve data/birds.csv --ours --row 17",
     codes=(10, 11, 12, 13),
 )
 @PATHS
 @click.option("--ours", is_flag=True, help="Take our version of what both sides changed.")
 @click.option("--theirs", is_flag=True, help="Take their version of what both sides changed.")
 @click.option("--union", is_flag=True, help="Keep both: theirs as NAME.theirs.EXT.")
+@click.option("--row", "rows", metavar="KEY", multiple=True, help="Of a table, settle only the row with this key.")
 @NO_STAGE
 @NO_WAIT
-def resolve(paths: tuple[str, ...], *, ours: bool, theirs: bool, union: bool) -> int:
+def resolve(paths: tuple[str, ...], *, ours: bool, theirs: bool, union: bool, rows: tuple[str, ...]) -> int:
     """Settle merge conflicts in pointers and lockfiles."""
     from dvlite.commands.resolve import resolve as verb
 
     if ours + theirs + union > 1:
         raise UsageError("--ours, --theirs and --union exclude each other", hint="give one of them")
+    if rows and (len(paths) != 1 or not ours + theirs):
+        raise UsageError("--row needs one PATH, and --ours or --theirs", hint="dvlite resolve PATH --ours --row KEY")
     choice: Choice = "ours" if ours else "theirs" if theirs else "union" if union else ""
-    return run(lambda s: verb(s.repo(), paths, choice, stage=s.stage(), progress=s.progress), text="resolve")
+    return run(lambda s: verb(s.repo(), paths, choice, rows=rows, stage=s.stage(), progress=s.progress), text="resolve")
 
 
 @click.command("merge-driver", cls=Verb, hidden=True, example="git config merge.dvlite.driver")

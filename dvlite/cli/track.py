@@ -134,7 +134,7 @@ def status(paths: tuple[str, ...], *, remote: str | None, exit_code: bool) -> in
 @click.command(
     cls=ComparingVerb,
     pages=True,
-    example="dvlite diff main..HEAD --stat -- data/images",
+    example="dvlite diff main..HEAD --stat -- data/images\ndvlite diff --rows data/birds.csv --key id v1.0",
     codes=(10, 12, 13),
     says=FINDS,
 )
@@ -144,15 +144,36 @@ def status(paths: tuple[str, ...], *, remote: str | None, exit_code: bool) -> in
     "--md", "markdown", is_flag=True, help="Print Markdown for a comment on a pull request, with metrics and plots."
 )
 @click.option("--charts", metavar="DIR", type=PathText(), help="With --md, draw plots that differ into this folder.")
+@click.option(
+    "--rows", metavar="PATH", type=PathText(), help="Compare the rows and cells of a table: CSV, Parquet, ..."
+)
+@click.option("--key", metavar="COLUMN", multiple=True, help="With --rows, match rows by this column, or by several.")
+@click.option("--columns", metavar="COLUMN", multiple=True, help="With --rows, compare only this column, or several.")
+@click.option("--limit", metavar="N", type=click.IntRange(0), help="With --rows, list N rows (20); 0: all.")
 @EXIT_CODE
 @click.option("--driver", is_flag=True, hidden=True, help="Run as git's external diff program.")
 def diff(
-    words: tuple[str, ...], *, stat: bool, markdown: bool, charts: str | None, exit_code: bool, driver: bool
+    words: tuple[str, ...],
+    *,
+    stat: bool,
+    markdown: bool,
+    charts: str | None,
+    rows: str | None,
+    exit_code: bool,
+    driver: bool,
+    **flags: Any,
 ) -> int:
     """Show which files differ between revisions, or from the workspace."""
     from dvlite.commands.diff import diff as verb
     from dvlite.commands.diff import driver as verb_of_git
 
+    if rows is not None:
+        if charts is not None or after_dashes():
+            raise UsageError("--rows takes one PATH, and draws no charts", hint="dvlite diff --rows PATH [A | A B]")
+        form = "diff_rows_markdown" if markdown else "diff_rows"
+        return _diff_rows(words, rows, form, stat=stat and not markdown, exit_code=exit_code, flags=flags)
+    if any(flags.values()) or flags["limit"] is not None:
+        raise UsageError("--key, --columns and --limit are for --rows", hint="dvlite diff --rows PATH [A | A B]")
     if driver:
         click.get_current_context().ensure_object(dict)["no_pager"] = True  # git's, if any
         sides = (*words, *(after_dashes() or ()))
@@ -180,6 +201,28 @@ def diff(
     if markdown:
         return run(work, text="diff_markdown", has_findings=has_findings)
     return run(work, text="diff", has_findings=has_findings, form="stat" if stat else "text")
+
+
+def _diff_rows(
+    words: tuple[str, ...], path: str, text: str, *, stat: bool, exit_code: bool, flags: dict[str, Any]
+) -> int:
+    """Compares the rows of one table, or of the tables in a folder."""
+    from dvlite.commands.diff import diff as verb
+    from dvlite.commands.diff_rows import RowOptions, diff_rows
+
+    limit = flags["limit"]
+    options = RowOptions(flags["key"], flags["columns"], 20 if limit is None else limit)
+
+    def work(session: Session) -> Any:
+        repo = session.repo()
+        found = verb(repo, words, (path,), progress=session.progress)
+        files = [change for item in found.paths for change in item.files]
+        return diff_rows(repo, path, (found.old, found.new), files, options, progress=session.progress)
+
+    def has_findings(result: Any) -> bool:
+        return exit_code and bool(result.paths)
+
+    return run(work, text=text, has_findings=has_findings, form="stat" if stat else "text")
 
 
 @click.command(cls=Verb, example="dvlite checkout data/images/val\ndvlite checkout --relink", codes=(3, 10, 11, 12, 13))

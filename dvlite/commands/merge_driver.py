@@ -31,6 +31,7 @@ from dvlite.progress import Progress
 from dvlite.repo.repository import open_repo
 from dvlite.results import Result
 from dvlite.show import Show, quote
+from dvlite.tables.merge_files import TableMerges, list_conflicts, with_cells
 
 _MOST_MARKS = 100
 
@@ -46,6 +47,7 @@ class MergeDriverResult(Result):
     rebasing: bool = False  # git's line about that has no end yet
     problem: str | None = None  # why it could not be merged at all
     hint: str | None = None
+    listed: str | None = None  # the file that lists the cells in conflict, of tables
 
     def failure(self, show: Show) -> DvliteError | None:
         """Returns why the file could not be merged."""
@@ -58,7 +60,8 @@ class MergeDriverResult(Result):
             return DvliteError(f"cannot merge {name}: {self.problem}", hint=hint)
         choices = choices_of(self.conflicts, can_union=can_union(self.path, self.conflicts))
         message = f"cannot merge {name}: {_summary(self.path, self.conflicts, show)}"
-        return DvliteError(message, hint=f"{again} {' or '.join(choices)}")
+        cells = [] if self.listed is None else [f"the cells are listed in {show.word(self.listed)}"]
+        return DvliteError(message, hint="\n".join([*cells, f"{again} {' or '.join(choices)}"]))
 
 
 def _summary(path: str, conflicts: Sequence[MergeConflict], show: Show) -> str:
@@ -89,14 +92,25 @@ def merge_driver(
     try:
         repo = open_repo(start, environ)
         rebasing = operation.is_rebasing(repo.git_dir)
-        merged = merge_file(repo, name, sides, "base" if ancestor else "", marker_size=size, progress=progress)
+        path = tracked_name(name)
+        tables = TableMerges(repo, path, "", progress, limit_bytes=repo.config.limit_bytes("hooks.fetch_limit"))
+        merged = merge_file(
+            repo,
+            name,
+            sides,
+            "base" if ancestor else "",
+            content=None if ancestor else tables.content(),
+            marker_size=size,
+            progress=progress,
+        )
+        listed = list_conflicts(repo, path, {} if merged.settled else tables.conflicts)
     except DvliteError as error:
         write_atomic(start / words[1], marked(ours, theirs, size=size), sync=False)
         path, problem, hint = tracked_name(name), error.message, error.hint
         return MergeDriverResult(path=path, merged=False, rebasing=rebasing, problem=problem, hint=hint)
     write_atomic(start / words[1], merged.text, sync=False)
-    conflicts = () if merged.settled else merged.conflicts
-    return MergeDriverResult(path=tracked_name(name), merged=merged.settled, conflicts=conflicts, rebasing=rebasing)
+    conflicts = () if merged.settled else with_cells(merged.conflicts, tables.conflicts)
+    return MergeDriverResult(path=path, merged=merged.settled, conflicts=conflicts, rebasing=rebasing, listed=listed)
 
 
 def _read(path: Path, name: str) -> bytes:

@@ -32,7 +32,9 @@ from dvlite.merge.markers import marker_line
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.results import Result
-from dvlite.show import Show, count, quote, word
+from dvlite.show import Show, count, quote, some, word
+from dvlite.tables.merge import Take
+from dvlite.tables.merge_files import TableMerges, list_conflicts, listed_rows, with_cells
 from dvlite.workspace.workspace import Workspace
 
 _BASE, _OURS, _THEIRS = 1, 2, 3  # the stages of git's index
@@ -58,8 +60,10 @@ class ResolvedPath:
     resolved: bool
     removed: bool = False  # as on the side that removed it
     taken: int = 0  # files or stages taken from theirs
+    rows: int = 0  # of tables whose rows were merged: those taken from theirs
     conflicts: tuple[MergeConflict, ...] = ()
     can_union: bool = False  # both sides can be kept
+    listed: str | None = None  # the file that lists the cells in conflict, of tables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -86,7 +90,8 @@ class ResolveResult(Result):
         if not waiting:
             return None
         named = quote(show.path(waiting[0].path)) if len(waiting) == 1 else f"{count(len(waiting))} paths"
-        return DvliteError(f"choose what becomes of {named}", hint="\n".join(_choices(waiting, show)))
+        lists = [f"the cells are listed in {show.word(path.listed)}" for path in waiting if path.listed is not None]
+        return DvliteError(f"choose what becomes of {named}", hint="\n".join([*lists, *_choices(waiting, show)]))
 
 
 def _choices(waiting: Sequence[ResolvedPath], show: Show) -> Iterator[str]:
@@ -104,6 +109,14 @@ def _choices(waiting: Sequence[ResolvedPath], show: Show) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What the user chose, for all that is in conflict or (`rows`) for rows with these keys."""
+
+    choice: Choice
+    rows: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class _Outcome:
     """The merge of one file; without `text` the file is removed, if the merge is settled."""
 
@@ -113,18 +126,25 @@ class _Outcome:
 
 
 def resolve(
-    repo: Repo, arguments: Sequence[str], choice: Choice, *, stage: bool = True, progress: Progress
+    repo: Repo,
+    arguments: Sequence[str],
+    choice: Choice,
+    *,
+    rows: Sequence[str] = (),
+    stage: bool = True,
+    progress: Progress,
 ) -> ResolveResult:
     """Merges the pointers and lockfiles that git could not, settles what both sides changed as `choice` says, and stages them.
 
-    Without a choice only what needs none is settled, and the rest is listed. Everything is merged before anything is written. Checks nothing
+    Without a choice only what needs none is settled, and the rest is listed. With `rows`, keys of rows of tables, the choice is for these alone. Everything is merged before anything is written. Checks nothing
     out. A file that was added with its markers is still in conflict. Raises UsageError for a path without a conflict, ObjectMissing if a
     listing is unavailable.
     """
     with repo.lock(progress):
         chosen = _chosen(repo, _in_conflict(repo), arguments)
         contents = _contents(repo, chosen)
-        outcomes = [_outcome(repo, name, contents[name], choice, progress) for name in chosen]
+        settling = _Chosen(choice, tuple(rows))
+        outcomes = [_outcome(repo, name, contents[name], settling, progress) for name in chosen]
         done = [outcome for outcome in outcomes if outcome.path.resolved]
         # Not in .gitignore, which may be in conflict itself: `add` sees to that.
         repo.exclude(
@@ -208,13 +228,16 @@ def _contents(repo: Repo, chosen: Mapping[str, Mapping[int, str]]) -> dict[str, 
     return {name: {stage: blobs[blob] for stage, blob in stages.items()} for name, stages in chosen.items()}
 
 
-def _outcome(repo: Repo, name: str, stages: Mapping[int, bytes], choice: Choice, progress: Progress) -> _Outcome:
+def _outcome(repo: Repo, name: str, stages: Mapping[int, bytes], chosen: _Chosen, progress: Progress) -> _Outcome:
     path = tracked_name(name)
+    choice: Choice = "" if chosen.rows else chosen.choice
     if _OURS not in stages or _THEIRS not in stages:
         return _one_sided(repo, name, stages, choice)
     sides = Sides(stages.get(_BASE), stages[_OURS], stages[_THEIRS])
+    take: Take = choice if choice != "base" else ""
+    tables = TableMerges(repo, path, take, progress, rows=_rows(repo, path, chosen))
     try:
-        merged = merge_file(repo, name, sides, choice, progress=progress)
+        merged = merge_file(repo, name, sides, choice, content=tables.content(), progress=progress)
     except UnreadableSide as error:
         if choice:
             raise
@@ -224,12 +247,32 @@ def _outcome(repo: Repo, name: str, stages: Mapping[int, bytes], choice: Choice,
         kind=merged.kind,
         resolved=merged.settled,
         taken=merged.taken,
-        conflicts=merged.conflicts,
+        rows=tables.rows_taken if merged.settled else 0,
+        conflicts=merged.conflicts if merged.settled else with_cells(merged.conflicts, tables.conflicts),
         can_union=can_union(path, merged.conflicts),
+        listed=list_conflicts(repo, path, {} if merged.settled else tables.conflicts),
     )
     if choice == "union" and not merged.settled:
         raise _no_union(repo, path, merged)
     return _Outcome(name, resolved, merged.text)
+
+
+def _rows(repo: Repo, path: str, chosen: _Chosen) -> dict[tuple[str, str], Take]:
+    """Returns the choices for single rows: those in the list of conflicts, and the one that is made now. Raises UsageError."""
+    listed = listed_rows(repo, path)
+    take: Take = "theirs" if chosen.choice == "theirs" else "ours"
+    for key in chosen.rows:
+        those = [place for place in listed if place[1] == key]
+        if not those:
+            keys = list(dict.fromkeys(row for _, row in listed))
+            known = (
+                f"rows in conflict: {some(keys)}"
+                if keys
+                else f"list them first: dvlite resolve {word(repo.display(path))}"
+            )
+            raise UsageError(f"no row {quote(key)} of {quote(repo.display(path))} is in conflict", hint=known)
+        listed |= dict.fromkeys(those, take)
+    return {place: row_take for place, row_take in listed.items() if row_take}
 
 
 def _unreadable(name: str, sides: Sides, error: UnreadableSide) -> ResolvedPath:

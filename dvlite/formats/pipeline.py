@@ -14,7 +14,7 @@ from typing import Literal
 
 from dvlite.errors import FormatError
 from dvlite.files import format_error
-from dvlite.formats import comparator, strict_yaml
+from dvlite.formats import comparator, strict_yaml, tables
 from dvlite.formats.comparator import Comparator
 from dvlite.formats.config import duration_seconds, size_bytes
 from dvlite.formats.parameters import PLAIN_SUFFIXES
@@ -22,6 +22,7 @@ from dvlite.formats.plots import MOST_PLOTS, PlotReader, PlotSpec
 from dvlite.formats.series import SERIES_SUFFIXES, is_series
 from dvlite.formats.shell_text import scalar_text
 from dvlite.formats.strict_yaml import Path, Scalar, Tree
+from dvlite.formats.tables import TableSpec
 from dvlite.formats.templates import Instance, ReadValues, Templates, kind_of
 from dvlite.paths import MAX_PATH_BYTES, is_reserved
 from dvlite.show import closest, quote
@@ -43,7 +44,7 @@ STAGE_KEYS = (
 RESOURCE_KEYS = ("cpu", "memory", "gpu")
 OUT_KEYS = ("path", "cache", "persist", "push", "compare")
 METRIC_KEYS = (*OUT_KEYS, "better")
-FILE_KEYS = ("vars", "stages", "metrics", "params", "plots")
+FILE_KEYS = ("vars", "stages", "metrics", "params", "plots", "tables")
 LOOSE_METRIC_KEYS = ("path", "better")
 CAPTURE_KEYS = ("env", "cmd")
 Direction = Literal["higher", "lower"]
@@ -159,12 +160,13 @@ _NO_LIMITS = RunLimits()
 class PipelineFile:
     """The stages of one file, in its order; `metrics`, `params` and `plots` belong to none: a stage of no name, which never runs, has them.
 
-    `values`: the files that values were looked for in, relative to its folder.
+    `values`: the files that values were looked for in, relative to its folder; `tables`: how rows are compared and merged.
     """
 
     stages: tuple[StageSpec, ...]
     loose: StageSpec | None = None
     values: tuple[str, ...] = ()
+    tables: tuple[TableSpec, ...] = ()
 
 
 def parse(data: bytes, where: str, read: ReadValues = lambda _: None) -> PipelineFile:
@@ -195,7 +197,11 @@ class _PipelineReader:
         if patterns > MAX_PATTERNS:
             raise self._wrong(("stages",), f"it has {patterns} dependencies with wildcards, more than {MAX_PATTERNS}")
         loose = {key: templates.filled(tree.get(key), (key,)) for key in ("metrics", "params", "plots")}
-        return PipelineFile(specs, self._loose(loose), tuple(templates.files))
+        declared: tuple[TableSpec, ...] = ()
+        if "tables" in tree:
+            value = templates.filled(tree["tables"], ("tables",))
+            declared = tables.read(value, ("tables",), self._line, self._pattern, self._wrong)
+        return PipelineFile(specs, self._loose(loose), tuple(templates.files), declared)
 
     def _check_name(self, name: str) -> None:
         if STAGE_NAME.fullmatch(name) is None:

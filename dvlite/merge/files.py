@@ -17,12 +17,12 @@ from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git.output import is_lockfile
 from dvlite.git.program import ALL_REFS
 from dvlite.merge import listings
-from dvlite.merge.listings import Choice
+from dvlite.merge.listings import Choice, MergeContent, Settling
 from dvlite.merge.markers import marked
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
-from dvlite.show import printable, quote, word
+from dvlite.show import count, printable, quote, word
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace.fetch import with_listings
@@ -48,6 +48,8 @@ class MergeConflict:
     # "changed on both sides", "added on both sides", "removed by ours", "removed by theirs", "file and folder", "meta", "source"; or of the whole path:
     # "ours cannot be read", "theirs cannot be read", "both sides cannot be read", "the common ancestor cannot be read"
     reason: str
+    cells: int = 0  # of a table: cells and rows in it that need a choice; the file beside the tracked path lists them
+    problem: str | None = None  # of a table: why its rows were not merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,10 @@ def name_inside(path: str, conflict: MergeConflict) -> str:
 
 def reason_text(conflict: MergeConflict) -> str:
     """Returns why something is in conflict, in a sentence."""
-    return _REASONS.get(conflict.reason, conflict.reason)
+    reason = _REASONS.get(conflict.reason, conflict.reason)
+    if conflict.cells:
+        return f"{count(conflict.cells, 'cell')} {reason}"
+    return reason if conflict.problem is None else f"{reason} ({conflict.problem})"
 
 
 def choices_of(conflicts: Sequence[MergeConflict], *, can_union: bool) -> list[str]:
@@ -102,17 +107,24 @@ def can_union(path: str, conflicts: Sequence[MergeConflict]) -> bool:
 
 
 def merge_file(
-    repo: Repo, name: str, sides: Sides, choice: Choice, *, marker_size: int = MARKER_SIZE, progress: Progress
+    repo: Repo,
+    name: str,
+    sides: Sides,
+    choice: Choice,
+    *,
+    content: MergeContent | None = None,
+    marker_size: int = MARKER_SIZE,
+    progress: Progress,
 ) -> MergedFile:
     """Merges a pointer or lockfile called `name`; new listings are durable in the cache when it returns.
 
-    The chosen side is taken whole if it cannot be merged with the other. Raises UnreadableSide for a side that cannot be read,
+    `content` merges files that both sides changed, where it can. The chosen side is taken whole if it cannot be merged with the other. Raises UnreadableSide for a side that cannot be read,
     FormatError for a refused listing, and ObjectMissing for one that is neither in the cache nor on the remote.
     """
     try:
         if is_lockfile(name):
             return merge_lockfiles(sides, name, choice, marker_size=marker_size)
-        return _merge_pointers(repo, name, sides, choice, marker_size, progress)
+        return _merge_pointers(repo, name, sides, Settling(choice, content), marker_size, progress)
     except FormatError as error:
         sound = [side for side, data in (("ours", sides.ours), ("theirs", sides.theirs)) if _is_sound(name, data)]
         if choice in sound:
@@ -182,7 +194,7 @@ def _kind(known: Pointer) -> Literal["file", "directory"]:
 
 
 def _merge_pointers(
-    repo: Repo, name: str, sides: Sides, choice: Choice, marker_size: int, progress: Progress
+    repo: Repo, name: str, sides: Sides, settling: Settling, marker_size: int, progress: Progress
 ) -> MergedFile:
     path = tracked_name(name)
     base = pointer.parse(sides.base, _of(name, "common ancestor")) if sides.base else None
@@ -192,9 +204,9 @@ def _merge_pointers(
 
     def work() -> listings.Merged:
         if base is not None and _is_other_data(repo, name, base, (ours, theirs), cache.read_node):
-            chosen = {"ours": ours, "theirs": theirs}.get(choice)
+            chosen = {"ours": ours, "theirs": theirs}.get(settling.choice)
             return listings.Merged(chosen, (listings.Conflict(b"", "other data"),), taken=int(chosen is theirs))
-        return listings.merge(base, ours, theirs, cache.read_node, choice=choice)
+        return listings.merge(base, ours, theirs, cache.read_node, choice=settling.choice, content=settling.content)
 
     merged = with_listings(repo, cache, path, needed, work, progress)
     conflicts = tuple(_conflict(path, conflict) for conflict in merged.conflicts)

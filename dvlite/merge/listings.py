@@ -7,7 +7,7 @@ common ancestor are not compared; the merged listing is that of `ours` with the 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -32,6 +32,32 @@ Reason = Literal[
 ]
 
 
+# Merges the content of a file that both sides changed, given its path in the directory and three versions of it. Returns the merged one, and
+# whether that needed the choice; None where this cannot be merged.
+MergeContent = Callable[[bytes, Entry, Entry, Entry], tuple[Entry, bool] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """How what both sides changed is settled: `content` merges two versions of a file where it can, `choice` the rest."""
+
+    choice: Choice = ""
+    content: MergeContent | None = None
+
+    def merged(
+        self, path: bytes, base: Entry | None, ours: Entry | None, theirs: Entry | None
+    ) -> tuple[Entry, bool] | None:
+        """Returns a file that both sides changed, merged, and whether the choice was needed; None for a conflict."""
+        entry = _merge_entry(base, ours, theirs)
+        if entry is not None:
+            return entry, False
+        if self.content is None or base is None or ours is None or theirs is None:
+            return None
+        if not base.kind == ours.kind == theirs.kind == FILE:
+            return None
+        return self.content(path, base, ours, theirs)
+
+
 @dataclass(frozen=True, slots=True)
 class Conflict:
     """A change of both sides. `path` is inside the tracked directory; empty for a tracked file, the whole directory, `meta` or `source`."""
@@ -50,13 +76,21 @@ class Merged:
     taken: int = 0  # entries taken from theirs
 
 
-def merge(base: Pointer | None, ours: Pointer, theirs: Pointer, read: ReadNode, *, choice: Choice = "") -> Merged:
-    """Returns ours with what changed from base to theirs; `choice` settles what changed in both.
+def merge(
+    base: Pointer | None,
+    ours: Pointer,
+    theirs: Pointer,
+    read: ReadNode,
+    *,
+    choice: Choice = "",
+    content: MergeContent | None = None,
+) -> Merged:
+    """Returns ours with what changed from base to theirs; `content` and then `choice` settle what changed in both.
 
     Without a base, everything was added on both sides. `union` cannot settle two versions of one file. Raises ObjectMissing for a listing
     that cannot be read, and FormatError for one that is refused.
     """
-    merged = _merge_versions(base, ours, theirs, read, choice)
+    merged = _merge_versions(base, ours, theirs, read, Settling(choice, content))
     before = base.meta if base is not None else ""
     if theirs.meta in (ours.meta, before):
         meta: str | None = ours.meta
@@ -88,20 +122,22 @@ def _choose_meta(base: str, ours: str, theirs: str, choice: Choice) -> str | Non
     return {"ours": ours, "theirs": theirs, "base": base}.get(choice)
 
 
-def _merge_versions(base: Pointer | None, ours: Pointer, theirs: Pointer, read: ReadNode, choice: Choice) -> Merged:
+def _merge_versions(base: Pointer | None, ours: Pointer, theirs: Pointer, read: ReadNode, settling: Settling) -> Merged:
     if ours.same_version(theirs) or (base is not None and base.same_version(theirs)):
         return Merged(ours)
     if base is not None and base.same_version(ours):
         return Merged(theirs, taken=1)
     if ours.kind == theirs.kind == "directory":
-        return _DirectoryMerge(base, ours, theirs, read, choice).result()
-    if ours.kind == theirs.kind and (base is None or base.kind == ours.kind):
-        entry = _merge_entry(None if base is None else _entry_of(base), _entry_of(ours), _entry_of(theirs))
-        if entry is not None:
-            executable = bool(entry.flags & EXECUTABLE)
-            return Merged(Pointer("file", entry.digest, entry.size_bytes, executable=executable), taken=1)
-    chosen = {"ours": ours, "theirs": theirs, "base": base}.get(choice)
+        return _DirectoryMerge(base, ours, theirs, read, settling).result()
     reason: Reason = "added on both sides" if base is None else "changed on both sides"
+    if ours.kind == theirs.kind and (base is None or base.kind == ours.kind):
+        found = settling.merged(b"", None if base is None else _entry_of(base), _entry_of(ours), _entry_of(theirs))
+        if found is not None:
+            entry, chose = found
+            executable = bool(entry.flags & EXECUTABLE)
+            pointer = Pointer("file", entry.digest, entry.size_bytes, executable=executable)
+            return Merged(pointer, (Conflict(b"", reason),) if chose else (), taken=1)
+    chosen = {"ours": ours, "theirs": theirs, "base": base}.get(settling.choice)
     if ours.kind != theirs.kind:
         reason = "file and folder"
     return Merged(chosen, (Conflict(b"", reason),), taken=int(chosen is theirs))
@@ -126,8 +162,10 @@ def _merge_entry(base: Entry | None, ours: Entry | None, theirs: Entry | None) -
 class _DirectoryMerge:
     """A merge of two listings: `edits` are the changes to that of ours, None to remove an entry."""
 
-    def __init__(self, base: Pointer | None, ours: Pointer, theirs: Pointer, read: ReadNode, choice: Choice) -> None:
-        self._read, self._choice = read, choice
+    def __init__(
+        self, base: Pointer | None, ours: Pointer, theirs: Pointer, read: ReadNode, settling: Settling
+    ) -> None:
+        self._read, self._choice, self._settling = read, settling.choice, settling
         self._edits: dict[bytes, Entry | None] = {}
         self._beside: list[Entry] = []  # entries of theirs to be kept under another name
         self._renamed: dict[bytes, bytes] = {}
@@ -160,9 +198,11 @@ class _DirectoryMerge:
 
     def _settle(self, path: bytes, base: Entry | None, ours: Entry | None, theirs: Entry | None) -> None:
         """Merges an entry that both sides changed differently."""
-        entry = _merge_entry(base, ours, theirs)
-        if entry is not None:
-            self._edits[path] = entry
+        found = self._settling.merged(path, base, ours, theirs)
+        if found is not None:
+            self._edits[path], chose = found
+            if chose and self._choice:
+                self._conflicts[path] = "changed on both sides"
             return
         self._conflicts[path] = _reason(base, ours, theirs)
         if self._choice == "theirs" or (self._choice == "union" and ours is None):

@@ -46,6 +46,9 @@ def _resolved(path: ResolvedPath, result: ResolveResult, show: Show) -> Iterator
     if path.removed:
         yield f"Resolved {name}: removed"
         return
+    if path.rows and path.kind == "file":
+        yield f"Resolved {name}: {count(path.rows, 'row')} from theirs"
+        return
     noun = {"lockfile": "stage", "directory": "file"}.get(path.kind)
     whole = noun is None or any(
         conflict.path == path.path and conflict.reason not in ("meta", "source") for conflict in path.conflicts
@@ -54,6 +57,7 @@ def _resolved(path: ResolvedPath, result: ResolveResult, show: Show) -> Iterator
         yield f"Resolved {name}: {'as theirs has it' if path.taken else 'as ours has it'}"
         return
     parts = [f"{count(path.taken, str(noun))} from theirs"] if path.taken or not path.conflicts else []
+    parts += [f"{count(path.rows, 'row')} of tables from theirs"] if path.rows else []
     removed = [
         conflict
         for conflict in path.conflicts

@@ -1,0 +1,113 @@
+"""The table engine: DuckDB in memory, shut off from everything but the files it is given. The only module that knows DuckDB.
+
+A connection reads the files that it was opened with and its own temporary folder. It writes no file, uses no network, loads no extension
+and no variable of the program, and cannot be unlocked by a query. Memory is limited: what does not fit goes to the temporary folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dvlite.errors import FormatError, UsageError
+from dvlite.show import printable_text
+
+MEMORY_BYTES = 256 << 20
+_MOST_THREADS = 4  # each holds buffers of its own
+_MOST_LETTERS = 300  # of what DuckDB says
+_NOISE = re.compile(r"^(?:[A-Za-z]+ )+Error: |^(?:CSV Error on Line|Error in file)\b(?=: *$)")
+
+Connection = Any  # duckdb.DuckDBPyConnection, which mypy would need the package for
+
+
+@contextlib.contextmanager
+def connected(files: Sequence[Path] = (), *, memory_bytes: int = MEMORY_BYTES) -> Iterator[Connection]:
+    """Opens an engine that may read these files, named exactly so in queries; its temporary folder is gone afterwards.
+
+    A name with `*`, `?` or `[` is a pattern to DuckDB: give links with plain names (`linked`). Raises UsageError without the package.
+    """
+    duckdb = _package()
+    with tempfile.TemporaryDirectory(prefix="dvlite-") as folder:
+        connection = duckdb.connect(
+            ":memory:",
+            config={
+                "allow_community_extensions": "false",
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "extension_directory": os.path.join(folder, "extensions"),
+                "home_directory": folder,
+                "memory_limit": f"{memory_bytes}B",
+                "python_enable_replacements": "false",
+                "secret_directory": os.path.join(folder, "secrets"),
+                "temp_directory": os.path.join(folder, "spilled"),
+                "threads": str(min(os.cpu_count() or 1, _MOST_THREADS)),
+            },
+        )
+        try:
+            names = ", ".join(literal(str(path)) for path in files)
+            connection.execute(f"SET allowed_paths = [{names}]")
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
+            yield connection
+        finally:
+            connection.close()
+
+
+def require_query(connection: Connection, sql: str) -> None:
+    """Raises UsageError for what is not one query: a file that may be read could be written by COPY. Raises FormatError for what is no SQL."""
+    duckdb = _package()
+    with reading("cannot run this SQL"):
+        kinds = [statement.type for statement in connection.extract_statements(sql)]
+    if kinds != [duckdb.StatementType.SELECT]:
+        what = "it holds several statements" if len(kinds) > 1 else "it is no query"
+        raise UsageError(f"cannot run this SQL: {what}", hint="dvlite sql reads only: one SELECT")
+
+
+@contextlib.contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turns an error of the engine into a FormatError: one line that begins with `what`."""
+    duckdb = _package()
+    try:
+        yield
+    except duckdb.Error as error:
+        raise FormatError(f"{what}: {reason_of(str(error))}") from None
+
+
+def reason_of(message: str) -> str:
+    """Returns what DuckDB says, as one line that is safe to print, without its advice and without a list of its options."""
+    lines = [line.strip() for line in message.splitlines()]
+    stop = next((i for i, line in enumerate(lines) if line.startswith(("Possible", "file =", "LINE ", "Try "))), None)
+    text = " ".join(_NOISE.sub("", line) for line in lines[:stop] if line)
+    text = printable_text(text)
+    return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}..."
+
+
+def one_row(connection: Connection, sql: str) -> tuple[Any, ...]:
+    """Returns the only row of a query."""
+    (row,) = connection.execute(sql).fetchall()  # all: a result that is not read to its end blocks the connection
+    return tuple(row)
+
+
+def literal(text: str) -> str:
+    """Returns a text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """Returns the name of a column or table as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _package() -> Any:
+    try:
+        import duckdb
+    except ImportError:
+        raise UsageError(
+            "tables need the package duckdb, which is not installed", hint="pip install 'dvlite[tables]'"
+        ) from None
+    return duckdb

@@ -1,0 +1,151 @@
+"""Two versions of a table compared: files that are laid out for the engine, opened in their format, and what both share left out."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dvlite.errors import FormatError, ObjectMissing
+from dvlite.files import write_atomic
+from dvlite.formats.lockfile import Locked
+from dvlite.oid import FILE, Digest, format_oid
+from dvlite.pipeline.fetcher import Fetcher
+from dvlite.progress import Progress
+from dvlite.repo.repository import Repo
+from dvlite.show import quote, word
+from dvlite.store.cache import Cache
+from dvlite.store.pack import KIND_FILE
+from dvlite.tables import parquet, sqlite
+from dvlite.tables.diff import Matching, TableDiff, compare, key_of
+from dvlite.tables.engine import Connection, connected, reading
+from dvlite.tables.relation import EMPTY, Relation, TableFile, format_of, open_relation, parquet_sql
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file of a version: its name in the table's folder, and its content in the cache, or (`on_disk`) in the work tree."""
+
+    name: str
+    digest: Digest
+    size_bytes: int
+    on_disk: Path | None = None
+
+
+def bring(repo: Repo, cache: Cache, path: str, files: Sequence[StoredFile], progress: Progress) -> None:
+    """Fetches what the cache lacks of files of the table `path`. Raises ObjectMissing if the remote lacks it too, or there is none."""
+    lacking = {
+        file.digest: Locked(path, format_oid(FILE, file.digest), file.size_bytes)
+        for file in files
+        if file.on_disk is None and not cache.has_file(file.digest, file.size_bytes)
+    }
+    if not lacking:
+        return
+    shown = repo.display(path)
+    if not repo.config.remote_names:
+        raise ObjectMissing(
+            f"a version of {quote(shown)} is not in the cache, and no remote is configured",
+            hint="dvlite remote add URL",
+        )
+    with Fetcher(repo, cache, progress) as fetcher:
+        if not fetcher.bring(lacking.values()):
+            hint = (
+                f"in a clone that has it: dvlite push --all-commits; which versions there are: dvlite log {word(shown)}"
+            )
+            raise ObjectMissing(f"a version of {quote(shown)} is neither in the cache nor on the remote", hint=hint)
+
+
+def lay(files: Sequence[StoredFile], folder: Path, cache: Cache) -> list[TableFile]:
+    """Gives files paths in a folder, with names that are no patterns: links to large ones. What comes from the cache was verified.
+
+    Raises ObjectMissing and ObjectCorrupt, and FormatError for what is no ordinary file.
+    """
+    folder.mkdir()
+    return [TableFile(_laid(file, folder / str(number), cache), file.name) for number, file in enumerate(files)]
+
+
+def _laid(file: StoredFile, path: Path, cache: Cache) -> Path:
+    if file.on_disk is not None:
+        try:
+            is_file = stat.S_ISREG(file.on_disk.stat().st_mode)
+        except OSError:
+            is_file = False
+        if not is_file:
+            raise FormatError(f"{quote(file.name)} is not an ordinary file")
+        path.symlink_to(file.on_disk)
+    elif cache.has_packed(file.digest, (KIND_FILE,)):
+        write_atomic(path, cache.read_file(file.digest, file.size_bytes), sync=False)
+    else:
+        with cache.open_verified(file.digest, file.size_bytes):
+            path.symlink_to(cache.large_path(file.digest))
+    return path
+
+
+def compare_versions(
+    old: Sequence[TableFile], new: Sequence[TableFile], how: Matching, *, only: Sequence[str] = (), limit: int = 0
+) -> list[TableDiff]:
+    """Compares the files of two versions of a table; of a database, each table. A side without files has no rows.
+
+    What is equal is left out of the result. Raises FormatError and UsageError.
+    """
+    with connected([file.path for file in (*old, *new)]) as engine:
+        found = [_compare_table(engine, old, new, how, name, only, limit) for name in _names(old, new)]
+    return [diff for diff in found if not diff.is_equal]
+
+
+def _names(old: Sequence[TableFile], new: Sequence[TableFile]) -> list[str]:
+    """Returns the tables of a database; of anything else, one without a name."""
+    if {format_of(file.name) for file in (*old, *new)} != {"SQLite"}:
+        return [""]
+    return sorted(
+        {
+            name
+            for word, side in (("old", old), ("new", new))
+            for file in side
+            for name in sqlite.tables(file.path, _which(word))
+        }
+    )
+
+
+def _which(word: str) -> str:
+    return f"the {word} version"
+
+
+def _compare_table(
+    engine: Connection,
+    old: Sequence[TableFile],
+    new: Sequence[TableFile],
+    how: Matching,
+    table: str,
+    only: Sequence[str],
+    limit: int,
+) -> TableDiff:
+    sides = [open_relation(engine, side, _which(word), table=table) for word, side in (("old", old), ("new", new))]
+    before, after = (_like(side, other) for side, other in (sides, reversed(sides)))
+    matching, note = key_of(engine, before, after, how)
+    before, after = _without_equal_row_groups(engine, old, new, (before, after))
+    return replace(compare(engine, before, after, matching, only=only, limit=limit), table=table, note=note)
+
+
+def _like(side: Relation, other: Relation) -> Relation:
+    """Returns the side, or one without rows that has the columns of the other."""
+    return side if side is not EMPTY else replace(other, sql=f"(SELECT * FROM {other.sql} WHERE false)")
+
+
+def _without_equal_row_groups(
+    engine: Connection, old: Sequence[TableFile], new: Sequence[TableFile], sides: tuple[Relation, Relation]
+) -> tuple[Relation, Relation]:
+    """Returns both sides without the row groups of Parquet files that both have."""
+    if [format_of(file.name) for file in (*old, *new)] != ["Parquet", "Parquet"] or not (old and new):
+        return sides
+    with reading("cannot read these versions"):
+        conditions = parquet.unequal_rows(engine, old[0].path, new[0].path)
+    if conditions is None:
+        return sides
+    paths = (old[0].path, new[0].path)
+    before, after = (
+        replace(side, sql=f"(SELECT * FROM {parquet_sql([path], ', file_row_number = true')} WHERE {condition})")
+        for side, path, condition in zip(sides, paths, conditions, strict=True)
+    )
+    return before, after
