@@ -40,13 +40,17 @@ EXECUTED = [
     DOCS / "reference" / "python.md",
     PROJECT / "README.md",
 ]
+WITH_PACKAGES = {
+    "delta-tables.md": ("deltalake", "pyarrow")
+}  # pages that are run where these are installed, with the long tests
 TEXT_SUFFIXES = {".md", ".py", ".sh", ".toml", ".yaml", ".yml", ".txt", ".json", ""}
 
 WITHOUT_CLASS = {0, 4, 5, 70, 130}  # exit codes that no error class stands for: success, pipelines, bugs, interrupts
 STORE_FORMATS = ("pack", "index")  # modules of the store that own an on-disk format
 # Parts of formats, no file of their own.
 NO_FORMATS = (
-    "dvc_files",  # not ours, as the next
+    "delta_log",  # not ours, as the next two
+    "dvc_files",
     "dvc_pipeline",
     "source",  # a block of a pointer
     "comparator",
@@ -61,6 +65,7 @@ NO_FORMATS = (
     "strict_fields",
     "strict_json",
     "shell_text",
+    "table_formats",
     "strict_yaml",
     "tables",  # of the pipeline file
     "templates",
@@ -416,8 +421,14 @@ def execute_both(text: str, folder: Path) -> list[str]:
     return [*findings, *lines]
 
 
-@pytest.mark.parametrize("page", EXECUTED, ids=named)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.long if page.name in WITH_PACKAGES else ()) for page in EXECUTED],
+    ids=named,
+)
 def test_what_the_page_shows_is_what_happens(page, tmp_path, on_path):
+    for package in WITH_PACKAGES.get(page.name, ()):
+        pytest.importorskip(package)
     text = page.read_text(encoding="utf-8")
     if not steps(text):
         pytest.skip("no console blocks in this page")

@@ -285,6 +285,8 @@ def _unreadable(name: str, sides: Sides, error: UnreadableSide) -> ResolvedPath:
 
 def _no_union(repo: Repo, path: str, merged: MergedFile) -> UsageError:
     what = "a stage has one entry" if merged.kind == "lockfile" else "it is one file, or not a directory on both sides"
+    if any(conflict.reason == "two histories" for conflict in merged.conflicts):
+        what = "both sides wrote versions of a table in it, and two logs cannot be mixed"
     shown = repo.display(path)
     return UsageError(
         f"cannot keep both sides of {quote(shown)}: {what}", hint=f"dvlite resolve {word(shown)} --ours or --theirs"

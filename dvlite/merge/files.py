@@ -30,6 +30,7 @@ from dvlite.workspace.fetch import with_listings
 MARKER_SIZE = 7
 _REASONS = {
     "file and folder": "a file on one side, a folder on the other",
+    "two histories": "both sides wrote versions of this table, and two logs cannot be mixed",
     "meta": "'meta' changed on both sides",
     "source": "what it was imported from changed on both sides",
     "other data": "its pointer looks like a renamed one to git, and the data is another",
@@ -45,7 +46,7 @@ class MergeConflict:
 
     path: str | None = None
     stage: str | None = None  # its name in the lockfile
-    # "changed on both sides", "added on both sides", "removed by ours", "removed by theirs", "file and folder", "meta", "source"; or of the whole path:
+    # "changed on both sides", "added on both sides", "removed by ours", "removed by theirs", "file and folder", "two histories", "meta", "source"; or of the whole path:
     # "ours cannot be read", "theirs cannot be read", "both sides cannot be read", "the common ancestor cannot be read"
     reason: str
     cells: int = 0  # of a table: cells and rows in it that need a choice; the file beside the tracked path lists them
@@ -102,8 +103,11 @@ def choices_of(conflicts: Sequence[MergeConflict], *, can_union: bool) -> list[s
 
 
 def can_union(path: str, conflicts: Sequence[MergeConflict]) -> bool:
-    """Returns whether both versions can be kept: of files of a directory and of `meta`, not of a single file and not of a stage."""
-    return all(conflict.reason in ("meta", "source") or conflict.path not in (None, path) for conflict in conflicts)
+    """Returns whether both versions can be kept: of files of a directory and of `meta`, not of a single file, a table or a stage."""
+    return all(
+        conflict.reason in ("meta", "source") or (conflict.path not in (None, path) and conflict.reason != "two histories")
+        for conflict in conflicts
+    )
 
 
 def merge_file(

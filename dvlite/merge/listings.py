@@ -7,7 +7,7 @@ common ancestor are not compared; the merged listing is that of `ours` with the 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,6 +15,7 @@ from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, Entry, ReadNode
 from dvlite.formats.manifest_parts import LazyListing
 from dvlite.formats.pointer import Pointer
+from dvlite.formats.table_formats import table_of
 from dvlite.oid import Digest
 from dvlite.paths import MAX_NAME_BYTES, check_paths
 
@@ -27,6 +28,7 @@ Reason = Literal[
     "removed by ours",
     "removed by theirs",
     "file and folder",
+    "two histories",  # of a table: both sides wrote versions of a table, and two logs cannot be mixed
     "meta",
     "source",
 ]
@@ -60,7 +62,10 @@ class Settling:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A change of both sides. `path` is inside the tracked directory; empty for a tracked file, the whole directory, `meta` or `source`."""
+    """A change of both sides. `path` is inside the tracked directory; empty for a tracked file, the whole directory, `meta` or `source`.
+
+    Of a table in the directory, `path` is its folder: one side is taken whole.
+    """
 
     path: bytes
     reason: Reason
@@ -173,13 +178,15 @@ class _DirectoryMerge:
         self._mine = LazyListing(ours.digest, read)
         self._ours = ours
         self._take_changes(base.digest if base is not None and base.kind == "directory" else None, ours, theirs)
+        for folder in self._tables:
+            self._settle_table(folder, {"theirs": theirs, "base": base}.get(choice))
         self._part_files_from_folders()
         for entry in self._beside:
             self._keep_beside(entry)
 
     def result(self) -> Merged:
         conflicts = tuple(Conflict(path, why) for path, why in sorted(self._conflicts.items()))
-        if conflicts and not self._choice:
+        if conflicts and (not self._choice or (self._choice == "union" and self._tables)):
             return Merged(None, conflicts)
         check_paths([path for path, entry in self._edits.items() if entry is not None])
         tree = manifest.edit(self._ours.digest, self._edits, self._read)
@@ -188,8 +195,16 @@ class _DirectoryMerge:
 
     def _take_changes(self, base: Digest | None, ours: Pointer, theirs: Pointer) -> None:
         pairs = {_path(*pair): pair for pair in manifest.compare(base, theirs.digest, self._read)}
-        compared = manifest.compare(base, ours.digest, self._read)
-        mine = {path: new for old, new in compared if (path := _path(old, new)) in pairs}
+        mine: dict[bytes, Entry | None] = {}
+        written: list[Entry] = []  # versions of tables
+        for old, new in manifest.compare(base, ours.digest, self._read):
+            path = _path(old, new)
+            if path in pairs:
+                mine[path] = new
+            if new is not None and table_of(path) is not None:
+                written.append(new)
+        their_tables = (new for path, (_, new) in pairs.items() if new is not None and table_of(path) is not None)
+        self._tables = _parted(written, their_tables)
         for path, (before, their) in pairs.items():
             if path not in mine:
                 self._edits[path] = their
@@ -211,6 +226,19 @@ class _DirectoryMerge:
             self._edits[path] = base
         elif self._choice == "union" and theirs is not None:
             self._beside.append(theirs)
+
+    def _settle_table(self, folder: bytes, chosen: Pointer | None) -> None:
+        """Takes a table as it is in ours, or from the version that was chosen, whatever both sides changed in it."""
+        start = folder + b"/" if folder else b""
+        for path in [path for path in (*self._edits, *self._conflicts) if path.startswith(start)]:
+            self._edits.pop(path, None)
+            self._conflicts.pop(path, None)
+        self._beside = [entry for entry in self._beside if not entry.path.startswith(start)]
+        self._conflicts[folder] = "two histories"
+        if self._choice in ("theirs", "base"):
+            root = chosen.digest if chosen is not None and chosen.kind == "directory" else None
+            pairs = manifest.compare(self._ours.digest, root, self._read)
+            self._edits |= {path: new for old, new in pairs if (path := _path(old, new)).startswith(start)}
 
     # -- a file on one side, a folder of that name on the other
 
@@ -280,6 +308,21 @@ class _DirectoryMerge:
         for path in self._mine.below(folder):
             if path not in self._edits or self._edits[path] is not None:
                 yield path
+
+
+def _parted(ours: Iterable[Entry], theirs: Iterable[Entry]) -> tuple[bytes, ...]:
+    """Returns the folders of tables to which both sides added versions, where neither has all that the other has."""
+    versions: list[dict[bytes, set[tuple[bytes, Digest]]]] = []
+    for side in (ours, theirs):
+        versions.append({})
+        for entry in side:
+            versions[-1].setdefault(table_of(entry.path) or b"", set()).add((entry.path, entry.digest))
+    mine, others = versions
+    return tuple(
+        folder
+        for folder in sorted(mine.keys() & others.keys())
+        if not (mine[folder] <= others[folder] or others[folder] <= mine[folder])
+    )
 
 
 def _reason(base: Entry | None, ours: Entry | None, theirs: Entry | None) -> Reason:

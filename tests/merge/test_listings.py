@@ -406,3 +406,38 @@ def test_a_listing_with_a_file_below_a_file_is_refused():
 )
 def test_markers_stand_around_what_differs(ours, theirs, expected):
     assert marked(ours, theirs) == expected
+
+
+LOGS = {
+    "delta": b"_delta_log/%020d.json",
+    "iceberg": b"metadata/%05d-x.metadata.json",
+    "lance": b"_versions/%d.manifest",
+}
+
+
+def written(name, *histories, **files):
+    """Returns a table: the commits of some histories, by their letters, each with a data file."""
+    tree = {b"t/" + key.encode(): value for key, value in files.items()}
+    for number, letter in enumerate("".join(histories)):
+        tree |= {b"t/" + LOGS[name] % number: letter.encode(), b"t/%d%s" % (number, letter.encode()): b"data"}
+    return tree
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_two_histories_of_a_table_are_taken_whole_from_one_side(name):
+    base, ours, theirs = written(name, "aa"), written(name, "aa", "b"), written(name, "aa", "cc")
+    ours[b"mine"] = theirs[b"their"] = b"1"  # outside of the table
+    conflict = (Conflict(b"t", "two histories"),)
+    assert Listings().merge(base, ours, theirs) == (None, conflict)
+    assert Listings().merge(base, ours, theirs, "union") == (None, conflict)
+    assert Listings().merge(base, ours, theirs, "ours") == (rows(ours | {b"their": b"1"}), conflict)
+    assert Listings().merge(base, ours, theirs, "theirs") == (rows(theirs | {b"mine": b"1"}), conflict)
+    assert Listings().merge(base, ours, theirs, "base") == (rows(base | {b"mine": b"1", b"their": b"1"}), conflict)
+    assert Listings().merge(None, ours, theirs)[1] == conflict
+
+
+def test_a_history_that_goes_on_where_the_other_is_merges():
+    base, ours, theirs = written("delta", "aa"), written("delta", "aab"), written("delta", "aabcc")
+    assert Listings().merge(base, ours, theirs) == (rows(theirs), ())
+    assert Listings().merge(base, theirs, ours) == (rows(theirs), ())
+    assert Listings().merge(base, written("delta", "aa", notes=b"1"), ours) == (rows(ours | {b"t/notes": b"1"}), ())
