@@ -93,6 +93,8 @@ LATE_IMPORTS = (
     "commands.verify",
     "workspace.adder",
     "workspace.path_args",
+    "workspace.path_status",
+    "workspace.workspace",
 )  # what they need differs from call to call, and is slow to load
 UNIX_ONLY = {
     "ctypes",
@@ -145,6 +147,7 @@ READERS = (
     "repo.ignore",
     "verify.trees",  # files of any name
     "workspace.backups",  # saved pointers, in .git
+    "workspace.delta_scan",  # logs of Delta tables, which may be long
     "workspace.sparse",  # in .git
     "repo.clone_id",  # in .git
     "commands.diff",  # files that git or the user names, as the next two

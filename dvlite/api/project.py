@@ -210,16 +210,18 @@ class Repo:
         *,
         rev: str | None = None,
         jobs: int | None = None,
+        delta_version: int | None = None,
     ) -> GetResult:
         """Copy data, or files of git, out of any repository, without a clone.
 
-        Writes to `output`, a path from the current folder of the process on, or a file that is open for writing.
+        Writes to `output`, a path from the current folder of the process on, or a file that is open for writing. Of a Delta table, `delta_version`
+        copies that version: its log up to there and its data files.
         """
         from dvlite.commands.get import get as verb
 
         at, rev = self._place, rev or self._place.rev
         where: Any = os.fspath(output) if isinstance(output, os.PathLike) else output
-        to = partial(verb, output=where, jobs=jobs, remote=at.remote)
+        to = partial(verb, output=where, jobs=jobs, remote=at.remote, delta_version=delta_version)
         if at.where is None:
             return at.anywhere(partial(to, f"{rev or ''}:{os.fspath(path)}"))
         return at.anywhere(partial(to, at.where, os.fspath(path), revision=rev))

@@ -236,6 +236,12 @@ def sync(**flags: Any) -> int:
     metavar="NAME_OR_URL",
     help="Fetch from this remote of REPO; or, by its URL, copy a snapshot on it: SNAPSHOT[:PATH], without git.",
 )
+@click.option(
+    "--delta-version",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Of a Delta table, copy version N: its log up to there and its data files.",
+)
 def get(source: str, path: str | None, *, output: str | None, **flags: Any) -> int:
     """Copy data, or files of git, out of any repository, without a clone.
 

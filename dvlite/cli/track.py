@@ -41,7 +41,10 @@ if TYPE_CHECKING:
 @click.argument("paths", nargs=-1, metavar="PATH...", type=PathText())
 @click.option("-u", "--update", is_flag=True, help="Add every tracked path that changed.")
 @click.option(
-    "-f", "--force", is_flag=True, help="Add data even if it lacks changes that its pointer has (undoes them)."
+    "-f",
+    "--force",
+    is_flag=True,
+    help="Add data even if it lacks changes that its pointer has (undoes them), and Delta tables that are not whole.",
 )
 @click.option(
     "-o",

@@ -23,6 +23,7 @@ from dvlite.show import Show, quote, some
 from dvlite.store.cache_writer import Writer
 from dvlite.workspace import sparse
 from dvlite.workspace.add_checks import (
+    AddTarget,
     is_output,
     refuse_broken,
     refuse_untrackable,
@@ -30,7 +31,7 @@ from dvlite.workspace.add_checks import (
     twin_warnings,
     unread_ignores,
 )
-from dvlite.workspace.adder import AddedPath, Adder, AddTarget
+from dvlite.workspace.adder import AddedPath, Adder
 from dvlite.workspace.elsewhere import refuse_inside, take_in
 from dvlite.workspace.path_args import warning_of
 from dvlite.workspace.workspace import Workspace

@@ -16,14 +16,17 @@ from dvlite.formats.manifest import EXECUTABLE, FILE, Entries, Entry
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import Digest
 from dvlite.progress import Progress
+from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.results import TableResult, even, plain, record_of
 from dvlite.runs.outputs import at_word
 from dvlite.show import quote, word
 from dvlite.store.cache import Cache
+from dvlite.store.catalog import Catalog
 from dvlite.workspace import sparse
 from dvlite.workspace.changes import Counts, FileChange, Kind, Pair, changes, counts_of
-from dvlite.workspace.fetch import with_listings
+from dvlite.workspace.delta_changes import DeltaChange, disk_side, table_changes, version_side
+from dvlite.workspace.fetch import FetchRequest, fetch_versions, with_listings
 from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.path_args import select, usable, warning_of
 from dvlite.workspace.workspace import Workspace, entries_of
@@ -47,6 +50,7 @@ class PathDiff:
     old_size_bytes: int | None = None
     size_bytes: int | None = None
     files: tuple[FileChange, ...] = field(default=(), repr=False)
+    tables: tuple[DeltaChange, ...] = ()  # Delta tables in it whose log differs
     incomplete: str | None = None  # why the files could not be listed
 
 
@@ -79,6 +83,7 @@ class _Sides:
     old: Mapping[str, Pointer]
     new: Mapping[str, Pointer]
     nodes: Mapping[Digest, bytes]
+    scans: Mapping[str, Entries]  # what is on disk, where that is the new side
 
 
 def diff(repo: Repo, revisions: Sequence[str], paths: Sequence[str], *, progress: Progress) -> DiffResult:
@@ -104,9 +109,10 @@ def diff(repo: Repo, revisions: Sequence[str], paths: Sequence[str], *, progress
     old_versions = {item.path: item.pointer for item in old if item.path in wanted}
     new_versions = {item.path: item.pointer for item in new if item.path in wanted}
     nodes: dict[Digest, bytes] = {}
+    scans: dict[str, Entries] = {}
     if new_name is None:
-        new_versions = _from_workspace(Workspace(repo, cache, progress), new_versions, nodes)
-    sides = _Sides(old_versions, new_versions, nodes)
+        new_versions = _from_workspace(Workspace(repo, cache, progress), new_versions, nodes, scans)
+    sides = _Sides(old_versions, new_versions, nodes, scans)
     moved = {} if paths else _moved(sides)
     found = [_renamed(old_path, path, sides.new[path]) for path, old_path in moved.items()]
     for path, inside in chosen:
@@ -143,8 +149,10 @@ def _names(repo: Repo, revisions: Sequence[str]) -> tuple[str | None, str | None
 # --- the workspace as a side ---
 
 
-def _from_workspace(work: Workspace, pointers: Mapping[str, Pointer], nodes: dict[Digest, bytes]) -> dict[str, Pointer]:
-    """Returns the versions on disk, without paths that have no data; adds their listings to `nodes`."""
+def _from_workspace(
+    work: Workspace, pointers: Mapping[str, Pointer], nodes: dict[Digest, bytes], scans: dict[str, Entries]
+) -> dict[str, Pointer]:
+    """Returns the versions on disk, without paths that have no data; adds their listings to `nodes`, and what changed to `scans`."""
     found: dict[str, Pointer] = {}
     for path, known in pointers.items():
         try:
@@ -163,6 +171,7 @@ def _from_workspace(work: Workspace, pointers: Mapping[str, Pointer], nodes: dic
             executable = bool(have.scan.flags[0] & EXECUTABLE)
             found[path] = Pointer("file", have.digest(0), have.scan.sizes[0], executable=executable)
         else:
+            scans[path] = have.entries()
             tree = manifest.build(_whole(work, path, known, have))
             nodes.update(tree.nodes)
             found[path] = Pointer("directory", tree.root, tree.size_bytes, tree.files)
@@ -228,7 +237,30 @@ def _compare(
     files = changes(path, pairs)
     if not files:
         return []
-    return [_path_diff(path, old, new, counts_of(files), files, sizes=not inside)]
+    found = _path_diff(path, old, new, counts_of(files), files, sizes=not inside)
+    return [replace(found, tables=_tables(repo, cache, path, pairs, sides, progress))]
+
+
+def _tables(
+    repo: Repo, cache: Cache, path: str, pairs: Sequence[Pair], sides: _Sides, progress: Progress
+) -> tuple[DeltaChange, ...]:
+    """Returns what happened to Delta tables, of pairs of entries that differ; their logs are fetched where the cache lacks them."""
+    versions = sides.old.get(path), sides.new.get(path)
+    old, new = (version_side(known, partial(_read, sides.nodes, cache), cache) for known in versions)
+    if path in sides.scans:
+        new = disk_side(Workspace(repo, cache, progress), path, sides.scans[path])
+
+    def bring(pattern: str) -> None:
+        parts = [
+            FetchRequest(path, known, (pattern,))
+            for known in versions
+            if known is not None and known.digest not in sides.nodes
+        ]
+        _, remote = open_remote(repo, cache, None, None)
+        with remote:
+            fetch_versions(Catalog(remote, progress, to_read=True).look(), cache, parts, progress)
+
+    return table_changes(path, pairs, old, new, bring)
 
 
 _NONE = Entry(b"", FILE, 0, Digest(b""))
@@ -328,9 +360,12 @@ def _pointer_diff(repo: Repo, path: str, old: Pointer | None, new: Pointer | Non
         return _path_diff(path, old, new, _NO_COUNTS, (), incomplete=only)
     cache = open_cache(repo)
     try:
-        files = changes(path, _pairs(old, new, cache.read_node))
+        pairs = _pairs(old, new, cache.read_node)
     except ObjectMissing:
         hint = f"its list of files is not in the cache: dvlite fetch {word(path)}"
         delta = (new.size_bytes if new else 0) - (old.size_bytes if old else 0)
         return _path_diff(path, old, new, Counts(delta_bytes=delta), (), incomplete=hint)
-    return _path_diff(path, old, new, counts_of(files), files)
+    files = changes(path, pairs)
+    before, after = (version_side(known, cache.read_node, cache) for known in (old, new))
+    tables = table_changes(path, pairs, before, after)
+    return replace(_path_diff(path, old, new, counts_of(files), files), tables=tables)

@@ -28,6 +28,7 @@ from dvlite.repo.tracked_paths import Tracked
 from dvlite.results import Result
 from dvlite.share.any_repository import Opened, from_remote, is_address, open_any
 from dvlite.share.bring import Brought, bring
+from dvlite.share.delta_version import files_of
 from dvlite.share.url_imports import key_of, opened
 from dvlite.show import Show, printable, quote, word
 from dvlite.store import snapshots
@@ -71,13 +72,14 @@ def get(
     environ: Mapping[str, str],
     jobs: int | None = None,
     remote: str | None = None,
+    delta_version: int | None = None,
     progress: Progress,
 ) -> GetResult:
     """Copies `[REV:]path` (a tracked path, one inside, a file of git, a folder above them) out of a git URL or a local repository.
 
     With a `remote` that is a place, `source` is SNAPSHOT[:PATH] there; else `remote` names the one of the repository to fetch from. Without
     `path`, `source` is a pointer file, or a path in the repository here. Of a URL the default branch counts, of a local repository
-    what is on disk. Nothing that exists is overwritten; a stream gets the bytes of one file after they were verified. Raises Untrusted,
+    what is on disk. With `delta_version`, the path is a Delta table, and that version of it is copied: its log up to there, and its files. Nothing that exists is overwritten; a stream gets the bytes of one file after they were verified. Raises Untrusted,
     ObjectMissing and ObjectCorrupt.
     """
     started = time.monotonic()
@@ -95,7 +97,7 @@ def get(
                 raise UsageError("a pointer file is a version already", hint=f"dvlite get {word(source)} -o OUT")
             opening = contextlib.nullcontext(_pointer_file(source, environ))
         elif path is None and urlsplit(source).scheme in _DOWNLOADS and not source.endswith(".git"):
-            if revision is not None or remote is not None:
+            if revision is not None or remote is not None or delta_version is not None:
                 raise UsageError(
                     "a URL of a file has no revisions and no remote",
                     hint=f"dvlite get {word(without_credentials(source))}",
@@ -111,13 +113,14 @@ def get(
         target = _target(where, place.path) if stream is None else None
         if target is not None:
             export.refuse_existing(target)
-        wanted, gone = bring(place, jobs, progress)
+        chosen = None if delta_version is None else files_of(place, delta_version, jobs, progress)
+        wanted, gone = bring(place, jobs, progress, chosen)
         damaged = _write(wanted, place.cache, target, stream, progress)
         if damaged:
             for digest, _ in damaged:
                 place.cache.discard(digest)
             try:
-                wanted, gone = bring(place, jobs, progress)
+                wanted, gone = bring(place, jobs, progress, chosen)
             except (ObjectMissing, UsageError):  # there is no other copy
                 raise damaged[0][1] from None
             damaged = _write(wanted, place.cache, target, stream, progress)

@@ -7,17 +7,18 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from dvlite.errors import FormatError, ObjectMissing, UsageError
+from dvlite.errors import FormatError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats import lockfile, manifest, pointer
+from dvlite.formats.delta_log import DeltaCommit
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.copied_commits import copy_of
 from dvlite.git.output import Change, is_lockfile
 from dvlite.git.program import ALL_REFS
-from dvlite.oid import FILE, MANIFEST, Oid, format_oid, parse_oid
+from dvlite.oid import FILE, MANIFEST, Digest, Oid, format_oid, parse_oid
 from dvlite.paths import ancestors
 from dvlite.repo import committed_versions
 from dvlite.repo.repository import Repo, open_cache
@@ -30,6 +31,7 @@ from dvlite.runs.queries import Artefact, RunQueries
 from dvlite.runs.records import open_records
 from dvlite.runs.schema import METRIC
 from dvlite.show import quote, word
+from dvlite.workspace.delta_changes import DeltaChange, table_changes, version_of, version_side
 from dvlite.workspace.fetch import with_listings
 from dvlite.workspace.path_args import guess
 
@@ -55,6 +57,7 @@ class LogVersion:
     run_name: str | None = None
     sweep: str = ""  # that the run was part of
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    table: DeltaChange | None = None  # of a path that is a Delta table: since the version before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -81,6 +84,7 @@ class _Version:
     files: int | None = None
     run: Oid | None = None
     unread: bool = False
+    whole: Oid | None = None  # of the directory that it is inside of
 
 
 def log(
@@ -113,12 +117,13 @@ def log(
         versions = _inside(repo, versions, whole, name[len(whole) + 1 :], warnings, progress)
     more = limit is not None and len(versions) > limit
     shown = versions[:limit]
+    inner = "" if whole is None else name[len(whole) + 1 :]
     newest = next((version.oid for version in versions if version.oid is not None), None)
     is_directory = newest is not None and newest.startswith(MANIFEST)
     return LogResult(
         path=name,
         kind="directory" if is_directory else "file",
-        versions=tuple(_described(repo, shown, progress)),
+        versions=tuple(_described(repo, shown, _tables(open_cache(repo), versions, len(shown), inner), progress)),
         more=more,
         warnings=tuple(warnings),
     )
@@ -251,7 +256,7 @@ def _at(cache: Cache, repo: Repo, version: _Version, inner: str, progress: Progr
             return _Version(version.commit, path, None)
         tree = manifest.build(manifest.from_entries(rows))
         oid = format_oid(MANIFEST, tree.root)
-        return _Version(version.commit, path, oid, tree.size_bytes, tree.files, version.run)
+        return _Version(version.commit, path, oid, tree.size_bytes, tree.files, version.run, whole=version.oid)
 
     try:
         return with_listings(repo, cache, version.path, [directory], read, progress)
@@ -259,14 +264,52 @@ def _at(cache: Cache, repo: Repo, version: _Version, inner: str, progress: Progr
         return _Version(version.commit, path, None, unread=True)
 
 
+# --- Delta tables ---
+
+
+def _tables(cache: Cache, versions: Sequence[_Version], shown: int, inner: str) -> list[DeltaChange | None]:
+    """Returns what happened to a Delta table from each version to the next, newest first; None for what is none, or is not in the cache."""
+    done: dict[tuple[bytes, Digest], DeltaCommit] = {}  # the log of the newest version has the commits of most others
+    changes: list[DeltaChange | None] = []
+    for number, version in enumerate(versions[:shown]):
+        older = versions[number + 1] if number + 1 < len(versions) else None
+        try:
+            changes.append(_table(cache, older, version, inner, done))
+        except (ObjectMissing, ObjectCorrupt):
+            changes.append(None)
+    return changes
+
+
+def _table(
+    cache: Cache, older: _Version | None, newer: _Version, inner: str, done: dict[tuple[bytes, Digest], DeltaCommit]
+) -> DeltaChange | None:
+    roots = [_directory(older), _directory(newer)]
+    log = f"{inner}/_delta_log/".lstrip("/").encode()
+    before, after = (None if root is None else root.digest for root in roots)
+    pairs = manifest.compare(before, after, cache.read_node)
+    commits = [pair for pair in pairs if next(filter(None, pair)).path.startswith(log)]
+    path = newer.path.removesuffix(inner).rstrip("/")
+    old, new = (replace(version_side(root, cache.read_node, cache), done=done) for root in roots)
+    changed = next(iter(table_changes(path, commits, old, new)), None)
+    version = None if changed is not None else version_of(new, log[:-1])
+    return changed if version is None else DeltaChange(path=newer.path, old_version=version, version=version)
+
+
+def _directory(version: _Version | None) -> pointer.Pointer | None:
+    oid = None if version is None else version.whole or version.oid
+    return pointer.from_oid(oid) if oid is not None and oid.startswith(MANIFEST) else None
+
+
 # --- commits and runs ---
 
 
-def _described(repo: Repo, versions: Sequence[_Version], progress: Progress) -> Iterator[LogVersion]:
+def _described(
+    repo: Repo, versions: Sequence[_Version], tables: Sequence[DeltaChange | None], progress: Progress
+) -> Iterator[LogVersion]:
     commits = describe_commits(repo.git, [version.commit for version in versions])
     with open_index(open_records(repo, progress)) as index:
         queries = RunQueries(index)
-        for version in versions:
+        for version, table in zip(versions, tables, strict=True):
             record = None if version.run is None else index.run(version.run)
             yield LogVersion(
                 commit=commits[version.commit],
@@ -278,6 +321,7 @@ def _described(repo: Repo, versions: Sequence[_Version], progress: Progress) -> 
                 run_name=_name(index, version.run),
                 sweep="" if record is None else record.sweep,
                 metrics=_measured(index, queries, version) if record is None or not record.metrics else record.metrics,
+                table=table,
             )
 
 

@@ -105,7 +105,8 @@ def choices_of(conflicts: Sequence[MergeConflict], *, can_union: bool) -> list[s
 def can_union(path: str, conflicts: Sequence[MergeConflict]) -> bool:
     """Returns whether both versions can be kept: of files of a directory and of `meta`, not of a single file, a table or a stage."""
     return all(
-        conflict.reason in ("meta", "source") or (conflict.path not in (None, path) and conflict.reason != "two histories")
+        conflict.reason in ("meta", "source")
+        or (conflict.path not in (None, path) and conflict.reason != "two histories")
         for conflict in conflicts
     )
 

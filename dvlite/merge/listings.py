@@ -179,7 +179,7 @@ class _DirectoryMerge:
         self._ours = ours
         self._take_changes(base.digest if base is not None and base.kind == "directory" else None, ours, theirs)
         for folder in self._tables:
-            self._settle_table(folder, {"theirs": theirs, "base": base}.get(choice))
+            self._settle_table(folder, {"theirs": theirs, "base": base}.get(self._choice))
         self._part_files_from_folders()
         for entry in self._beside:
             self._keep_beside(entry)
@@ -205,7 +205,10 @@ class _DirectoryMerge:
                 written.append(new)
         their_tables = (new for path, (_, new) in pairs.items() if new is not None and table_of(path) is not None)
         self._tables = _parted(written, their_tables)
+        apart = tuple(_start(folder) for folder in self._tables)
         for path, (before, their) in pairs.items():
+            if apart and path.startswith(apart):
+                continue
             if path not in mine:
                 self._edits[path] = their
             elif mine[path] != their:
@@ -229,16 +232,11 @@ class _DirectoryMerge:
 
     def _settle_table(self, folder: bytes, chosen: Pointer | None) -> None:
         """Takes a table as it is in ours, or from the version that was chosen, whatever both sides changed in it."""
-        start = folder + b"/" if folder else b""
-        for path in [path for path in (*self._edits, *self._conflicts) if path.startswith(start)]:
-            self._edits.pop(path, None)
-            self._conflicts.pop(path, None)
-        self._beside = [entry for entry in self._beside if not entry.path.startswith(start)]
         self._conflicts[folder] = "two histories"
         if self._choice in ("theirs", "base"):
             root = chosen.digest if chosen is not None and chosen.kind == "directory" else None
             pairs = manifest.compare(self._ours.digest, root, self._read)
-            self._edits |= {path: new for old, new in pairs if (path := _path(old, new)).startswith(start)}
+            self._edits |= {path: new for old, new in pairs if (path := _path(old, new)).startswith(_start(folder))}
 
     # -- a file on one side, a folder of that name on the other
 
@@ -308,6 +306,10 @@ class _DirectoryMerge:
         for path in self._mine.below(folder):
             if path not in self._edits or self._edits[path] is not None:
                 yield path
+
+
+def _start(folder: bytes) -> bytes:
+    return folder + b"/" if folder else b""
 
 
 def _parted(ours: Iterable[Entry], theirs: Iterable[Entry]) -> tuple[bytes, ...]:

@@ -14,7 +14,8 @@ from dvlite.pipeline.known_data import as_output
 from dvlite.pipeline.stages import Stage
 from dvlite.show import quote, some, word
 from dvlite.store.cache_writer import Writer
-from dvlite.workspace.adder import AddedPath, Adder, AddTarget
+from dvlite.workspace.add_checks import AddTarget
+from dvlite.workspace.adder import AddedPath, Adder
 from dvlite.workspace.workspace import Workspace
 
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,10 +31,11 @@ from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
 from dvlite.store.catalog import Catalog
 from dvlite.store.pack import KIND_FILE
-from dvlite.workspace.fetch import FetchRequest, fetch_versions
+from dvlite.workspace.checkout_plan import selected
+from dvlite.workspace.fetch import FetchRequest, fetch_versions, needed
 from dvlite.workspace.path_args import guess
 from dvlite.workspace.purged import PurgedFile, failure_of, purged_in, without
-from dvlite.workspace.workspace import chosen_of, entries_of, lacking
+from dvlite.workspace.workspace import chosen_of, entries_of
 
 _GIT_LIMIT_BYTES = 1 << 30
 _MOST_LINKS = 40  # followed from a symlink to a file, as the kernel does
@@ -49,9 +50,14 @@ class Brought:
     oid: str
 
 
-def bring(opened: Opened, jobs: int | None, progress: Progress) -> tuple[Brought, tuple[PurgedFile, ...]]:
-    """Returns what is meant by the path, with all of its bytes in the cache, and what of it was purged. Raises Purged if that is all."""
-    whole = _whole(_with_theirs(opened, progress), jobs, progress)
+def bring(
+    opened: Opened, jobs: int | None, progress: Progress, chosen: Collection[bytes] | None = None
+) -> tuple[Brought, tuple[PurgedFile, ...]]:
+    """Returns what is meant by the path, with all of its bytes in the cache, and what of it was purged. Raises Purged if that is all.
+
+    Of a tracked directory, or a folder in one, only the files in `chosen`, by their paths inside, if they are given.
+    """
+    whole = _whole(_with_theirs(opened, progress), jobs, progress, chosen)
     gone = purged_in(opened.cache, opened.path, whole.entries)
     failure = failure_of(gone.values()) if len(gone) == len(whole.entries) else None
     if failure is not None:
@@ -68,7 +74,7 @@ def _with_theirs(opened: Opened, progress: Progress) -> Opened:
         return replace(opened, tracked=[*opened.tracked, *reader.tracked(opened.path, progress)])
 
 
-def _whole(opened: Opened, jobs: int | None, progress: Progress) -> Brought:
+def _whole(opened: Opened, jobs: int | None, progress: Progress, only: Collection[bytes] | None) -> Brought:
     chosen: list[tuple[Tracked, str]] = []
     for item in opened.tracked:
         if is_inside(item.path, opened.path):
@@ -77,10 +83,14 @@ def _whole(opened: Opened, jobs: int | None, progress: Progress) -> Brought:
             chosen.append((item, opened.path[len(item.path) + 1 :]))
     if len(chosen) == 1 and chosen[0][0].path == opened.path:
         item = chosen[0][0]
-        _fetch(opened, [FetchRequest(item.path, item.pointer, commit=opened.commit)], jobs, progress)
-        return Brought(entries_of(item.pointer, opened.cache), item.pointer.oid)
+        selects = None if only is None else only.__contains__
+        _fetch(opened, [FetchRequest(item.path, item.pointer, commit=opened.commit, selects=selects)], jobs, progress)
+        entries = entries_of(item.pointer, opened.cache)
+        if selects is not None:
+            return Brought(selected(entries, selects), "")
+        return Brought(entries, item.pointer.oid)
     if chosen and chosen[0][1]:
-        return _inside(opened, *chosen[0], jobs, progress)
+        return _inside(replace(opened, path=chosen[0][1]), chosen[0][0], jobs, progress, only)
     kept = _kept_by_git(opened)
     if not chosen and not kept:
         names = [*(item.path for item in opened.tracked), *(opened.theirs.outs if opened.theirs else ())]
@@ -134,10 +144,16 @@ def _on_disk(path: Path) -> tuple[str, bytes] | None:
     return None if data is None else ("100755" if os.stat(path).st_mode & 0o100 else "100644", data)
 
 
-def _inside(opened: Opened, item: Tracked, inner: str, jobs: int | None, progress: Progress) -> Brought:
-    """Returns a file or folder of a tracked directory; a symlink stands for the file that it leads to."""
+def _inside(
+    opened: Opened, item: Tracked, jobs: int | None, progress: Progress, only: Collection[bytes] | None
+) -> Brought:
+    """Returns a file or folder of a tracked directory, by its path inside; a symlink stands for the file that it leads to."""
+    inner = opened.path
     for _ in range(_MOST_LINKS if item.pointer.kind == "directory" else 0):
-        part = FetchRequest(item.path, item.pointer, (_GLOB.sub(r"[\1]", inner),), commit=opened.commit)
+        start = len(os.fsencode(inner)) + 1
+        selects = None if only is None else lambda path, start=start: path[start:] in only
+        pattern = _GLOB.sub(r"[\1]", inner)
+        part = FetchRequest(item.path, item.pointer, (pattern,), commit=opened.commit, selects=selects)
         _fetch(opened, [part], jobs, progress)
         entries = chosen_of(item.pointer, opened.cache, part.patterns)
         name = os.fsencode(inner)
@@ -146,6 +162,7 @@ def _inside(opened: Opened, item: Tracked, inner: str, jobs: int | None, progres
             rows = entries.subtree(name)
             if not rows:
                 break
+            rows = [row for row in rows if only is None or row.path in only]
             return Brought(manifest.from_entries(rows), "")
         if entry.kind == EMPTY_DIR:
             return Brought(manifest.from_entries([]), "")
@@ -202,6 +219,6 @@ def _refuse_dropped(repo: Repo, parts: Sequence[FetchRequest]) -> None:
 
 def _is_cached(cache: Cache, part: FetchRequest) -> bool:
     try:
-        return next(lacking(part.pointer, cache, part.patterns), None) is None
+        return next(needed(cache, part), None) is None
     except (ObjectMissing, ObjectCorrupt):
         return False

@@ -33,7 +33,8 @@ from dvlite.store import batch
 from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer, version_of_entries
 from dvlite.store.pack import KIND_FILE
-from dvlite.workspace.adder import AddedPath, Adder, AddTarget
+from dvlite.workspace.add_checks import AddTarget
+from dvlite.workspace.adder import AddedPath, Adder
 from dvlite.workspace.elsewhere import TakenIn, take_in
 from dvlite.workspace.export import refuse_leaving_links
 from dvlite.workspace.purged import failure_of

@@ -35,7 +35,8 @@ from dvlite.store.origins import Download, Origin, download
 from dvlite.store.remote import open_origin
 from dvlite.store.retry import Retries, RetryBudget
 from dvlite.store.url import parse_url
-from dvlite.workspace.adder import AddedPath, Adder, AddTarget
+from dvlite.workspace.add_checks import AddTarget
+from dvlite.workspace.adder import AddedPath, Adder
 from dvlite.workspace.elsewhere import TakenIn, refuse_inside, take_in
 from dvlite.workspace.hashing import identify
 from dvlite.workspace.ingest import CachingReader

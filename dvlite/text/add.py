@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from dvlite.commands.add import AddResult
+from dvlite.formats.table_formats import NAMES
 from dvlite.show import Show, count, duration_text, printable, size_text
 from dvlite.text.style import amount_text, growth_text
 from dvlite.workspace.adder import AddedPath
 from dvlite.workspace.changes import files_text
+
+if TYPE_CHECKING:
+    from dvlite.workspace.add_tables import TableFound
 
 LISTED = 10  # more tracked paths than this are summed up
 
@@ -53,7 +59,7 @@ def text(result: AddResult, show: Show) -> Iterator[str]:
 
 
 def _what(path: AddedPath) -> str:
-    notes = []
+    notes = [_tables(path.tables)] if path.tables else []
     if path.duplicates:
         all_of_it = path.duplicates == path.files
         notes.append("already in the cache" if all_of_it else f"{count(path.duplicates)} already in the cache")
@@ -66,3 +72,12 @@ def _what(path: AddedPath) -> str:
         return size + remarks
     growth = growth_text(path.counts)
     return files_text(path.counts) + (f", {growth}" if growth else "") + remarks
+
+
+def _tables(tables: Sequence[TableFound]) -> str:
+    """Returns `Delta table at version 5`, or `2 Delta tables, 1 Iceberg table`."""
+    if len(tables) == 1 and tables[0].version is not None:
+        return f"Delta table at version {tables[0].version:,}"
+    numbers = Counter(table.format for table in tables)
+    named = [f"{NAMES[form]} table" for form in numbers]
+    return named[0] if len(tables) == 1 else ", ".join(map(count, numbers.values(), named))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from dvlite.commands.diff import DiffResult, PathDiff
+from dvlite.formats.delta_log import is_of_table
 from dvlite.show import Show, count, printable, size_text
+from dvlite.text import delta
 from dvlite.text.style import delta_text, table
 from dvlite.workspace.changes import FileChange, counts_text
 
@@ -25,16 +28,38 @@ def text(result: DiffResult, show: Show) -> Iterator[str]:
         yield _summary(path, show)
         if path.incomplete is not None:
             yield f"  files not listed: {path.incomplete}"
-        for change, moved in _folded(path.files, most=_MOST_MOVED if not show.verbose else len(path.files)):
+        for table_change in path.tables:
+            name = "" if table_change.path == path.path else f" {_inside(table_change.path, path.path)}"
+            yield f"  Delta table{name}: {delta.heading(table_change)}"
+            yield from (f"  {line}" for line in delta.lines(table_change, show))
+        files = path.files if show.verbose else _without_tables(path)
+        for change, moved in _folded(files, most=_MOST_MOVED if not show.verbose else len(files)):
             yield "  " + (_folder(change, moved, path, show) if moved > 1 else _change(change, path, show))
+        if len(files) < len(path.files):
+            yield f"  {count(len(path.files) - len(files), 'file')} of the table, all of them with -v"
 
 
 def stat(result: DiffResult, show: Show) -> Iterator[str]:
-    """Yields one line for each tracked path, with the endings that most of its changes have."""
+    """Yields one line for each tracked path, with what happened to a Delta table, else the endings that most of its changes have."""
     yield from table(
-        (show.path(path.path), counts_text(path.counts, wide=True), sizes_text(path), _endings(path))
+        (
+            show.path(path.path),
+            counts_text(path.counts, wide=True),
+            sizes_text(path),
+            "; ".join(map(delta.heading, path.tables)) or _endings(path),
+        )
         for path in result.paths
     )
+
+
+def _without_tables(path: PathDiff) -> Sequence[FileChange]:
+    """Returns the files that differ but for those of Delta tables whose commits say what happened."""
+    folders = tuple(f"{change.path}/" for change in path.tables if change.problem is None)
+    return [
+        change
+        for change in path.files
+        if not change.path.startswith(folders) or not is_of_table(os.fsencode(change.path))
+    ]
 
 
 def _summary(path: PathDiff, show: Show) -> str:

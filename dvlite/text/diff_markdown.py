@@ -9,6 +9,7 @@ from dvlite.pipeline.metric_files import MetricDifference
 from dvlite.plots.collect import Plot
 from dvlite.plots.review import Review
 from dvlite.show import Show, count, size_text
+from dvlite.text import delta
 from dvlite.text.diff import SIGNS, sizes_text
 from dvlite.text.markdown import COMMENT, MarkdownDocument, Markup, code, opening, plain
 from dvlite.text.metrics import metric_cells
@@ -99,6 +100,10 @@ def _files(document: MarkdownDocument, path: PathDiff) -> None:
     """Adds the files of one tracked path, folded; those that do not fit are counted."""
     if path.incomplete is not None:
         document.add(f"{code(path.path)}: files not listed: {plain(path.incomplete)}", "")
+    for table in path.tables:
+        document.add(
+            f"{code(table.path)}: Delta table, {plain(delta.heading(table))}; {plain(delta.operations(table))}", ""
+        )
     if not path.files or (len(path.files) == 1 and path.files[0].path == path.path and path.kind == "file"):
         return
     opened = opening(f"{path.path}: {count(len(path.files), 'file')}")

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 from dvlite.commands.log import LogResult, LogVersion
 from dvlite.show import Show, printable, short_oid, size_text
+from dvlite.text import delta
 from dvlite.text.lineage_tree import short_values
 from dvlite.text.style import table
+from dvlite.workspace.delta_changes import DeltaChange
 
 _COMMIT = 7  # hex digits, as git shows them
 
@@ -19,7 +21,7 @@ def text(result: LogResult, show: Show) -> Iterator[str]:
             yield f"no commit names {show.path(result.path)} yet"
         return
     rows = [_row(version, result.path, show) for version in result.versions]
-    head = ("DATE", "COMMIT", "SIZE", "FILES", "OID", "RUN", "SWEEP", "RESULT", "SUBJECT", "AUTHOR")
+    head = ("DATE", "COMMIT", "SIZE", "FILES", "OID", "RUN", "SWEEP", "RESULT", "TABLE", "SUBJECT", "AUTHOR")
     used = [i for i in range(len(head)) if any(row[i] for row in rows)]
     yield from table([[row[i] for i in used] for row in (head, *rows)])
     if result.more and not show.quiet:
@@ -41,6 +43,14 @@ def _row(version: LogVersion, path: str, show: Show) -> tuple[str, ...]:
         printable(version.run_name or ""),
         printable(version.sweep),
         short_values(version.metrics),
+        "" if version.table is None else _table(version.table),
         subject,
         printable(commit.author or ""),
     )
+
+
+def _table(change: DeltaChange) -> str:
+    """Returns `version 5, +1,200 rows, WRITE (Append)`."""
+    if change.version is None:
+        return ""
+    return ", ".join(filter(None, (f"version {change.version:,}", delta.rows(change), delta.operations(change))))

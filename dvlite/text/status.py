@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dvlite.show import Show, count, duration_text, one_line, printable, size_text, some, word
+from dvlite.text import delta
 from dvlite.text.reasons import reason_text
 from dvlite.text.style import amount_text, growth_text, origin, table
 from dvlite.workspace.changes import Counts
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from dvlite.commands.status import StatusResult, UncommittedPointer
     from dvlite.pipeline.reasons import StaleStage
     from dvlite.share.source_state import SourceState
+    from dvlite.workspace.delta_changes import DeltaChange
     from dvlite.workspace.path_status import AbsentPath, ChangedPath
     from dvlite.workspace.running_outputs import RunningRepro
 
@@ -154,8 +156,16 @@ def _changed(path: ChangedPath, show: Show) -> tuple[str, ...]:
         show.path(path.path),
         _change(path.counts),
         growth_text(path.counts),
-        ", ".join(map(printable, names[:2])) if show.verbose else "",
+        "; ".join(_table(change, path) for change in path.tables)
+        or (", ".join(map(printable, names[:2])) if show.verbose else ""),
     )
+
+
+def _table(change: DeltaChange, path: ChangedPath) -> str:
+    """Returns `version 3 -> 5, +1,200 rows, +2 files: WRITE (Append)`, after the folder of a table that is not the whole path."""
+    name = "" if change.path == path.path else f"{printable(change.path.removeprefix(path.path + '/'))}: "
+    done = delta.operations(change)
+    return f"{name}{delta.heading(change)}" + (f": {done}" if done else "")
 
 
 def _earlier(path: AbsentPath, show: Show) -> tuple[str, ...]:

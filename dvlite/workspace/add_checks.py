@@ -7,11 +7,12 @@ import re
 import unicodedata
 from array import array
 from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from operator import ne
 
 from dvlite.errors import DvliteError, UsageError
-from dvlite.formats.pointer import SUFFIX
+from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git.output import is_lockfile
 from dvlite.paths import ancestors, is_inside
 from dvlite.repo import attributes, ignore
@@ -19,6 +20,16 @@ from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked, Unusable, why_untrackable
 from dvlite.show import NAMED, count, quote, some, word
 from dvlite.workspace.path_args import is_about_pointer
+
+
+@dataclass(slots=True)
+class AddTarget:
+    """One path to be tracked; `inside`: the parts of a tracked directory that were named (none: all of it)."""
+
+    path: str
+    old: Pointer | None
+    inside: list[str] = field(default_factory=list)
+
 
 _MAX_NAME_BYTES = 255
 _TOGETHER = 4096  # paths looked at together

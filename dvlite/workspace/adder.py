@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from dvlite import files
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
@@ -27,7 +27,7 @@ from dvlite.show import count, one_line, quote, word
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
 from dvlite.workspace import sparse, unpushed
-from dvlite.workspace.add_checks import portable_warnings
+from dvlite.workspace.add_checks import AddTarget, portable_warnings
 from dvlite.workspace.changes import Counts, Kind, changed, changes, counts_of
 from dvlite.workspace.hashing import Snapshot, identify
 from dvlite.workspace.ingest import STAND_INS, CachingReader
@@ -35,6 +35,9 @@ from dvlite.workspace.outdated import bringing, find_outdated, refusal
 from dvlite.workspace.purged import purged_in
 from dvlite.workspace.scan import Scan, selected_scan
 from dvlite.workspace.workspace import NO_VERSION, Workspace, lacking, set_aside_damaged_nodes
+
+if TYPE_CHECKING:
+    from dvlite.workspace.add_tables import TableFound  # slow to load: only data with tables pays it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,16 +54,8 @@ class AddedPath:
     counts: Counts = field(default_factory=Counts)
     duplicates: int = 0
     left_out: dict[str, int] = field(default_factory=dict)  # name (`.DS_Store`, or the pattern) -> how many
+    tables: tuple[TableFound, ...] = ()  # Delta, Iceberg and Lance tables in it
     stored_bytes: int = 0  # what the cache grew by for this path
-
-
-@dataclass(slots=True)
-class AddTarget:
-    """One path to be tracked; `inside`: the parts of a tracked directory that were named (none: all of it)."""
-
-    path: str
-    old: Pointer | None
-    inside: list[str] = field(default_factory=list)
 
 
 class Adder:
@@ -91,7 +86,9 @@ class Adder:
             return None
         if old is not None and not target.inside and self._is_unchanged(path, old, scan):
             return None if update else _unchanged(path, old)
-        if target.inside:  # nothing else is read: its bytes would be stored without a version that names them
+        if (
+            target.inside and not scan.tables
+        ):  # nothing else is read: its bytes would be stored without a version that names them
             scan = selected_scan(scan, sparse.selector(target.inside))
         if scan.paths == [b""] and scan.flags[0] == SYMLINK:
             raise UsageError(
@@ -100,8 +97,11 @@ class Adder:
             )
         reader = CachingReader(work.cache, writer, (work.repo.root / path).parent, work.repo.display(path))
         before = writer.stored_bytes
-        rows = work.stat_rows(path)
-        snapshot = identify(scan, rows, work.progress, reader, lacking=work.cache.lacking)
+        if scan.tables:
+            snapshot = self._of_one_moment(target, scan, reader)
+        else:
+            rows = work.stat_rows(path)
+            snapshot = identify(scan, rows, work.progress, reader, lacking=work.cache.lacking)
         added = self._take(target, snapshot, reader, writer)
         return None if update and added.unchanged else replace(added, stored_bytes=writer.stored_bytes - before)
 
@@ -117,7 +117,10 @@ class Adder:
             if scan is None:
                 raise UsageError(f"cannot find {quote(str(source))}", hint="check the name of what is to be added")
             reader = CachingReader(work.cache, writer, source.parent, str(source))
-            snapshot = identify(scan, None, work.progress, reader)
+            if scan.tables:
+                snapshot = self._of_one_moment(target, scan, reader, source)
+            else:
+                snapshot = identify(scan, None, work.progress, reader)
         else:
             work.progress.start(f"adding {shown}")
             digest, size_bytes = writer.put_stream(source, lambda size: work.progress.advance(size_bytes=size))
@@ -146,6 +149,26 @@ class Adder:
             self.warnings.extend(portable_warnings([os.fsencode(path)] if new.kind == "file" else entries.paths))
         return self._added(target, new)
 
+    def _of_one_moment(
+        self, target: AddTarget, scan: Scan, reader: CachingReader, source: Path | None = None
+    ) -> Snapshot:
+        """Reads data with Delta tables in it, which are at one version each then, whoever writes to them."""
+        from dvlite.workspace.add_tables import TablesReader
+
+        tables = TablesReader(self._work, target, reader, source, force=self._force)
+        snapshot = tables.read(scan)
+        self.warnings += tables.warnings
+        return snapshot
+
+    def _with_tables(self, added: AddedPath, scan: Scan) -> AddedPath:
+        """Returns what was added with the tables in it, and warns of what a copy of one cannot do."""
+        from dvlite.workspace.add_tables import iceberg_warnings, tables_in
+
+        tables = tables_in(scan)
+        if added.created:
+            self.warnings += iceberg_warnings(self._work.repo.display(added.path), tables)
+        return replace(added, tables=tables)
+
     def _take(self, target: AddTarget, snapshot: Snapshot, reader: CachingReader, writer: Writer) -> AddedPath:
         """Takes note of a version whose files are stored, and stores its listing."""
         work, path, old = self._work, target.path, target.old
@@ -164,6 +187,8 @@ class Adder:
             return _unchanged(path, old)
         duplicates = reader.duplicates if old is None else 0
         added = replace(self._added(target, new), duplicates=duplicates, left_out=dict(snapshot.scan.left_out))
+        if snapshot.scan.marks:
+            added = self._with_tables(added, snapshot.scan)
         self._nodes.clear()
         if old is None or added.counts.added or added.counts.renamed:
             is_file = snapshot.scan.paths == [b""]

@@ -18,6 +18,7 @@ from dvlite.repo.tracked_paths import Tracked
 from dvlite.show import quote, word
 from dvlite.store.cache_writer import Writer
 from dvlite.workspace.add_checks import (
+    AddTarget,
     is_output,
     refuse_broken,
     refuse_untrackable,
@@ -25,7 +26,7 @@ from dvlite.workspace.add_checks import (
     twin_warnings,
     unread_ignores,
 )
-from dvlite.workspace.adder import AddedPath, Adder, AddTarget
+from dvlite.workspace.adder import AddedPath, Adder
 from dvlite.workspace.hashing import identify
 from dvlite.workspace.overwrite_safety import is_earlier_version
 from dvlite.workspace.path_args import warning_of

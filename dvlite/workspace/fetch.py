@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 
 from dvlite.errors import Dropped, DvliteError, ObjectCorrupt, ObjectMissing, PartlyDone, Untrusted, UsageError
 from dvlite.formats import manifest
+from dvlite.formats.manifest import Entries
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest
 from dvlite.paths import ancestors
@@ -71,13 +72,17 @@ def not_moved(paths: Sequence[MovedPath], where: str, verb: str, hint: str, show
 
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
-    """A version of a tracked path, patterns that choose a part of it (none: all), and earlier versions that may be cached."""
+    """A version of a tracked path, patterns that choose a part of it (none: all), and earlier versions that may be cached.
+
+    `selects` chooses among the files of that part.
+    """
 
     path: str
     pointer: Pointer
     patterns: tuple[str, ...] = ()
     bases: tuple[Pointer, ...] = ()
     commit: str = ""
+    selects: sparse.Selects | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +166,19 @@ def _require_matches(cache: Cache, parts: Sequence[FetchRequest]) -> None:
 
 def _needs(cache: Cache, part: FetchRequest) -> Iterator[Need]:
     """Yields the files of a part that the cache lacks."""
-    for leaf, i in lacking(part.pointer, cache, part.patterns):
+    for leaf, i in needed(cache, part):
         inner, size = leaf.paths[i], leaf.sizes[i]
         bases = _bases(cache, part, inner) if size > cache.pack_below_bytes else ()
         path = f"{part.path}/{os.fsdecode(inner)}" if inner else part.path
         yield Need(leaf.digest(i), size, path, bases)
+
+
+def needed(cache: Cache, part: FetchRequest) -> Iterator[tuple[Entries, int]]:
+    """Yields the files of a part that the cache lacks, each as a leaf of the listing and its place in it."""
+    selects = part.selects
+    for leaf, i in lacking(part.pointer, cache, part.patterns):
+        if selects is None or selects(leaf.paths[i]):
+            yield leaf, i
 
 
 def _purged(cache: Cache, part: FetchRequest) -> tuple[PurgedFile, ...]:

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import manifest
@@ -24,6 +25,9 @@ from dvlite.workspace.scan import Scan
 from dvlite.workspace.sparse import Selects
 from dvlite.workspace.workspace import NO_VERSION, Workspace
 
+if TYPE_CHECKING:
+    from dvlite.workspace.delta_changes import DeltaChange
+
 _EXAMPLES = 5
 _KINDS = {FILE: "file", SYMLINK: "symlink", EMPTY_DIR: "empty-dir"}
 
@@ -37,6 +41,9 @@ class ChangedPath:
     counts: Counts
     examples: tuple[FileChange, ...] = ()  # a few
     stage: str | None = None  # of an output
+    tables: tuple[
+        DeltaChange, ...
+    ] = ()  # Delta tables in it to which commits were added, or from which they were removed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,7 +287,15 @@ class PathStatus:
             counts=_counts(self._path, differing),
             examples=tuple(self._example(old, new) for old, new in differing[:_EXAMPLES]),
             stage=self._stage,
+            tables=self._tables(differing, now) if have.scan.tables else (),
         )
+
+    def _tables(self, differing: Sequence[Pair], now: Entries) -> tuple[DeltaChange, ...]:
+        from dvlite.workspace.delta_changes import disk_side, table_changes, version_side
+
+        work = self._work
+        old = version_side(self._pointer, work.cache.read_node, work.cache)
+        return table_changes(self._path, differing, old, disk_side(work, self._path, now))
 
     def _lost(self) -> set[bytes]:
         """Returns the paths of files that were nowhere when they were wanted here."""

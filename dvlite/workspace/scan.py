@@ -14,7 +14,8 @@ from pathlib import Path
 from dvlite.errors import DvliteError, StrangeFile, UsageError
 from dvlite.files import TEMP_PREFIX, is_temporary_name, os_error
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK
-from dvlite.oid import signature
+from dvlite.formats.table_formats import DELTA_LOG, MARKS
+from dvlite.oid import Digest, signature
 from dvlite.paths import join_paths
 from dvlite.progress import Progress
 from dvlite.show import quote
@@ -28,6 +29,17 @@ _START = b"\0" + _TEMPORARY
 _TOGETHER = 1000  # files of a folder whose states are in memory at a time
 _name = attrgetter("name")
 _SPECIAL = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a device", stat.S_IFCHR: "a device"}
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaTable:
+    """A Delta table in a scan, by its log: the newest version, which of its files are not there, and why it cannot be a whole table."""
+
+    version: int | None = None
+    absent: tuple[bytes, ...] = ()
+    problem: str | None = None
+    unread: str | None = None  # how its log could be read, which it was not
+    hint: Digest | None = None  # the content of its hint of the last checkpoint, which alone of a log is written again
 
 
 @dataclass(slots=True)
@@ -45,6 +57,10 @@ class Scan:
     root: Path = Path()  # the tracked path on disk
     shown: str = ""  # how messages call it
     trusts_modes: bool = True  # False: executable bits are what is known of the files, whatever the disk says
+    tables: dict[bytes, DeltaTable | None] = field(
+        default_factory=dict
+    )  # of Delta, by their folders; None: its log was not read
+    marks: list[bytes] = field(default_factory=list)  # folders that have a name as logs of tables have
 
     def append(self, path: bytes, flags: int, status: os.stat_result) -> None:
         self.paths.append(path)
@@ -132,7 +148,7 @@ def scan(path: Path, shown: str, ignore: IgnoreRule, names: frozenset[bytes], pr
 
 def selected_scan(scan: Scan, chooses: Callable[[bytes], bool]) -> Scan:
     """Returns the entries of a scan whose path is chosen."""
-    part = Scan(root=scan.root, shown=scan.shown, trusts_modes=scan.trusts_modes)
+    part = Scan(root=scan.root, shown=scan.shown, trusts_modes=scan.trusts_modes, tables=scan.tables, marks=scan.marks)
     for i, path in enumerate(scan.paths):
         if chooses(path):
             part.copy_from(scan, i)
@@ -151,7 +167,7 @@ def special_file(shown: str, mode: int, place: Path) -> DvliteError:
 class _Scan:
     """One walk over one tracked directory."""
 
-    __slots__ = ("_ignore", "_names", "_progress", "_result", "_root", "_shown")
+    __slots__ = ("_ignore", "_logs", "_names", "_progress", "_result", "_root", "_shown")
 
     def __init__(
         self, root: bytes, shown: str, ignore: IgnoreRule, names: frozenset[bytes], result: Scan, progress: Progress
@@ -159,17 +175,23 @@ class _Scan:
         self._root, self._shown = root, shown
         self._ignore, self._names = ignore, names
         self._result, self._progress = result, progress
+        self._logs: dict[bytes, Scan] = {}  # of Delta tables, by their folders: looked at before what they name
 
     def folder(self, prefix: bytes, depth: int) -> bool:
         """Appends everything below one folder; returns False if there was nothing that counts."""
         result = self._result
         before = len(result.paths)
-        try:
-            with os.scandir(self._root + b"/" + prefix) as listing:
-                entries = list(listing)
-        except OSError as error:
-            raise os_error(error, "read", self._name(prefix)) from error
-        folders = {e.name for e in entries if e.is_dir(follow_symlinks=False)}
+        while True:
+            try:
+                with os.scandir(self._root + b"/" + prefix) as listing:
+                    entries = list(listing)
+            except OSError as error:
+                raise os_error(error, "read", self._name(prefix)) from error
+            folders = {e.name for e in entries if e.is_dir(follow_symlinks=False)}
+            if DELTA_LOG not in folders or prefix + DELTA_LOG in self._logs:
+                break
+            self._scan_log(prefix, depth)
+        result.marks += [prefix + name for name in folders & MARKS]
         if folders:
             entries.sort(key=lambda e: e.name + b"/" if e.name in folders else e.name)  # the order of whole paths
             self._one_by_one(prefix, depth, entries, folders)
@@ -180,6 +202,15 @@ class _Scan:
                 if not self._together(prefix, part):
                     self._one_by_one(prefix, depth, part, folders)
         return len(result.paths) > before
+
+    def _scan_log(self, prefix: bytes, depth: int) -> None:
+        """Looks at the log of a Delta table: then the folder is listed again, so that what the log names is there, whoever writes to the table meanwhile."""
+        result = self._result
+        log = Scan(root=result.root, shown=result.shown, left_out=result.left_out, leftovers=result.leftovers)
+        walk = _Scan(self._root, self._shown, self._ignore, self._names, log, self._progress)
+        walk.folder(prefix + DELTA_LOG + b"/", depth + 1)
+        self._logs[prefix + DELTA_LOG] = log
+        result.tables[prefix.rstrip(b"/")] = None
 
     def _together(self, prefix: bytes, entries: list[os.DirEntry[bytes]]) -> bool:
         """Appends files of one folder, unless one of them needs a look of its own: an eighth less time than one by one."""
@@ -225,7 +256,10 @@ class _Scan:
                     raise UsageError(
                         f"cannot track {quote(self._name(prefix + name))}: it is more than 255 folders deep"
                     )
-                if not self.folder(prefix + name + b"/", depth + 1):
+                log = self._logs.get(prefix + name)
+                if log is not None:
+                    result.extend(log, 0, len(log.paths))
+                if not (log.paths if log is not None else self.folder(prefix + name + b"/", depth + 1)):
                     add(prefix + name, EMPTY_DIR, status)
             elif stat.S_ISLNK(mode):
                 add(prefix + name, SYMLINK, status)

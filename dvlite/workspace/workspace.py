@@ -74,6 +74,10 @@ class Workspace:
         seen = scan(place, shown, matches, rules.names, self.progress)
         if seen is not None and source is None and not self.repo.git.trusts_modes:
             seen.set_executables(lambda inner: (prefix + inner).rstrip(b"/") in self.executables)
+        if seen is not None and seen.tables and (source is not None or self.vouched(path, seen) is None):
+            from dvlite.workspace.delta_scan import named_only
+
+            seen = named_only(seen)  # else they are those of a version that was looked at, and so is their log
         return seen
 
     @cached_property
