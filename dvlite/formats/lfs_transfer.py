@@ -33,13 +33,13 @@ class LfsPointer:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A line of git-lfs. `sha256`, `size_bytes` and `path` (of the file to send) are of transfers alone, `agents` (which run at once) is of `init`."""
+    """A line of git-lfs. `sha256`, `size_bytes` and `path` (of the file to send) are of transfers alone, `remote` (of git, a name or URL) is of `init`."""
 
     event: Literal["init", "upload", "download", "terminate"]
     sha256: str = ""
     size_bytes: int = 0
     path: str = ""
-    agents: int = 1
+    remote: str = ""
 
 
 def parse_request(line: bytes) -> Request:
@@ -50,8 +50,8 @@ def parse_request(line: bytes) -> Request:
     if event not in _EVENTS:
         raise FormatError(f"cannot read {where}: its event is not known", hint="upgrade dvlite")
     if event not in ("upload", "download"):
-        agents = body.get("concurrenttransfers")
-        return Request(event, agents=agents if type(agents) is int and body.get("concurrent") is True else 1)
+        remote = body.get("remote")
+        return Request(event, remote=remote if isinstance(remote, str) and "\0" not in remote else "")
     sha256, size_bytes, path = body.get("oid"), body.get("size"), body.get("path", "")
     if not isinstance(sha256, str) or _SHA256.fullmatch(sha256) is None:
         raise FormatError(f"cannot read {where}: its oid is not a SHA-256")

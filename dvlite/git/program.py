@@ -250,12 +250,14 @@ class Git:
         """
         options = ["--full-history", "-m"] if every else ["-c"]  # of a merge, what neither side had
         options += [f"--max-count={limit}"] if limit is not None else []
-        return (change for change in self._changes(["-M", *options, *revisions], POINTERS) if is_pointer(change.path))
+        return (
+            change for change in self.each_change(["-M", *options, *revisions], POINTERS) if is_pointer(change.path)
+        )
 
     def named_by(self, *revisions: str) -> Iterator[Change]:
         """Yields what each commit made of pointer files and lockfiles that none of its parents had, newest commit first."""
         options = ["--no-renames", "--full-history", "-c", "--ignore-missing", *revisions]
-        return (change for change in self._changes(options, POINTERS) if is_pointer(change.path))
+        return (change for change in self.each_change(options, POINTERS) if is_pointer(change.path))
 
     def lockfile_changes(self, *revisions: str) -> Iterator[Change]:
         """Yields every version of every lockfile in the history of `revisions` (`--all`: of all refs), newest commit first.
@@ -263,9 +265,10 @@ class Git:
         A merge is looked at from each of its sides, so that a version may come twice; stop whenever enough was seen.
         """
         options = ["--no-renames", "--full-history", "-m", *revisions]
-        return (change for change in self._changes(options, _LOCKFILES) if is_lockfile(change.path))
+        return (change for change in self.each_change(options, _LOCKFILES) if is_lockfile(change.path))
 
-    def _changes(self, options: Sequence[str], files: Sequence[str]) -> Iterator[Change]:
+    def each_change(self, options: Sequence[str], files: Sequence[str] = ()) -> Iterator[Change]:
+        """Yields what commits made of some files, or of all, by options of `git log`; stop whenever enough was seen."""
         arguments = ["log", "--raw", "-z", "--no-abbrev", "--format=%x02%H", *options, "--", *files]
         process = self._start(arguments, subprocess.DEVNULL)
         with process:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from dvlite.errors import DvliteError, RemoteError
 from dvlite.formats import lfs_transfer
-from dvlite.formats.lfs_transfer import Request
+from dvlite.formats.lfs_transfer import LfsPointer, Request
 from dvlite.moving.lfs_folder import local_folder
 from dvlite.moving.lfs_objects import LfsObjects
 from dvlite.progress import Progress
@@ -50,7 +50,7 @@ class Agent:
     def _answer(self, request: Request) -> tuple[bytes, bool]:
         try:
             if request.event == "init":
-                self._open().agents = request.agents
+                self._open().look_ahead(request.remote, self._folder)
                 return lfs_transfer.ready(), False
             return lfs_transfer.moved(request.sha256, request.size_bytes) + self._moved(request), True
         except RemoteError as error:
@@ -64,9 +64,9 @@ class Agent:
             raise self._lost
         objects = self._objects or self._open()
         if request.event == "upload":
-            objects.send(request.sha256, request.size_bytes, Path(request.path))
+            objects.send(LfsPointer(request.sha256, request.size_bytes), Path(request.path))
             return lfs_transfer.done(request.sha256)
-        path = objects.fetch(request.sha256, request.size_bytes, self._folder / "tmp")
+        path = objects.fetch(LfsPointer(request.sha256, request.size_bytes), self._folder / "tmp")
         return lfs_transfer.done(request.sha256, str(path))
 
     def _open(self) -> LfsObjects:

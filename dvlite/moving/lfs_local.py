@@ -43,7 +43,7 @@ def set_up(repo: Repo, program: str, arguments: str) -> None:
     settings = {
         f"{_TRANSFER}.path": program,
         f"{_TRANSFER}.args": arguments,
-        f"{_TRANSFER}.concurrent": "true",
+        f"{_TRANSFER}.concurrent": "false",  # a second agent would wait for the round of the first
         f"{_TRANSFER}.direction": "both",
         _PRUNE: _NO_REMOTE,
         _ALONE: AGENT,

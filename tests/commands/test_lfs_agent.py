@@ -10,7 +10,7 @@ from dvlite.errors import FormatError
 from dvlite.formats import lfs_transfer
 from tests.trees import noise
 
-INIT = {"event": "init", "operation": "upload", "remote": "origin", "concurrent": True, "concurrenttransfers": 8}
+INIT = {"event": "init", "operation": "upload", "remote": "origin", "concurrent": False, "concurrenttransfers": 8}
 
 
 class Lfs:
@@ -86,32 +86,54 @@ def test_objects_come_back_into_a_clone_that_has_nothing(lfs):
     assert "is not on" in lfs.fetch(names[1], 2)
 
 
-def test_what_waits_of_other_processes_goes_into_the_same_packs(lfs):
-    names = [lfs.clean(b"%d" % i) for i in range(5)]
-    lfs.send(names[0])
-    (notes,) = (lfs.project.root / ".git" / "dvlite" / "remote").glob("*/lfs-waiting")
-    rows = {}
-    for name in names[1:4]:  # taken in, and killed before their push
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("dvlite.moving.lfs_objects.LfsObjects._push", kill)
-            assert "error" in lfs.ask("upload", name)[0]
-        rows[name] = (notes / name).read_bytes()
-    assert len(stored(lfs, "roots")) == 1
-    lfs.send(names[4])
-    assert (len(stored(lfs, "roots")), len(stored(lfs, "packs")), list(notes.iterdir())) == (2, 4, [])
-    (notes / names[1]).write_bytes(rows[names[1]])
-    shutil.rmtree(
-        lfs.project.root / ".git" / "dvlite" / "cache"
-    )  # what waits is not in it: it was sent, or comes again
-    lfs.send(names[0])
+def test_what_is_pushed_with_an_object_goes_in_its_round(lfs):
+    project = lfs.project
+    contents = [b"%d" % number for number in range(8)]
+    names = [lfs.clean(data) for data in contents]
+    first, second, third, private, lost, damaged, large, later = names
+
+    def commit(*chosen):
+        for name in chosen:
+            project.write(f"{name}.bin", lfs_transfer.pointer(name, 1))
+        project.git("add", "-A")
+        project.git("commit", "-qm", "Change")
+
+    commit(first)
+    project.git("update-ref", "refs/remotes/origin/main", "HEAD")
+    commit(second, lost, damaged)
+    lfs.path(lost).unlink()
+    lfs.path(damaged).write_bytes(b"?")
+    project.git("checkout", "-qb", "private")
+    commit(private)
+    project.git("checkout", "-q", "-")
+    commit(third, large)
+    commit(later)
+    with pytest.MonkeyPatch.context() as patch:
+        rounds = recorded_pushes(patch)
+        lfs.send(second, third, large, later)
+    assert rounds == [{second}, {third, large, later}]  # one branch goes on from the third
+    with pytest.MonkeyPatch.context() as patch:  # what git's remote has is asked for by `git lfs push --all`
+        patch.setattr("dvlite.moving.lfs_objects._AT_ONCE", 3)
+        rounds = recorded_pushes(patch)
+        lfs.send(first, third, second, large, later)
+    assert (rounds[0], len(rounds), set().union(*rounds)) == ({first}, 3, {first, second, third, large, later})
     lfs.forget()
-    assert [lfs.fetch(name, 1) for name in names] == [b"%d" % i for i in range(5)]
+    assert [lfs.fetch(name, 1) for name in (second, third)] == contents[1:3]
+    assert "is not on" in lfs.fetch(private, 1)
 
 
-def kill(*_):
-    from dvlite.errors import DvliteError
+def recorded_pushes(patch):
+    """Returns a list that gets the objects of each round of a push."""
+    from dvlite.moving.lfs_objects import LfsObjects
 
-    raise DvliteError("killed")
+    rounds, push = [], LfsObjects._push
+
+    def recorded(objects, chosen):
+        rounds.append(set(chosen))
+        push(objects, chosen)
+
+    patch.setattr(LfsObjects, "_push", recorded)
+    return rounds
 
 
 def test_bytes_that_are_not_the_object_are_refused_on_both_ways(lfs):

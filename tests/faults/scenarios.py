@@ -180,4 +180,7 @@ SCENARIOS = (
     Scenario("runs note", ("runs", "note", "last:train", "of the first week"), worlds.ran_once),
     Scenario("runs rm", ("runs", "rm", "last:train"), worlds.ran_once),
     Scenario("runs apply", ("runs", "apply", "last:train", "--branch", "best"), worlds.ran_once),
+    Scenario("import-dvc", ("import-dvc",), worlds.of_dvc, proof=proofs.restores),
+    Scenario("import-lfs", ("import-lfs",), worlds.of_lfs, proof=proofs.restores),
+    Scenario("export-lfs", ("export-lfs",), worlds.tracked),
 )

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from tests.commands.dvc_repository import DvcRepository, md5
+from tests.commands.lfs_repository import LINE, LfsRepository
 from tests.faults.calls import Ended, Program
 from tests.trees import noise
 
@@ -373,3 +375,43 @@ def damaged_remote(world: World) -> None:
     pushed(world)
     for path in sorted((world.base / "store" / "packs").iterdir()):
         flip(path)
+
+
+def of_dvc(world: World) -> None:
+    """A repository of DVC: a folder, a large file and a pipeline, all in its cache and checked out."""
+    world.git("init", "-q")
+    world.dv("init", "--no-hooks")
+    theirs = DvcRepository(world)
+    contents = {f"d{number % 2}/{number}": noise(300, number) for number in range(4)} | {"large": noise(80_000, 4)}
+    model = noise(80_000, 5)
+    theirs.track("data", theirs.folder(contents))
+    theirs.track("model.bin", theirs.put(model))
+    world.write("dvc.yaml", "stages:\n  count:\n    cmd: wc raw.txt > n\n    deps: [raw.txt]\n    outs: [n]\n")
+    deps, outs = md5(b"raw\n"), theirs.put(b"1 1 4 raw.txt\n")
+    world.write(
+        "dvc.lock",
+        "schema: '2.0'\nstages:\n  count:\n    cmd: wc raw.txt > n\n"
+        f"    deps:\n    - {{path: raw.txt, hash: md5, md5: {deps}, size: 4}}\n"
+        f"    outs:\n    - {{path: n, hash: md5, md5: {outs}, size: 14}}\n",
+    )
+    world.write("raw.txt", "raw\n")
+    world.write(".gitignore", "/data\n/model.bin\n/n\n")
+    world.commit()
+    for path, content in {f"data/{path}": content for path, content in contents.items()}.items():
+        world.write(path, content)
+    world.write("model.bin", model)
+    world.write("n", "1 1 4 raw.txt\n")
+
+
+def of_lfs(world: World) -> None:
+    """A repository of Git LFS: small files and large ones, in its folder and checked out."""
+    world.git("init", "-q")
+    world.dv("init", "--no-hooks")
+    attributes = world.base / "here" / ".gitattributes"
+    world.write(".gitattributes", f"/data/** {LINE}\n*.bin {LINE}\n{attributes.read_text()}")
+    theirs = LfsRepository(world)
+    for number in range(3):
+        theirs.track(f"data/d{number % 2}/{number}", noise(300, number))
+    theirs.track("data/large", noise(80_000, 4))
+    theirs.track("model.bin", noise(80_000, 5))
+    theirs.commit()
