@@ -468,12 +468,14 @@ class Git:
         return [path for path in listed if path in wanted or any(parent in wanted for parent in ancestors(path))]
 
     def ignored(self, paths: Sequence[str]) -> set[str]:
-        """Returns those of `paths` that git ignores (tracked files never are)."""
+        """Returns those of `paths` that git ignores (tracked files, and folders with some, never are)."""
         if not paths:
             return set()
-        return set(
-            git_output.split(self.run("check-ignore", "-z", "--stdin", stdin=git_output.join(paths), check=False))
-        )
+        # without `--no-index`, git compares each of them with each entry of its index: 7 s of CPU for 20,000
+        matched = self.run("check-ignore", "--no-index", "-z", "--stdin", stdin=git_output.join(paths), check=False)
+        ignored = set(git_output.split(matched))
+        tracked = self.tracked_under(sorted(ignored))
+        return ignored.difference(tracked, *map(ancestors, tracked))
 
     def filters(self, paths: Sequence[str]) -> dict[str, str]:
         """Returns those of `paths` for which git's attributes name a filter, and its name."""

@@ -20,7 +20,7 @@ def theirs(project):
     return LfsRepository(project)
 
 
-def test_files_are_tracked_whether_they_are_checked_out_or_not(project, theirs):
+def test_files_are_tracked_whether_they_are_checked_out_or_not(project, theirs, monkeypatch):
     theirs.give("*.bin", "/notes/** lockable linguist-generated")
     theirs.give("*.dat", folder="data/")
     theirs.track("data/sp ace é.bin", b"a", checked_out=False)
@@ -35,7 +35,9 @@ def test_files_are_tracked_whether_they_are_checked_out_or_not(project, theirs):
     planned = project.json("import-lfs", "-n")
     assert (len(planned["paths"]), planned["staged"], project.tracked()) == (5, [], before)
     assert project.git("ls-files", "-s") == index
+    monkeypatch.setattr("dvlite.moving.lfs_import._MANY", 3)
     result = project.json("import-lfs")
+    assert ["rm --cached data && dvlite add data" in text for text in result["warnings"]] == [True]
     assert {row["path"]: row["size_bytes"] for row in result["paths"]} == {
         "data/again.dat": len(LARGE),
         "data/large.dat": len(LARGE),

@@ -41,6 +41,13 @@ def test_neither_hooks_nor_a_file_system_monitor_run(git_repo, tmp_path):
     assert not (tmp_path / "PWNED").exists()
 
 
+def test_what_git_tracks_is_not_ignored_whatever_matches_it(git_repo):
+    commit(git_repo, {"kept/a.bin": "", "b.bin": ""})
+    (git_repo / ".gitignore").write_text("*.bin\nkept/\ngone/\n")
+    asked = ["kept", "kept/a.bin", "kept/new", "b.bin", "c.bin", "gone", "gone/x", "other"]
+    assert opened(git_repo).ignored(asked) == {"kept/new", "c.bin", "gone/x"}  # as without --no-index
+
+
 def test_variables_that_point_git_elsewhere_have_no_effect(git_repo, tmp_path):
     git(tmp_path, "init", "--quiet", "other")
     head = git(git_repo, "rev-parse", "HEAD")
