@@ -36,6 +36,7 @@ LAYERS = (
     ("compare", "exports", "foreign", "lineage", "merge", "pipeline", "share"),
     ("hooks", "reading"),
     ("tables",),
+    ("checks",),
     ("health", "verify"),
     ("moving", "plots", "rerun"),
     ("sweep",),

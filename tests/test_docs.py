@@ -53,6 +53,7 @@ NO_FORMATS = (
     "dvc_files",
     "dvc_pipeline",
     "source",  # a block of a pointer
+    "checks",  # of a pipeline file, as the next
     "comparator",
     "event_file",
     "git_objects",  # git's, as the next

@@ -14,6 +14,7 @@ import pytest
 
 from dvlite.errors import FormatError
 from dvlite.formats import (
+    checks,
     condemned,
     config,
     lockfile,
@@ -327,7 +328,7 @@ def test_a_pipeline_file():
         (4, "roc", "ROC"),
         (5, "line", "loss"),
     ]
-    assert (prepare.name, prepare.line, train.cmd_line) == ("prepare", 7, 9)
+    assert (prepare.name, prepare.line, train.cmd_line) == ("prepare", 10, 12)
     assert [param.keys for param in train.params] == [("lr",), ("net.depth",), ("seed",), ()]
     assert [(out.path, out.cache, out.persist, out.push) for out in train.outs if not out.metric] == [
         ("model.pt", True, False, True),
@@ -337,9 +338,15 @@ def test_a_pipeline_file():
     ]
     assert train.outs[-1].better == {"accuracy": "higher", "loss": "lower"}
     assert [item.kind for item in train.capture] == ["package", "env", "command"]
+    assert [(one.name, one.check.on) for one in parsed.checks] == [
+        ("tiles", {"push": "block", "ci": "warn"}),
+        ("images", dict.fromkeys(("push", "merge", "ci"), "block")),
+    ]
     assert train.env == {"OMP_NUM_THREADS": "1"}
     page = page_of("pipeline")
-    assert not [key for key in (*pipeline.STAGE_KEYS, *pipeline.METRIC_KEYS) if f"| `{key}` |" not in page]
+    assert not [
+        key for key in (*pipeline.STAGE_KEYS, *pipeline.METRIC_KEYS, *checks.CHECK_KEYS) if f"| `{key}` |" not in page
+    ]
 
 
 def test_a_file_of_parameters():
@@ -374,6 +381,15 @@ def test_a_note():
     assert (found.op, found.value, found.time) == ("tag", "best", "2026-11-22T14:20:00.000Z")
     assert record.dump(found) == shown("note-record")
     assert f"`{record.name(shown('note-record'))}`" in page_of("note-record")
+
+
+def test_the_result_of_a_check():
+    found = record.parse(shown("check-record"), "x")
+    assert isinstance(found, record.CheckRecord)
+    assert record.dump(found) == shown("check-record")
+    assert f"`{record.name(shown('check-record'))}`" in page_of("check-record")
+    keys = {field.name for field in dataclasses.fields(record.CheckRecord)}
+    assert not [key for key in keys if f"`{key}`" not in page_of("check-record")]
 
 
 def test_a_run_batch():

@@ -21,7 +21,7 @@ PROJECT = Path(__file__).parent.parent
 BOUNDS = {
     "add": (195, 33, 12, 9),
     "status": (121, 29, 12, 0),
-    "push": (420, 57, 20, 0),
+    "push": (424, 59, 20, 0),
     "repro": (544, 68, 20, 0),
     "checkout": (214, 36, 19, 13),
     "pull": (464, 60, 21, 3),

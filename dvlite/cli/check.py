@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from dvlite.cli.options import (
+    DRY_RUN,
     JOBS,
     NO_STAGE,
     NO_WAIT,
@@ -26,11 +27,24 @@ from dvlite.cli.options import (
 from dvlite.errors import DvliteError, NotARepository, UsageError
 
 if TYPE_CHECKING:
+    from dvlite.commands.check import CheckResult
     from dvlite.commands.verify import VerifyResult
     from dvlite.hooks.result import HookResult
     from dvlite.merge.listings import Choice
     from dvlite.reports.write import ReportOptions
 
+R = TypeVar("R", "VerifyResult", "CheckResult")
+
+MARKDOWN = click.option(
+    "--md",
+    "markdown",
+    metavar="[FILE]",
+    type=PathText(),
+    is_flag=False,
+    flag_value="",
+    help="Write Markdown to FILE, the job summary of GitHub Actions, or standard output.",
+)
+SUMMARY = click.option("--summary", envvar="GITHUB_STEP_SUMMARY", hidden=True, help="The file of the job summary.")
 
 # --- hooks ----------------------------------------------------------------------------------------------------------------------
 
@@ -53,7 +67,10 @@ def install(*, uninstall: bool, force: bool) -> int:
     example='dvlite hook pre-push "$@"',
     context_settings={"ignore_unknown_options": True},
 )
-@click.argument("name", type=click.Choice(["pre-commit", "pre-push", "post-checkout", "post-merge", "post-rewrite"]))
+@click.argument(
+    "name",
+    type=click.Choice(["pre-commit", "pre-merge-commit", "pre-push", "post-checkout", "post-merge", "post-rewrite"]),
+)
 @click.argument("words", nargs=-1, type=FreeText())
 def hook(name: str, words: tuple[str, ...]) -> int:
     """Run as a hook of git. A failure after git has done its work never fails git."""
@@ -82,7 +99,7 @@ def _hook(session: Session, name: str, words: tuple[str, ...]) -> HookResult:
         closed = isinstance(error, NotARepository)
         if closed and not _concerns_data(session.environ):
             return HookResult(hook=name)
-        if closed and name == "pre-commit":
+        if closed and name in ("pre-commit", "pre-merge-commit"):
             return HookResult(hook=name, notes=(f"this commit was not checked: {error.message}",))
         if not name.startswith("pre-"):
             return HookResult(hook=name, notes=(error.message,))
@@ -118,6 +135,10 @@ def _called(session: Session, name: str, words: tuple[str, ...]) -> HookResult:
         from dvlite.commands.hook_commit import hook_commit
 
         return hook_commit(repo, progress=session.progress)
+    if name == "pre-merge-commit":
+        from dvlite.commands.hook_commit import hook_merge
+
+        return hook_merge(repo, progress=session.progress)
     from dvlite.commands.hook_follow import hook_follow
 
     return hook_follow(repo, name, words or _words_of_pre_commit(name, environ), progress=session.progress)
@@ -177,6 +198,49 @@ def merge_driver(words: tuple[str, ...], *, ancestor: bool) -> int:
     )
 
 
+# --- checks ---------------------------------------------------------------------------------------------------------------------
+
+
+@click.command(
+    "check",
+    cls=Verb,
+    example="dvlite check\ndvlite check data/sales.csv\ndvlite check --junit checks.xml",
+    codes=(3, 10),
+    says={1: "a check failed", 3: "not everything could be checked"},
+)
+@PATHS
+@DRY_RUN
+@click.option("-f", "--force", is_flag=True, help="Check again even if nothing changed.")
+@click.option("--junit", metavar="FILE", type=PathText(), help="Also write a JUnit report.")
+@MARKDOWN
+@SUMMARY
+def check(
+    paths: tuple[str, ...],
+    *,
+    dry_run: bool,
+    force: bool,
+    junit: str | None,
+    markdown: str | None,
+    summary: str | None,
+) -> int:
+    """Check data against the checks in dvlite.yaml; runs their commands."""
+    import platform
+
+    from dvlite import __version__
+    from dvlite.checks.execute import CheckOptions
+    from dvlite.commands.check import check as verb
+
+    def work(session: Session) -> CheckResult:
+        options, made_by = CheckOptions(force, dry_run), {"host": platform.node(), "version": __version__}
+        return verb(session.repo(), paths, options, environ=session.environ, progress=session.progress, **made_by)
+
+    if junit is None and markdown is None:
+        return run(work, text="check", has_findings=lambda result: result.is_finding)
+    from dvlite.reports.write import ReportOptions
+
+    return _reported(ReportOptions(junit=junit, markdown=markdown, summary=summary), work, "check")
+
+
 # --- verify ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -200,16 +264,8 @@ def merge_driver(words: tuple[str, ...], *, ancestor: bool) -> int:
 @click.option("--keep", is_flag=True, help="With --rerun: keep the clean clone.")
 @click.option("--junit", metavar="FILE", type=PathText(), help="Also write a JUnit report.")
 @click.option("--html", metavar="FILE", type=PathText(), help="Also write an HTML report.")
-@click.option(
-    "--md",
-    "markdown",
-    metavar="[FILE]",
-    type=PathText(),
-    is_flag=False,
-    flag_value="",
-    help="Write Markdown to FILE, the job summary of GitHub Actions, or standard output.",
-)
-@click.option("--summary", envvar="GITHUB_STEP_SUMMARY", hidden=True, help="The file of the job summary.")
+@MARKDOWN
+@SUMMARY
 @click.option(
     "--annotations/--no-annotations",
     envvar="GITHUB_ACTIONS",
@@ -274,14 +330,14 @@ def verify(
     from dvlite.reports.write import ReportOptions
 
     reports = ReportOptions(junit=junit, html=html, markdown=markdown, summary=summary, annotations=annotations)
-    return _reported(reports, work)
+    return _reported(reports, work, "verify")
 
 
-def _reported(reports: ReportOptions, work: Callable[[Session], VerifyResult]) -> int:
-    """Runs `verify` and writes the reports, with or without findings."""
+def _reported(reports: ReportOptions, work: Callable[[Session], R], text: str) -> int:
+    """Runs `verify` or `check` and writes the reports, with or without findings."""
     from dvlite.reports.write import deliver, printed, require_places
 
-    def verified(session: Session) -> VerifyResult:
+    def verified(session: Session) -> R:
         require_places(reports, with_json=bool(session.flags.get("json")))
         result = work(session)
         session.progress.finish()
@@ -291,7 +347,7 @@ def _reported(reports: ReportOptions, work: Callable[[Session], VerifyResult]) -
 
     return run(
         verified,
-        text=(lambda result, _: printed(result, reports)) if reports.printed else "verify",
+        text=(lambda result, _: printed(result, reports)) if reports.printed else text,
         has_findings=lambda result: result.is_finding,
     )
 
@@ -347,4 +403,4 @@ def fsck(
     )
 
 
-VERBS = {"Check": (verify, fsck, install, resolve, hook, merge_driver)}
+VERBS = {"Check": (check, verify, fsck, install, resolve, hook, merge_driver)}

@@ -27,6 +27,7 @@ from dvlite.workspace.hashing import HashOnly
 from dvlite.workspace.workspace import Workspace, entries_of
 
 if TYPE_CHECKING:
+    from dvlite.pipeline.stages import Stage
     from dvlite.progress import Progress
     from dvlite.repo.tracked_paths import Tracked
     from dvlite.workspace.path_status import ChangedPath, PathStatus
@@ -90,7 +91,42 @@ def hook_commit(repo: Repo, *, progress: Progress) -> HookResult:
         how = f"to include it: dvlite add -u && git commit{amend}"
         found.notes.append(f"{_listed(repo, changed)} changed and is not in this commit; {how}")
     _report_unstaged(repo, committed.union(path.path for path in changed), found, blocks=mode == "block")
+    if operation.is_merging(repo.git_dir):
+        blocked, notes = _unchecked(repo, progress)
+        found.blocked += blocked
+        found.notes += notes
     return HookResult(hook="pre-commit", blocked=tuple(found.blocked), notes=tuple(found.notes), changed=tuple(changed))
+
+
+def hook_merge(repo: Repo, *, progress: Progress) -> HookResult:
+    """The pre-merge-commit hook: looks for results of the checks that read what the merge changes. git calls it where there was no conflict."""
+    is_off = repo.config.get("hooks.pre_commit") == "off"
+    blocked, notes = ([], []) if is_off else _unchecked(repo, progress)
+    return HookResult(hook="pre-merge-commit", blocked=tuple(blocked), notes=tuple(notes))
+
+
+def _unchecked(repo: Repo, progress: Progress) -> tuple[list[Blocked], list[str]]:
+    """Returns why the merge that is about to be committed must not be, and what else its data has not passed."""
+    if not repo.work_tree.pipeline_files():
+        return [], []
+    from dvlite.checks import gates  # 30 ms that a merge without a pipeline does not need
+    from dvlite.checks.verdicts import reads_any
+
+    changed = [file.path for file in repo.git.staged_changes()]
+    paths = [path.removesuffix(pointer.SUFFIX) for path in changed]
+    reads_all = any(is_lockfile(path) or is_pipeline_file(path) for path in changed)
+
+    def concerns(check: Stage) -> bool:
+        return reads_all or reads_any(check, paths)
+
+    blocking, notes = gates.stopped(repo, repo.work_tree, "merge", concerns, progress=progress)
+    if not blocking:
+        return [], notes
+    data = " ".join(dict.fromkeys(word(repo.display(each.path)) for each in blocking))
+    names = " ".join(word(each.check) for each in blocking)
+    fix = f"dvlite checkout {data} && dvlite check {names} && git commit --no-edit"
+    skip = "to commit it all the same: git commit --no-verify --no-edit"
+    return [Blocked(message=f"the merge is not committed: {gates.message(blocking)}", fixes=(fix, skip))], notes
 
 
 def _report_unstaged(repo: Repo, reported: set[str], found: _Findings, *, blocks: bool) -> None:

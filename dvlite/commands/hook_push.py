@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _LOST = "if it is lost for ever: DVLITE_ALLOW_MISSING=1 git push"
 _SKIP = "to push the commits without their data: DVLITE_HOOKS=0 git push"
+_UNCHECKED = "to push them all the same, without their data: DVLITE_HOOKS=0 git push"
 _MOST_CONFIG = 1 << 20  # bytes
 _REMOTE = re.compile(r"[A-Za-z0-9_][\w./-]*")  # what may stand in a pattern for refs
 
@@ -51,8 +52,11 @@ def hook_push(
         return HookResult(hook="pre-push")
     without = _without_remote(repo)
     blocked, notes = [] if without is None else [without], list[str]()
+    if without is None:
+        unchecked, notes = _unchecked(repo, revisions, named, progress)
+        blocked += unchecked
     done: list[PushResult] = []
-    for remote in (repo.config.default_remotes or (None,)) if without is None else ():  # all are tried
+    for remote in () if blocked else repo.config.default_remotes or (None,):  # all are tried
         pushed, reason, more = _to_remote(repo, remote, named, tips, allow_missing=allow_missing, progress=progress)
         notes += more
         blocked += [] if reason is None else [_of_several(repo, remote, reason)]
@@ -67,6 +71,31 @@ def hook_push(
         commits=int(counted or b"0"),
         elapsed_seconds=time.monotonic() - started,
     )
+
+
+def _unchecked(
+    repo: Repo, revisions: Sequence[str], named: Sequence[Tracked], progress: Progress
+) -> tuple[list[Blocked], list[str]]:
+    """Returns what checks of the pushed commits say against the versions that they bring; of each ref, its last commit counts."""
+    paths = list(dict.fromkeys(item.path for item in named))
+    blocked, notes = list[Blocked](), list[str]()
+    for tip in _tips(revisions) if paths else ():
+        at = repo.at(tip)
+        if not at.pipeline_files():
+            continue
+        from dvlite.checks import gates  # 30 ms of modules that commits without a pipeline do not need
+        from dvlite.checks.verdicts import reads_any
+
+        blocking, warnings = gates.stopped(repo, at, "push", lambda check: reads_any(check, paths), progress=progress)
+        notes += warnings
+        if blocking:
+            blocked.append(Blocked(message=gates.message(blocking), fixes=(*gates.hints(blocking), _UNCHECKED)))
+    return blocked, notes
+
+
+def _tips(revisions: Sequence[str]) -> list[str]:
+    """Returns the commits that are pushed themselves."""
+    return [revision for revision in revisions if not revision.startswith(("^", "--"))]
 
 
 def _to_remote(
@@ -113,7 +142,7 @@ def _at_tips(repo: Repo, revisions: Sequence[str], named: Sequence[Tracked], pro
     """
     known = {(item.path, item.pointer.oid) for item in named}
     tips: dict[tuple[str, str], Tracked] = {}
-    for tip in (revision for revision in revisions if not revision.startswith(("^", "--"))):
+    for tip in _tips(revisions):
         try:
             items = committed_versions.reachable(repo.git, Scope(revision=tip), progress=progress)
         except DvliteError as error:  # what cannot be read names no data
@@ -220,7 +249,7 @@ def _unnamed_remote(repo: Repo, revisions: Sequence[str]) -> list[str]:
 
 
 def _is_named(repo: Repo, remote: RemoteConfig, revisions: Sequence[str]) -> bool:
-    for commit in (one for one in revisions if not one.startswith(("^", "--"))):
+    for commit in _tips(revisions):
         with contextlib.suppress(FormatError):
             data = repo.git.read_file(commit, COMMITTED_FILE, limit_bytes=_MOST_CONFIG)
             known = parse(data or b"", COMMITTED_FILE, COMMITTED).get(f"remotes.{remote.name}.url")

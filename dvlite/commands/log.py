@@ -45,6 +45,15 @@ _END = lockfile.END.encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogCheck:
+    """The newest result of a check of a version."""
+
+    check: str
+    passed: bool
+    record: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogVersion:
     """A version of a path, and the commit that brought it; `path` is its path in that commit."""
 
@@ -58,6 +67,7 @@ class LogVersion:
     sweep: str = ""  # that the run was part of
     metrics: Mapping[str, Any] = field(default_factory=dict)
     table: DeltaChange | None = None  # of a path that is a Delta table: since the version before
+    checks: tuple[LogCheck, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -309,6 +319,7 @@ def _described(
     commits = describe_commits(repo.git, [version.commit for version in versions])
     with open_index(open_records(repo, progress)) as index:
         queries = RunQueries(index)
+        checks = index.checks_of(version.oid for version in versions if version.oid is not None)
         for version, table in zip(versions, tables, strict=True):
             record = None if version.run is None else index.run(version.run)
             yield LogVersion(
@@ -322,6 +333,10 @@ def _described(
                 sweep="" if record is None else record.sweep,
                 metrics=_measured(index, queries, version) if record is None or not record.metrics else record.metrics,
                 table=table,
+                checks=tuple(
+                    LogCheck(check=row.name, passed=row.passed, record=row.oid)
+                    for row in (() if version.oid is None else checks.get(version.oid, ()))
+                ),
             )
 
 

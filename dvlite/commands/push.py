@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from dvlite.checks import gates
+from dvlite.checks.verdicts import reads_any
 from dvlite.errors import DvliteError
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
@@ -30,13 +32,14 @@ def push(
 ) -> PushResult:
     """Uploads what the remote, or each default remote, lacks of the pointers on disk, or of the revisions in `scope`.
 
-    Raises ObjectMissing, with nothing published, if something is neither in the cache nor on the remote; with `allow_missing` the versions
-    that lack it are left out and warned of. Of several remotes all are tried; raises the most specific error if none of them took it. One that
+    Raises DvliteError, with nothing published, if a check of `dvlite.yaml` has not passed that blocks pushes, and ObjectMissing
+    if something is neither in the cache nor on the remote; with `allow_missing` the versions that lack it are left out and warned of. Of several remotes all are tried; raises the most specific error if none of them took it. One that
     was not approved counts as failed, unless the user `may_ask` be asked.
     """
     stale_refs(repo, drop=True)
     names = repo.usable_remotes(remote, to_push=not dry_run, may_ask=may_ask)
     named = chosen_versions(repo, paths, scope, progress)
+    warned = [] if dry_run else _require_checked(repo, named, scope, names[0], progress)
     tagged = _tagged(repo, named, progress) if scope.is_workspace and not paths else []
     done: list[PushResult] = []
     failed: list[tuple[str, DvliteError]] = []
@@ -49,9 +52,23 @@ def push(
             if len(names) == 1:
                 raise
             failed.append((name or "", error))
-    if len(names) == 1:
-        return done[0]
-    return joined(done, failed)
+    result = done[0] if len(names) == 1 else joined(done, failed)
+    return replace(result, warnings=(*result.warnings, *warned))
+
+
+def _require_checked(
+    repo: Repo, named: Sequence[Tracked], scope: Scope, remote: str | None, progress: Progress
+) -> list[str]:
+    """Raises DvliteError for versions that a check keeps from being pushed; returns warnings of others. Several revisions are not looked at."""
+    if not named or (scope.revision is None and not scope.is_workspace):
+        return []
+    at, paths = repo.work_tree if scope.revision is None else repo.at(scope.revision), [item.path for item in named]
+    blocking, warnings = gates.stopped(
+        repo, at, "push", lambda check: reads_any(check, paths), remote=remote, progress=progress
+    )
+    if blocking:
+        raise DvliteError(f"nothing is pushed: {gates.message(blocking)}", hint="\n".join(gates.hints(blocking)))
+    return warnings
 
 
 def _tagged(repo: Repo, named: Sequence[Tracked], progress: Progress) -> list[Tracked]:

@@ -23,8 +23,8 @@ from dvlite.formats.config import (
     USER,
     RemoteConfig,
     Value,
-    check,
     check_remote_name,
+    checked_value,
     is_dangerous,
     is_secret,
     parse,
@@ -182,7 +182,7 @@ def remote_add(
                 f"option {quote(option)} is not allowed in a committed file: it is a credential or chooses one",
                 hint="keep it in a file that git ignores: dvlite remote add --local with the same words",
             )
-        changes[f"remotes.{name}.{option}"] = check(f"remotes.{name}.{option}", value, layer)
+        changes[f"remotes.{name}.{option}"] = checked_value(f"remotes.{name}.{option}", value, layer)
     said = {key: each.value for key, each in repo.read_layer(layer).items() if key.startswith(f"remotes.{name}.")}
     if said not in ({}, changes):
         there = said.get(f"remotes.{name}.url", "")
@@ -223,7 +223,7 @@ def remote_set(
         changes[f"remotes.{name}.url"] = _stored_url(repo, url, location)
     for option, value in sorted(options.items()):
         key = f"remotes.{name}.{option}"
-        changes[key] = check(key, value, layer) if value else None
+        changes[key] = checked_value(key, value, layer) if value else None
     return _written(repo, name, layer, changes, inside, stage=stage, progress=progress)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from dvlite.checks.verdicts import CheckVerdict, reads_any
 from dvlite.errors import DvliteError, PartlyDone, StageFailed, UsageError
 from dvlite.formats.pointer import SUFFIX
 from dvlite.git.blobs import BlobReader
@@ -24,9 +25,9 @@ from dvlite.repo.stage_names import is_called
 from dvlite.results import Result
 from dvlite.show import Show, one_line, printable, quote, some, word
 from dvlite.verify import commit_range as commits
+from dvlite.verify import contracts, remote_complete
 from dvlite.verify import remote_bytes as deep
-from dvlite.verify import remote_complete
-from dvlite.verify.checking import Checked, PreviousCommit, check
+from dvlite.verify.checking import Checked, PreviousCommit, examine
 from dvlite.verify.findings import Finding, StageCheck, Unchecked
 from dvlite.verify.fix_commands import Restoring
 from dvlite.verify.parsed import Lock, Memo, TrackedFiles, read
@@ -49,6 +50,7 @@ class VerifyResult(Result):
     findings: tuple[Finding, ...] = ()
     unchecked: tuple[Unchecked, ...] = ()
     stages: tuple[StageCheck, ...] = ()
+    checks: tuple[CheckVerdict, ...] = ()  # those for CI; of a range, as its last commit has them
     tracked: int = 0  # tracked paths that were checked
     remote: str | None = None  # if it was checked
     deep: bool = False
@@ -151,6 +153,7 @@ def verify(repo: Repo, options: VerifyOptions, *, progress: Progress) -> VerifyR
             findings=tuple(sorted(together.findings, key=_place)),
             unchecked=tuple(together.unchecked),
             stages=verification.stages,
+            checks=verification.checks,
             tracked=verification.tracked,
             remote=source.name if options.check_remote else None,
             deep=options.deep,
@@ -158,6 +161,9 @@ def verify(repo: Repo, options: VerifyOptions, *, progress: Progress) -> VerifyR
             fetched=tuple(source.fetched),
             fetched_bytes=source.fetched_bytes,
             elapsed_seconds=time.monotonic() - started,
+            warnings=tuple(
+                check.sentence for check in verification.checks if check.on["ci"] == "warn" and not check.passed
+            ),
         )
 
 
@@ -216,6 +222,7 @@ class _Verification:
     progress: Progress
     together: commits.Together = field(default_factory=commits.Together)
     stages: tuple[StageCheck, ...] = ()
+    checks: tuple[CheckVerdict, ...] = ()
     tracked: int = 0
     count: int = 1
     purged: tuple[PurgedFile, ...] = ()
@@ -235,6 +242,7 @@ class _Verification:
         self.together.add(checked.findings, checked.unchecked)
         if at.commit is None:
             self._add(_filtered(self.repo, at))
+        self._look_at_checks(at, named)
         return named
 
     def range(self, wanted: Sequence[str], blobs: BlobReader) -> None:
@@ -256,12 +264,20 @@ class _Verification:
                 self.together.repeat()
             self.progress.advance(files=1)
         self.together.finish()
+        if named is not None:
+            self._look_at_checks(at, named)
         self.progress.finish()
+
+    def _look_at_checks(self, at: Revision, named: TrackedFiles) -> None:
+        selection = _Selection(self.repo, self.options.paths, self._named)
+        verdicts, reports = contracts.look(at, named, self.source, selection.reads)
+        self.checks = tuple(verdicts)
+        self._add(reports)
 
     def _checked(self, at: Revision, known: TrackedFiles | None = None) -> tuple[TrackedFiles, Checked]:
         named = known or read(at, self._memo, self._restoring)
         selection = _Selection(self.repo, self.options.paths, self._named)
-        checked = check(self.repo, at, named, self.source, selection.chooses, self._earlier)
+        checked = examine(self.repo, at, named, self.source, selection.chooses, self._earlier)
         if self.options.paths:
             checked.findings = [finding for finding in checked.findings if selection.is_about(finding, named)]
         self.stages = checked.stages
@@ -338,6 +354,14 @@ class _Selection:
             return True
         own = [stage.file, stage.lockfile, *(out.path for out in stage.outs)]
         return self._any(lambda word, path: is_called(stage.address, word) or any(overlap(path, file) for file in own))
+
+    def reads(self, check: Stage) -> bool:
+        """Returns whether a check is selected: by its address, its file, or what it reads."""
+        if not self._paths:
+            return True
+        return self._any(
+            lambda word, path: is_called(check.address, word) or path == check.file or reads_any(check, [path])
+        )
 
     def holds(self, path: str, stage: str = "") -> bool:
         """Returns whether a tracked path is selected."""

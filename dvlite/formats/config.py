@@ -167,7 +167,7 @@ def parse(data: bytes, where: str, layer: str) -> dict[str, Setting]:
                 raise UsageError(
                     f"{quote(key)} is written with a dot", hint="put the second word below the first one, indented"
                 )
-            settings[key] = Setting(check(key, value, layer), layer, f"{where}:{line}")
+            settings[key] = Setting(checked_value(key, value, layer), layer, f"{where}:{line}")
         except UsageError as error:
             raise FormatError(
                 f"{where}:{line}: {error.message}",
@@ -249,12 +249,12 @@ def written(key: str, value: Value) -> Value:
 def from_text(key: str, text: str, layer: str) -> Value:
     """Returns the value that words on a command line mean; raises UsageError as `check` does."""
     if key in {"trust", "pull.exclude"} or _PUSH_TO.fullmatch(key):
-        return check(key, [*text.replace(",", " ").split()], layer)
+        return checked_value(key, [*text.replace(",", " ").split()], layer)
     is_word = key in _WORDS  # means what it would in a file
-    return check(key, strict_yaml.scalar(text) if is_word else text, layer)
+    return checked_value(key, strict_yaml.scalar(text) if is_word else text, layer)
 
 
-def check(key: str, value: Tree, layer: str) -> Value:
+def checked_value(key: str, value: Tree, layer: str) -> Value:
     """Returns a value in its proper type; raises UsageError if the key is unknown, or may not stand in this layer, or the value is wrong."""
     if key.startswith("remotes."):
         return _check_remote(key, value, layer)

@@ -15,6 +15,7 @@ from typing import Literal
 from dvlite.errors import FormatError
 from dvlite.files import format_error
 from dvlite.formats import comparator, strict_yaml, tables
+from dvlite.formats.checks import MOST_CHECKS, CheckReader, CheckSpec
 from dvlite.formats.comparator import Comparator
 from dvlite.formats.config import duration_seconds, size_bytes
 from dvlite.formats.parameters import PLAIN_SUFFIXES
@@ -44,7 +45,7 @@ STAGE_KEYS = (
 RESOURCE_KEYS = ("cpu", "memory", "gpu")
 OUT_KEYS = ("path", "cache", "persist", "push", "compare")
 METRIC_KEYS = (*OUT_KEYS, "better")
-FILE_KEYS = ("vars", "stages", "metrics", "params", "plots", "tables")
+FILE_KEYS = ("vars", "stages", "metrics", "params", "plots", "tables", "checks")
 LOOSE_METRIC_KEYS = ("path", "better")
 CAPTURE_KEYS = ("env", "cmd")
 Direction = Literal["higher", "lower"]
@@ -151,6 +152,7 @@ class StageSpec:
     template: str = ""
     plots: tuple[PlotSpec, ...] = ()
     axes: Mapping[str, Scalar] = field(default_factory=dict)
+    check: CheckSpec | None = None  # of what is declared under `checks`: it has no outputs, and `repro` never runs it
 
 
 _NO_LIMITS = RunLimits()
@@ -160,13 +162,15 @@ _NO_LIMITS = RunLimits()
 class PipelineFile:
     """The stages of one file, in its order; `metrics`, `params` and `plots` belong to none: a stage of no name, which never runs, has them.
 
-    `values`: the files that values were looked for in, relative to its folder; `tables`: how rows are compared and merged.
+    `values`: the files that values were looked for in, relative to its folder; `tables`: how rows are compared and merged; `checks`: what is
+    demanded of data, each a stage without outputs.
     """
 
     stages: tuple[StageSpec, ...]
     loose: StageSpec | None = None
     values: tuple[str, ...] = ()
     tables: tuple[TableSpec, ...] = ()
+    checks: tuple[StageSpec, ...] = ()
 
 
 def parse(data: bytes, where: str, read: ReadValues = lambda _: None) -> PipelineFile:
@@ -201,12 +205,38 @@ class _PipelineReader:
         if "tables" in tree:
             value = templates.filled(tree["tables"], ("tables",))
             declared = tables.read(value, ("tables",), self._line, self._pattern, self._wrong)
-        return PipelineFile(specs, self._loose(loose), tuple(templates.files), declared)
+        checks = tuple(self._checks(tree)) if "checks" in tree else ()
+        return PipelineFile(specs, self._loose(loose), tuple(templates.files), declared, checks)
 
-    def _check_name(self, name: str) -> None:
+    def _check_name(self, name: str, within: str = "stages", kind: str = "a stage") -> None:
         if STAGE_NAME.fullmatch(name) is None:
             hint = "use letters, digits, '_' and '-', at most 100"
-            raise self._wrong(("stages", name), f"{quote(name[:120])} cannot be the name of a stage", hint)
+            raise self._wrong((within, name), f"{quote(name[:120])} cannot be the name of {kind}", hint)
+
+    def _checks(self, tree: dict[str, Tree]) -> Iterator[StageSpec]:
+        checks = self._mapping(tree["checks"], ("checks",))
+        if len(checks) > MOST_CHECKS:
+            raise self._wrong(("checks",), f"it has {len(checks)} checks, more than {MOST_CHECKS}")
+        reader = CheckReader(self._line, self._pattern, self._wrong)
+        for name, item in checks.items():
+            at = ("checks", name)
+            self._check_name(name, "checks", "a check")
+            value = self._mapping(item, at)
+            check = reader.check(value, at)
+            written = [
+                Dep(self._pattern(dep, place), self._line(place)) for place, dep in self._list(value, at, "deps")
+            ]
+            line = self._line((*at, "path"))
+            yield StageSpec(
+                name=name,
+                line=self._line(at),
+                cmd=self._cmd(name, value["cmd"], (*at, "cmd")) if value.get("cmd") is not None else "",
+                cmd_line=self._line((*at, "cmd")),
+                deps=(*(Dep(path, line) for path in (check.path, *check.references)), *written),
+                desc="" if value.get("desc") is None else self._text(value["desc"], (*at, "desc")).strip(),
+                limits=self._limits({"timeout": value.get("timeout")}, at),
+                check=check,
+            )
 
     def _loose(self, tree: dict[str, Tree]) -> StageSpec | None:
         metrics = [self._out(item, place, LOOSE_METRIC_KEYS) for place, item in self._list(tree, (), "metrics")]

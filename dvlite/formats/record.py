@@ -1,4 +1,4 @@
-"""Run records and the notes about them: immutable JSON, named by its BLAKE3 (docs/reference/formats/record.md).
+"""Run records, the notes about them, and the results of checks: immutable JSON, named by its BLAKE3 (docs/reference/formats/record.md).
 
 A record is written once, when a stage ends; what is added later (tags, notes, the commit that names it) are records of their own,
 so that nothing ever conflicts. Paths are relative to the repository. Never holds the value of a variable that no stage names.
@@ -11,7 +11,7 @@ import math
 import os
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
@@ -40,7 +40,7 @@ from dvlite.formats.strict_yaml import Scalar, Tree
 from dvlite.oid import FILE, MANIFEST, RUN, Oid, digest_run, format_oid
 from dvlite.paths import check_paths
 
-RUN_SCHEMA, NOTE_SCHEMA = "dvlite.run/1", "dvlite.note/1"
+RUN_SCHEMA, NOTE_SCHEMA, CHECK_SCHEMA = "dvlite.run/1", "dvlite.note/1", "dvlite.checked/1"
 MAX_BYTES = 4 << 20
 AXES_FILE = "dvlite.yaml"
 _MOST_CURVE_BYTES = 1 << 20  # of a series that is kept whatever becomes of the outputs
@@ -205,6 +205,47 @@ class Note:
     written: str = ""  # when the commit was
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleOutcome:
+    """What a check demanded, in words (`unique: id`), and whether the data is like that; `detail` says what was seen."""
+
+    rule: str
+    passed: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRecord:
+    """The result of a check. It holds for whatever has the same `key`: the check as it is declared, and all content that it reads.
+
+    `data` is what was checked, `inputs` what was read besides: other tables, scripts, the version compared with. `output` is the end of what
+    the script printed. From `expires` on, if it is set, the newest row is too old.
+    """
+
+    id: str  # UUIDv7
+    key: str  # 64 hex
+    check: str  # its name
+    file: str  # the pipeline file
+    status: Literal["passed", "failed"]
+    data: tuple[Input, ...] = ()
+    inputs: tuple[Input, ...] = ()
+    rules: tuple[RuleOutcome, ...] = ()
+    cmd: str = ""
+    exit_code: int | None = None
+    output: str = ""
+    expires: str = ""
+    start: str = ""
+    seconds: float = 0.0
+    user: str = ""
+    host: str = ""
+    ci: str | None = None
+    project: str = ""
+    dvlite: str = ""
+
+
+Record = Run | Note | CheckRecord
+
+
 def new_id(now_ns: int, random: bytes) -> str:
     """Returns a UUIDv7 (RFC 9562): ids sort by time, to a quarter of a microsecond. `random` is at least 8 bytes."""
     milliseconds, rest = divmod(now_ns, 1_000_000)
@@ -249,19 +290,19 @@ def name(data: bytes) -> Oid:
     return format_oid(RUN, digest_run(data))
 
 
-def dump(record: Run | Note) -> bytes:
+def dump(record: Record) -> bytes:
     """Returns the canonical bytes (one line of JSON and a newline); their `digest_run` is the record's name.
 
     Fields with their default values are left out. Numbers that JSON does not have (NaN, infinities) or that not every reader can hold become
     text. Raises FormatError for what `parse` would refuse: nothing invalid is ever written.
     """
-    schema = RUN_SCHEMA if isinstance(record, Run) else NOTE_SCHEMA
-    data = strict_json.dump({"schema": schema, **_body(record)})
-    parse(data, f"the record of '{record.stage}'" if isinstance(record, Run) else "the note")
+    data = strict_json.dump({"schema": _SCHEMAS[type(record)], **_body(record)})
+    named = record.stage if isinstance(record, Run) else record.check if isinstance(record, CheckRecord) else ""
+    parse(data, f"the record of '{named}'" if named else "the note")
     return data
 
 
-def parse(data: bytes, where: str) -> Run | Note:
+def parse(data: bytes, where: str) -> Record:
     """Reads a record, from anyone; raises FormatError for anything that is not one. Unknown fields of a known schema are ignored."""
     if len(data) > MAX_BYTES:
         raise FormatError(
@@ -272,7 +313,8 @@ def parse(data: bytes, where: str) -> Run | Note:
     if data.find(b"\n") != len(data) - 1:
         raise FormatError(f"cannot read {where}: it is not one line")
     schema = body.get("schema")
-    if schema not in (RUN_SCHEMA, NOTE_SCHEMA):
+    read = _READERS.get(str(schema))
+    if read is None:
         raise FormatError(
             f"cannot read {where}: its schema {str(schema)[:40]!r} is not known",
             hint="a newer dvlite may know it: upgrade",
@@ -281,12 +323,12 @@ def parse(data: bytes, where: str) -> Run | Note:
     try:
         if b"\\ud" in data or b"\\uD" in data:
             strict_json.require_whole_characters(body, where)
-        return _parsed_run(body) if schema == RUN_SCHEMA else _note(body)
+        return read(body)
     except ValueError as error:
         raise FormatError(f"cannot read {where}: {error}") from None
 
 
-_LATER = re.compile(r"dvlite\.(run|note)/[0-9]{1,9}")
+_LATER = re.compile(r"dvlite\.(run|note|checked)/[0-9]{1,9}")
 _MAX_DEPTH = 60  # parameters may be as deep as YAML allows, 50
 _MOST = (1 << 63) - 1
 _MANY = 10**18  # whole numbers from here on are written as text
@@ -313,7 +355,7 @@ def _body(record: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, (Input, Output, Code, Imported, ImportedArtifact)):
+    if isinstance(value, (Input, Output, Code, Imported, ImportedArtifact, RuleOutcome)):
         return _body(value)
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
@@ -477,3 +519,31 @@ _NOTE = table(
     author=_line,
     written=_time,
 )
+_CHECK = table(
+    CheckRecord,
+    id=_uuid,
+    key=_hex64,
+    check=matching(re.compile(r"[A-Za-z0-9_-]{1,100}"), "the name of a check"),
+    file=_path,
+    status=one_of("passed", "failed"),
+    data=each(an_object(Input, _INPUT)),
+    inputs=each(an_object(Input, _INPUT)),
+    rules=each(an_object(RuleOutcome, table(RuleOutcome, rule=_line, passed=truth, detail=_line))),
+    cmd=_words,
+    exit_code=or_none(number(-(1 << 31), 1 << 32, int)),
+    output=text(65536),
+    expires=_time,
+    start=_time,
+    seconds=_seconds,
+    user=_line,
+    host=_line,
+    ci=or_none(_line),
+    project=matching(re.compile(r"(?:[0-9a-f]{32})?"), "32 hex digits"),
+    dvlite=_line,
+)
+_SCHEMAS: Mapping[type, str] = {Run: RUN_SCHEMA, Note: NOTE_SCHEMA, CheckRecord: CHECK_SCHEMA}
+_READERS: Mapping[str, Callable[[Mapping[str, Any]], Record]] = {
+    RUN_SCHEMA: _parsed_run,
+    NOTE_SCHEMA: _note,
+    CHECK_SCHEMA: lambda body: CheckRecord(**filled(body, _CHECK)),
+}

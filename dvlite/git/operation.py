@@ -32,6 +32,11 @@ def is_replaying(git_dir: Path) -> bool:
     )
 
 
+def is_merging(git_dir: Path) -> bool:
+    """Returns whether a merge waits for its commit."""
+    return (git_dir / "MERGE_HEAD").exists()
+
+
 def is_rebasing(git_dir: Path) -> bool:
     """Returns whether a rebase is under way."""
     return any((git_dir / name).is_dir() for name in _REBASES)

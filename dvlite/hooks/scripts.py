@@ -20,7 +20,7 @@ from dvlite.files import open_without_waiting, os_error, write_atomic
 from dvlite.repo.repository import Repo
 from dvlite.show import quote
 
-HOOKS = ("pre-commit", "pre-push", "post-checkout", "post-merge", "post-rewrite")
+HOOKS = ("pre-commit", "pre-merge-commit", "pre-push", "post-checkout", "post-merge", "post-rewrite")
 KEPT = ".before-dvlite"  # after the name of the hooks folder: the folder of the earlier hooks
 _MARK = b'# Made by "dvlite install"'
 _WITH_INPUT = ("pre-push", "post-rewrite")  # git passes them more on standard input
@@ -51,6 +51,7 @@ _ONLY_WHERE_IT_WAS_USED = """\
 [ -f .dvlite/config.yaml ] || [ -d "$(git rev-parse --git-common-dir)/dvlite" ] || exit 0
 """
 _NOTHING_TO_DO = {  # decided in the script: starting dvlite takes 50 ms
+    "pre-merge-commit": "git grep -q --cached checks -- dvlite.yaml '*/dvlite.yaml' || exit 0 # nothing is demanded of data\n",
     "post-checkout": '[ "$3" = 1 ] && [ "$1" != "$2" ] || exit 0 # single files, or a new branch\n',
     "post-rewrite": '[ "$1" = rebase ] || exit 0 # an amended commit\n',
 }
@@ -67,7 +68,10 @@ if [ ! -x "$program" ]; then
 _CALL = 'exec "$program" hook {name} "$@"\n'
 _CALL_WITH_INPUT = 'input | "$program" hook {name} "$@"\n'
 _MISSING = {
-    "pre-commit": '  echo "dvlite: note: this commit was not checked: the program dvlite is not on PATH" >&2\n  exit 0\n',
+    **dict.fromkeys(
+        ("pre-commit", "pre-merge-commit"),
+        '  echo "dvlite: note: this commit was not checked: the program dvlite is not on PATH" >&2\n  exit 0\n',
+    ),
     "pre-push": (
         '  echo "dvlite: blocked: cannot check that the data of these commits is pushed: the program dvlite is not on PATH" >&2\n'
         '  echo "dvlite: install dvlite, or push without its data: DVLITE_HOOKS=0 git push" >&2\n  exit 1\n'

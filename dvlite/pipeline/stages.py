@@ -162,13 +162,23 @@ def left_out(at: Revision, stages: Sequence[Stage]) -> dict[str, str]:
     return {name: file for name, file in absent.items() if file is not None}
 
 
+def checks_of(at: Revision) -> list[Stage]:
+    """Returns the checks of a revision, each a stage with a `check` and without outputs; files that have none are not parsed. Raises FormatError."""
+    checks: list[Stage] = []
+    for file in at.pipeline_files():
+        data = at.read(file, LIMIT_BYTES) or b""
+        if b"checks" in data:
+            checks += bind(file, pipeline.parse(data, at.shown(file), at.beside(file)).checks)
+    return checks
+
+
 def stages_of(at: Revision, file: str) -> list[Stage] | None:
-    """Returns the stages of one pipeline file, None where there is none. Raises FormatError."""
+    """Returns the stages of one pipeline file, and behind them its checks, None where there is none. Raises FormatError."""
     data = at.read(file, LIMIT_BYTES)
     if data is None:
         return None
     parsed = pipeline.parse(data, at.shown(file), at.beside(file))
-    return bind(file, parsed.stages, parsed.values)
+    return bind(file, (*parsed.stages, *parsed.checks), parsed.values)
 
 
 def declared_better(at: Revision, files: Iterable[str] | None = None) -> dict[str, Direction]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET  # only written with here, never read
 
+from dvlite.checks.verdicts import CheckVerdict
+from dvlite.commands.check import CheckResult
 from dvlite.commands.verify import VerifyResult
 from dvlite.reports.summary import is_pass, outcome_of, output_sentence, stage_sentences
 from dvlite.show import Show, count
@@ -43,21 +45,24 @@ class Case:
     log: Sequence[str] = ()
 
 
-def junit(result: VerifyResult) -> bytes:
-    """Returns the document."""
-    cases = list(_cases(result))
-    took = {"time": f"{result.elapsed_seconds:.3f}"}
-    root = ET.Element("testsuites", {"name": "dvlite verify", **_totals(cases), **took})
+def junit(result: VerifyResult | CheckResult) -> bytes:
+    """Returns the document of a verification, or of checks: a case for each."""
+    if isinstance(result, CheckResult):
+        return _document("dvlite check", map(_of_check, result.checks), {}, result.elapsed_seconds)
+    facts = {"revision": result.revision or "work tree", "commit": result.commit, "remote": result.remote}
+    return _document("dvlite verify", _cases(result), facts, result.elapsed_seconds)
+
+
+def _document(title: str, items: Iterable[Case], facts: Mapping[str, str | None], elapsed_seconds: float) -> bytes:
+    cases = list(items)
+    took = {"time": f"{elapsed_seconds:.3f}"}
+    root = ET.Element("testsuites", {"name": title, **_totals(cases), **took})
     for name, group in itertools.groupby(sorted(cases, key=lambda case: case.suite), key=lambda case: case.suite):
         own = list(group)
         seconds = sum(case.seconds for case in own)
         suite = ET.SubElement(root, "testsuite", {"name": legal(name), **_totals(own), "time": f"{seconds:.3f}"})
         properties = ET.SubElement(suite, "properties")
-        for key, value in (
-            ("revision", result.revision or "work tree"),
-            ("commit", result.commit),
-            ("remote", result.remote),
-        ):
+        for key, value in facts.items():
             if value is not None:
                 ET.SubElement(properties, "property", name=key, value=legal(value))
         for case in own:
@@ -96,11 +101,13 @@ def _cases(result: VerifyResult) -> Iterator[Case]:
         yield _of_stage(check, findings[check.stage], doubts[check.stage])
         for output in check.outputs:
             yield _of_output(check, output)
-    others = [finding for finding in result.findings if finding.stage not in stages]
+    yield from map(_of_check, result.checks)
+    checks = {check.check for check in result.checks}
+    others = [finding for finding in result.findings if finding.stage not in stages | checks]
     for finding in others:
         yield _of_finding(finding)
     for unchecked in result.unchecked:
-        if unchecked.stage not in stages:
+        if unchecked.stage not in stages | checks:
             text = f"{unchecked.what}: {unchecked.why}"
             yield _data(unchecked.what, unchecked.file or "", unchecked.line, "error", "unchecked", text, text)
     if not others:
@@ -142,6 +149,22 @@ def _of_stage(check: StageCheck, findings: Sequence[Finding], doubts: Sequence[s
         message=findings[0].message if findings else lines[0] if lines else "",
         text="\n".join(lines),
         log=check.log_tail,
+    )
+
+
+def _of_check(check: CheckVerdict) -> Case:
+    """Returns the case of a check; one that only warns is no failure."""
+    wrong = "failure" if check.state in ("failed", "expired") else "error"
+    sentence = check.sentence
+    return Case(
+        suite=check.file,
+        name=f"check {check.check}: {check.path}",
+        file=check.file,
+        line=check.line,
+        ended=None if check.passed else wrong if "block" in check.on.values() else "skipped",
+        kind=check.state,
+        message="" if check.passed else sentence,
+        text="\n".join([sentence, *check.problems[1:]]),
     )
 
 

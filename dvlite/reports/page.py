@@ -12,7 +12,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dvlite import __version__
 from dvlite.commands.verify import VerifyResult
 from dvlite.reports.layout import HEIGHT, WIDTH, plan
-from dvlite.reports.summary import headline, is_pass, outcome, outcome_of, output_sentence, scope_text, stage_sentences
+from dvlite.reports.summary import (
+    check_outcome,
+    headline,
+    is_pass,
+    outcome,
+    outcome_of,
+    output_sentence,
+    scope_text,
+    stage_sentences,
+)
 from dvlite.show import Show, count, duration_text, short_oid, size_text
 from dvlite.text.markdown import legal
 from dvlite.text.verify import place_text
@@ -84,6 +93,7 @@ def _lines(result: VerifyResult) -> Iterator[str]:
         yield from _drawing(result.stages)
     yield from _findings(result)
     yield from _unchecked(result)
+    yield from _checks(result)
     ran = [(number, check) for number, check in enumerate(result.stages) if check.verdict not in _PLAIN]
     for number, check in sorted(ran, key=lambda row: is_pass(row[1].verdict)):  # what is wrong comes first
         yield from _stage(number, check)
@@ -186,6 +196,21 @@ def _unchecked(result: VerifyResult) -> Iterator[str]:
         yield from _table(
             ("what", "why"), ((_text(unchecked.what), _text(unchecked.why)) for unchecked in result.unchecked)
         )
+
+
+def _checks(result: VerifyResult) -> Iterator[str]:
+    if result.checks:
+        yield "<h2>Checks of data</h2>"
+        rows = (
+            (
+                f"<code>{_text(check.check)}</code>",
+                f'<span class="word {check_outcome(check)}">{_text(check.state)}</span>',
+                f"<code>{_text(check.path)}</code> {'' if check.oid is None else short_oid(check.oid)}",
+                "<br>".join(map(_text, check.problems)),
+            )
+            for check in result.checks
+        )
+        yield from _table(("check", "state", "data", "why"), rows)
 
 
 # --- stages that were run again

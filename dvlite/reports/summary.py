@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+from dvlite.checks.verdicts import CheckVerdict
 from dvlite.commands.verify import VerifyResult
 from dvlite.show import count, duration_text, one_line, size_text, some
 from dvlite.text.verify import stages_text, why_lines
@@ -33,6 +34,11 @@ def outcome_of(verdict: str) -> Outcome:
 def is_pass(verdict: str) -> bool:
     """Returns whether a verdict needs no action."""
     return outcome_of(verdict) in ("passed", "frozen")
+
+
+def check_outcome(check: CheckVerdict) -> Outcome:
+    """Returns how a check of data counts."""
+    return "passed" if check.passed else "failed" if check.state in ("failed", "expired") else "unsure"
 
 
 def outcome(result: VerifyResult) -> Outcome:

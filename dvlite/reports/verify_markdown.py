@@ -7,14 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from dvlite.checks.verdicts import CheckVerdict
+from dvlite.commands.check import CheckResult
 from dvlite.commands.verify import VerifyResult
-from dvlite.reports.summary import headline, is_pass, outcome, outcome_of, output_sentence, scope_text, stage_sentences
-from dvlite.show import Show, duration_text
+from dvlite.reports.summary import (
+    check_outcome,
+    headline,
+    is_pass,
+    outcome,
+    outcome_of,
+    output_sentence,
+    scope_text,
+    stage_sentences,
+)
+from dvlite.show import Show, count, duration_text, short_oid
 from dvlite.text.markdown import COMMENT, MarkdownDocument, Markup, block, code, opening, plain
 from dvlite.text.verify import place_text
 from dvlite.verify.findings import OutputVerdict, StageCheck
 
 MARKER = "<!-- dvlite verify -->"
+CHECKS_MARKER = "<!-- dvlite check -->"
 _SIGNS = {"passed": "✅", "failed": "❌", "unsure": "⚠️", "frozen": "❄️"}
 _FINDINGS_SHARE = 0.5  # of the limit: the stages are seen too
 _STAGES_SHARE = 0.8
@@ -46,10 +58,40 @@ def markdown(result: VerifyResult, *, limit_bytes: int = COMMENT) -> str:
         document.table(("not checked", "why"), rows, share=_STAGES_SHARE, noun="line")
     if result.stages:
         _stages(document, result.stages)
+    if result.checks:
+        _checks(document, result.checks)
     document.add("")
     for check in result.stages:
         _differences(document, check)
     return document.text()
+
+
+def checks_markdown(result: CheckResult, *, limit_bytes: int = COMMENT) -> str:
+    """Returns the document of `check`, within the limit."""
+    document = MarkdownDocument(limit_bytes)
+    wrong = sum(not check.passed for check in result.checks)
+    sign = _SIGNS["failed" if result.is_finding else "unsure" if wrong else "passed"]
+    said = f"{count(wrong, 'check')} of {len(result.checks):,} not passed" if wrong else "nothing found"
+    document.add(CHECKS_MARKER, f"### {sign} dvlite check: {plain(said)}", "")
+    document.add(plain(f"{count(len(result.checks), 'check')}, {duration_text(result.elapsed_seconds)}"))
+    _checks(document, result.checks)
+    document.add("")
+    return document.text()
+
+
+def _checks(document: MarkdownDocument, checks: Sequence[CheckVerdict]) -> None:
+    order = sorted(checks, key=lambda check: check.passed)  # what is wrong comes first
+    rows = (
+        (
+            plain(_SIGNS[check_outcome(check)]),
+            code(check.check),
+            plain(check.state if check.passed or "block" in check.on.values() else f"{check.state} (only warns)"),
+            Markup(f"{code(check.path)} {plain('' if check.oid is None else short_oid(check.oid))}"),
+            Markup("<br>".join(map(plain, check.problems))),
+        )
+        for check in order
+    )
+    document.table(("", "check", "state", "data", "why"), rows, share=_STAGES_SHARE, noun="check")
 
 
 def _stages(document: MarkdownDocument, stages: Sequence[StageCheck]) -> None:

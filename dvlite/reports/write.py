@@ -7,26 +7,23 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from dvlite.commands.check import CheckResult
 from dvlite.commands.verify import VerifyResult
 from dvlite.errors import UsageError
 from dvlite.files import os_error, temporary_name, write_atomic
 from dvlite.reports.annotations import annotate
 from dvlite.reports.junit import junit
 from dvlite.reports.page import page
-from dvlite.reports.verify_markdown import markdown
+from dvlite.reports.verify_markdown import checks_markdown, markdown
 from dvlite.show import quote
-from dvlite.text.markdown import SUMMARY
+from dvlite.text.markdown import COMMENT, SUMMARY
 
 HERE = "-"  # the name of standard output
-_WRITERS: Mapping[str, Callable[[VerifyResult], bytes]] = {
-    "--junit": junit,
-    "--html": lambda result: page(result).encode(),
-    "--md": lambda result: markdown(result).encode(),
-}
+Reported = VerifyResult | CheckResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +50,24 @@ class ReportOptions:
         return [flag for flag, name in self.named() if name == HERE]
 
 
-def printed(result: VerifyResult, wanted: ReportOptions) -> Iterator[str]:
+def _document(flag: str, result: Reported) -> bytes:
+    """Returns a report of a verification, or of checks."""
+    if flag == "--html":
+        assert isinstance(result, VerifyResult)  # `check` has no such flag
+        return page(result).encode()
+    return junit(result) if flag == "--junit" else _markdown(result, COMMENT).encode()
+
+
+def _markdown(result: Reported, limit_bytes: int) -> str:
+    if isinstance(result, CheckResult):
+        return checks_markdown(result, limit_bytes=limit_bytes)
+    return markdown(result, limit_bytes=limit_bytes)
+
+
+def printed(result: Reported, wanted: ReportOptions) -> Iterator[str]:
     """Yields the lines of the report that is for standard output."""
     for flag in wanted.printed:
-        yield from _WRITERS[flag](result).decode().splitlines()
+        yield from _document(flag, result).decode().splitlines()
 
 
 def require_places(wanted: ReportOptions, *, with_json: bool) -> None:
@@ -109,14 +120,14 @@ def _try(name: str, folder: Path) -> None:
         raise os_error(error, "write", name) from error
 
 
-def deliver(result: VerifyResult, wanted: ReportOptions) -> Iterator[str]:
+def deliver(result: Reported, wanted: ReportOptions) -> Iterator[str]:
     """Writes all reports, then yields the lines of annotations, which are for the log."""
     for flag, name in wanted.named():
         if name != HERE:
-            replace_file(name, _WRITERS[flag](result))
+            replace_file(name, _document(flag, result))
     if wanted.markdown == "" and wanted.summary:
         _append(wanted.summary, result)
-    if wanted.annotations:
+    if wanted.annotations and isinstance(result, VerifyResult):
         yield from annotate(result)
 
 
@@ -131,11 +142,11 @@ def replace_file(name: str, content: bytes) -> None:
         raise os_error(error, "write", name) from error
 
 
-def _append(name: str, result: VerifyResult) -> None:
+def _append(name: str, result: Reported) -> None:
     """Appends to the job summary, within the rest of its limit: above it, GitHub shows nothing."""
     try:
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         with os.fdopen(descriptor, "ab") as file:
-            file.write(markdown(result, limit_bytes=SUMMARY - file.tell() - 1).encode() + b"\n")
+            file.write(_markdown(result, SUMMARY - file.tell() - 1).encode() + b"\n")
     except OSError as error:
         raise os_error(error, "write", name) from error

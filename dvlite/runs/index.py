@@ -12,20 +12,20 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 from dvlite import files
-from dvlite.formats.record import Run
+from dvlite.formats.record import CheckRecord, Run
 from dvlite.formats.strict_yaml import Scalar
 from dvlite.oid import RUN, Oid, digest_run, format_oid
 from dvlite.runs import filters as search
 from dvlite.runs import index_update, schema
 from dvlite.runs.filters import Filters, SortOrder, SqlPart, keys_meant, prefix_bounds
 from dvlite.runs.records import Records
-from dvlite.runs.schema import NoteRow, RunRow, digest_of, loaded_text, loaded_value, object_id
+from dvlite.runs.schema import CheckRow, NoteRow, RunRow, digest_of, loaded_text, loaded_value, object_id
 
 NAME = "index.sqlite"
 _BUSY_SECONDS = 10.0  # for another process to end its transaction
@@ -48,6 +48,10 @@ _CONTENT = (  # what the index says of records, in an order that does not depend
         " JOIN obj ON obj.id = io.obj JOIN record ON record.id = io.run ORDER BY 1, 2, 3"
     ),
     "SELECT record.digest, note.run, op, value, time, user FROM note JOIN record ON record.id = note.id ORDER BY 1",
+    (
+        "SELECT record.digest, checked.digest, key, name, passed, expires, checked.start, checked.user FROM checked"
+        " JOIN record ON record.id = checked.id ORDER BY 1, 2"
+    ),
 )
 _FROM_RUNS = "FROM run JOIN record ON record.id = run.id"
 
@@ -239,6 +243,38 @@ class RunIndex:
         for run, text, time, user in self.select_digests(sql, runs):
             notes.setdefault(_run_oid(run), []).append(NoteRow(loaded_text(text), time, loaded_text(user)))
         return notes
+
+    # --- checks ---
+
+    def checks(self, keys: Iterable[str]) -> dict[str, CheckRow]:
+        """Returns the newest result for each of these keys (64 hex), without those that have none."""
+        rows = self._check_rows("key", [bytes.fromhex(key) for key in dict.fromkeys(keys)])
+        return {digest.hex(): row for digest, row in rows}
+
+    def checks_of(self, contents: Iterable[Oid]) -> dict[Oid, list[CheckRow]]:
+        """Returns the newest result of each check (by its name) of these contents; those without one are left out."""
+        by_digest = {digest_of(oid): oid for oid in contents}
+        newest: dict[Oid, dict[str, CheckRow]] = {}
+        for digest, row in self._check_rows("digest", list(by_digest)):
+            newest.setdefault(by_digest[digest], {})[row.name] = row
+        return {oid: [rows[name] for name in sorted(rows)] for oid, rows in newest.items()}
+
+    def check_record(self, oid: Oid) -> CheckRecord | None:
+        """Returns the result of a check, verified, or None if it is missing."""
+        data = self.read_bytes(oid)
+        record = None if data is None else self._records.parsed(data)
+        return record if isinstance(record, CheckRecord) else None
+
+    def _check_rows(self, column: str, wanted: Sequence[bytes]) -> Iterator[tuple[bytes, CheckRow]]:
+        """Yields results with one of these values in a column, oldest first."""
+        for at in range(0, len(wanted), _DIGESTS_AT_ONCE):
+            part = wanted[at : at + _DIGESTS_AT_ONCE]
+            sql = (
+                f"SELECT checked.{column}, record.digest, name, passed, expires, start, user FROM checked"  # noqa: S608  # constants only
+                f" JOIN record ON record.id = checked.id WHERE checked.{column} IN ({search.marks(part)}) ORDER BY checked.id"
+            )
+            for value, digest, name, passed, expires, start, user in self.select(sql, *part):
+                yield value, CheckRow(_run_oid(digest), name, bool(passed), expires, start, loaded_text(user))
 
     # --- content ---
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from dvlite import files
 from dvlite.errors import Busy, FormatError
 from dvlite.formats import record
-from dvlite.formats.record import Note, Run
+from dvlite.formats.record import CheckRecord, Note, Record, Run
 from dvlite.oid import digest_run
 from dvlite.runs import schema
 from dvlite.runs.records import Records
@@ -142,7 +142,8 @@ def _delete(connection: Connection, sources: Iterable[int], loose: Iterable[str]
     if orphans:
         connection.execute("CREATE TEMP TABLE orphan(id INTEGER PRIMARY KEY)")
         connection.executemany("INSERT INTO orphan VALUES(?)", orphans)
-        for table, column in (("run", "id"), ("note", "id"), ("io", "run"), ("kv", "run"), ("record", "id")):
+        own = (("run", "id"), ("note", "id"), ("checked", "id"), ("io", "run"), ("kv", "run"), ("record", "id"))
+        for table, column in own:
             connection.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT id FROM orphan)")  # noqa: S608  # constants only
         connection.execute("DROP TABLE orphan")
 
@@ -189,7 +190,7 @@ class _Writer:
         """Adds records of one source; returns why some could not be read."""
         known = "SELECT digest, id FROM record WHERE digest IN"
         numbers = dict(self._select(known, [line.digest for line in lines]))
-        new: dict[bytes, Run | Note] = {}
+        new: dict[bytes, Record] = {}
         problems = []
         for line in lines:
             if line.digest not in numbers and line.digest not in new:
@@ -206,7 +207,7 @@ class _Writer:
         self._insert("place", places)
         return problems
 
-    def _add_records(self, new: Mapping[bytes, Run | Note]) -> dict[bytes, int]:
+    def _add_records(self, new: Mapping[bytes, Record]) -> dict[bytes, int]:
         """Returns the numbers of new records."""
         firsts = {digest: schema.number(parsed.id) for digest, parsed in new.items()}
         taken = {number for (number,) in self._select("SELECT id FROM record WHERE id IN", firsts.values())}
@@ -219,6 +220,8 @@ class _Writer:
         self._add_runs({numbers[digest]: parsed for digest, parsed in new.items() if isinstance(parsed, Run)})
         notes = [(numbers[digest], *schema.note_row(each)) for digest, each in new.items() if isinstance(each, Note)]
         self._insert("note", notes)
+        results = ((numbers[digest], each) for digest, each in new.items() if isinstance(each, CheckRecord))
+        self._insert("checked", ((number, *row) for number, each in results for row in schema.check_rows(each)))
         return numbers
 
     def _free(self, first: int, digest: bytes, taken: Container[int]) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from dvlite import files
 from dvlite.errors import Busy, DvliteError, FormatError, ObjectCorrupt
 from dvlite.formats import record
-from dvlite.formats.record import Note, Run
+from dvlite.formats.record import Record
 from dvlite.oid import RUN, Digest, Oid, digest_bytes, digest_run, format_oid, parse_oid
 from dvlite.progress import NullProgress, Progress
 from dvlite.repo.repository import Repo
@@ -45,7 +45,7 @@ class Records:
 
     # --- writing ---
 
-    def put(self, content: Run | Note, *, durable: bool = True) -> Oid:
+    def put(self, content: Record, *, durable: bool = True) -> Oid:
         """Stores a record and returns its name; idempotent. Not `durable`: only after the next `sync`."""
         data = record.dump(content)
         oid = record.name(data)
@@ -142,7 +142,7 @@ class Records:
         """Returns the names (64 hex) of the batches."""
         return _names(self._batches)
 
-    def read(self, oid: Oid) -> Run | Note | None:
+    def read(self, oid: Oid) -> Record | None:
         """Returns a record, or None if it is missing; it needs no index of runs."""
         data = self.read_bytes(oid)
         return None if data is None else self.parsed(data)
@@ -191,7 +191,7 @@ class Records:
                 found.update(*(frame.prefixes for frame in batch.table(data or b"", len(data or b""), name[:8])))
         return found
 
-    def parsed(self, data: bytes) -> Run | Note | None:
+    def parsed(self, data: bytes) -> Record | None:
         """Parses a record; returns None, with a warning, for one of an unknown format."""
         try:
             return record.parse(data, f"run record {digest_run(data).hex()[:8]}")

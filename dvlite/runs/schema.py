@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii  # as `dumps` writes a text, without the way there
 from typing import Any, NamedTuple
 
-from dvlite.formats.record import Note, Run
+from dvlite.formats.record import CheckRecord, Note, Run
 from dvlite.oid import FILE, MANIFEST, RUN, Oid, format_oid
 
-VERSION = 5  # of the tables: an index of another version is rebuilt
+VERSION = 6  # of the tables: an index of another version is rebuilt
 INPUT, OUTPUT, HOLDER = 0, 1, 2  # a holder is a directory that contained an input when the run started
 LOOSE = 0  # the source of loose files
 PARAM, METRIC, ENV = "param", "metric", "env"
@@ -45,6 +45,8 @@ CREATE TABLE sha(sha BLOB, obj INT, PRIMARY KEY(sha, obj)) WITHOUT ROWID;
 CREATE TABLE name(id INTEGER PRIMARY KEY, ns TEXT NOT NULL, k NOT NULL, UNIQUE(ns, k));
 CREATE TABLE kv(name INT, run INT, v, PRIMARY KEY(name, run)) WITHOUT ROWID;
 CREATE TABLE note(id INTEGER PRIMARY KEY, run BLOB, op TEXT, value, time TEXT, user TEXT, content TEXT, subject, author, written TEXT);
+CREATE TABLE checked(id INT, digest BLOB, key BLOB NOT NULL, name TEXT, passed INT, expires TEXT, start TEXT, user,
+  PRIMARY KEY(id, digest)) WITHOUT ROWID;
 INSERT INTO source VALUES(0, '', 0);
 """
 INDEXES = """
@@ -62,6 +64,8 @@ CREATE INDEX kv_v ON kv(name, v, run);
 CREATE INDEX note_run ON note(run, op, value);
 CREATE INDEX note_value ON note(op, value, run);
 CREATE INDEX note_content ON note(content) WHERE content IS NOT NULL;
+CREATE INDEX checked_key ON checked(key, id);
+CREATE INDEX checked_digest ON checked(digest, id);
 """
 
 
@@ -177,6 +181,25 @@ def note_row(note: Note) -> tuple[Any, ...]:
         stored_text(note.author),
         note.written,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRow:
+    """The result of a check in the index: its name when it ran, until when a pass counts (empty: for ever), and from when and whom it is."""
+
+    oid: Oid
+    name: str
+    passed: bool
+    expires: str
+    start: str
+    user: str
+
+
+def check_rows(result: CheckRecord) -> Iterator[tuple[Any, ...]]:
+    """Yields the columns of `checked` after the number, for each content that was checked."""
+    passed, user = int(result.status == "passed"), stored_text(result.user)
+    for digest in {digest_of(item.oid) for item in result.data} or {b""}:
+        yield digest, bytes.fromhex(result.key), result.check, passed, result.expires, result.start, user
 
 
 def contents(run: Run) -> Iterator[Content]:

@@ -543,7 +543,7 @@ def _recorded(repo: Repo, progress: Progress) -> tuple[dict[Oid, _RunPart], set[
             continue
         if isinstance(content, Run):
             runs[oid] = _part(content, oldest_ns)
-        elif content.op in ("tag", "untag"):
+        elif isinstance(content, Note) and content.op in ("tag", "untag"):
             notes.append(content)
     tags: set[tuple[Oid, str]] = set()
     for note in sorted(notes, key=lambda note: (note.time, note.id)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.commands.log import LogResult, LogVersion
-from dvlite.show import Show, printable, short_oid, size_text
+from dvlite.show import Show, printable, short_oid, size_text, some
 from dvlite.text import delta
 from dvlite.text.lineage_tree import short_values
 from dvlite.text.style import table
@@ -21,7 +21,7 @@ def text(result: LogResult, show: Show) -> Iterator[str]:
             yield f"no commit names {show.path(result.path)} yet"
         return
     rows = [_row(version, result.path, show) for version in result.versions]
-    head = ("DATE", "COMMIT", "SIZE", "FILES", "OID", "RUN", "SWEEP", "RESULT", "TABLE", "SUBJECT", "AUTHOR")
+    head = ("DATE", "COMMIT", "SIZE", "FILES", "OID", "RUN", "SWEEP", "RESULT", "TABLE", "CHECKS", "SUBJECT", "AUTHOR")
     used = [i for i in range(len(head)) if any(row[i] for row in rows)]
     yield from table([[row[i] for i in used] for row in (head, *rows)])
     if result.more and not show.quiet:
@@ -44,6 +44,7 @@ def _row(version: LogVersion, path: str, show: Show) -> tuple[str, ...]:
         printable(version.sweep),
         short_values(version.metrics),
         "" if version.table is None else _table(version.table),
+        _checks(version),
         subject,
         printable(commit.author or ""),
     )
@@ -54,3 +55,11 @@ def _table(change: DeltaChange) -> str:
     if change.version is None:
         return ""
     return ", ".join(filter(None, (f"version {change.version:,}", delta.rows(change), delta.operations(change))))
+
+
+def _checks(version: LogVersion) -> str:
+    """Returns how its checks ended: the names of those that failed, else how many passed."""
+    failed = [check.check for check in version.checks if not check.passed]
+    if failed:
+        return f"failed: {some([printable(name) for name in failed])}"
+    return f"{len(version.checks):,} passed" if version.checks else ""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from dvlite.checks.verdicts import CheckVerdict
 from dvlite.commands.verify import VerifyResult
-from dvlite.show import Show, count, duration_text, one_line, printable, size_text, some, value_text
+from dvlite.show import NAMED, Show, count, duration_text, one_line, printable, short_oid, size_text, some, value_text
 from dvlite.verify.findings import Finding, OutputVerdict, StageCheck, Unchecked
 
 _MOST_FIXES = 2
@@ -29,12 +30,19 @@ def text(result: VerifyResult, show: Show) -> Iterator[str]:
     if result.kept is not None:
         yield f"the clean clone is kept: {printable(result.kept)}"
     if not show.quiet:
+        passed = [f"{check.check} on {show.path(check.path)}{_at(check)}" for check in result.checks if check.passed]
+        if passed:
+            yield f"checked before, and passed: {some(passed, len(passed) if show.verbose else NAMED)}"
         if result.rerun:
             yield _rerun_summary(result, show)
         if not result.rerun or result.findings or result.unchecked:
             yield _summary(result, show)
         if show.verbose and result.fetched:
             yield f"fetched: {', '.join(map(printable, result.fetched))} ({size_text(result.fetched_bytes)})"
+
+
+def _at(check: CheckVerdict) -> str:
+    return "" if check.oid is None else f" at {short_oid(check.oid)}"
 
 
 def place_text(place: Finding | Unchecked, show: Show) -> str:

@@ -61,7 +61,7 @@ class PreviousCommit:
     digests: Digests = field(default_factory=dict)
 
 
-def check(
+def examine(
     repo: Repo, at: Revision, parsed: TrackedFiles, source: ContentSource, chooses: Chooses, previous: PreviousCommit
 ) -> Checked:
     """Checks what one revision names; of stages that are not chosen only what others need of them is looked at."""

@@ -44,6 +44,9 @@ KINDS = {
     "key-mismatch": "an entry of the lockfile was edited: its key does not match its fields",
     "record-mismatch": "an entry of the lockfile differs from the record of the run that it names",
     "record-missing": "the run that an entry names has no record, locally or on the remote",
+    # checks of data
+    "check-failed": "data failed a check, or is no longer as new as it demands",
+    "check-missing": "no result of a check is known for this version of the data",
     # the remote
     "not-on-remote": "data or a run record is not on the remote",
     "remote-corrupt": "bytes on the remote do not match their name",

@@ -50,6 +50,7 @@ class TrackedFiles:
     pointers: tuple[Tracked, ...]
     locks: Mapping[str, Lock]
     stages: tuple[Stage, ...]
+    checks: tuple[Stage, ...]
     pipelines: frozenset[str]  # pipeline files that can be read
     broken: frozenset[str]
     graph: StageGraph | None
@@ -135,11 +136,13 @@ class _Parser:
             if lock is not None:
                 self._locks[name] = lock
         loaded: list[Stage] = []
+        checks: list[Stage] = []
         pipelines: set[str] = set()
         for name in at.pipeline_files(as_seen=True):
             read = self._try(name, "pipeline-malformed", "the pipeline file", self._stages)
             if read is not None:
-                loaded += read
+                loaded += (stage for stage in read if stage.spec.check is None)
+                checks += (stage for stage in read if stage.spec.check is not None)
                 pipelines.add(name)
         graph = None
         try:
@@ -151,6 +154,7 @@ class _Parser:
             tuple(pointers),
             self._locks,
             tuple(graph.stages if graph is not None else loaded),
+            tuple(checks),
             frozenset(pipelines),
             frozenset(self._broken),
             graph,

@@ -127,6 +127,17 @@ class ContentSource:
         if remote.traffic.bytes_read != before:
             self.fetched[f"{count:,} run record{'s' * (count != 1)}"] = None
 
+    def fetch_records(self) -> DvliteError | None:
+        """Fetches all records that are not here, unless that was done; returns what prevented it."""
+        if self._fetches:
+            self._fetches.clear()
+            try:
+                self._receive(self._fetch_all, [])
+            except DvliteError as error:
+                self.progress.finish()
+                self.no_records = error
+        return self.no_records
+
     def _fetch_some(self, remote: Remote, absent: list[Oid]) -> int:
         project = self.repo.config.project
         return 0 if project is None else sync.receive_some(remote, self.records, project, absent)

@@ -132,5 +132,7 @@ def test_init_in_a_clone_says_what_it_switched_on_and_whether_data_is_missing(te
     assert "git merges pointers by file" in done[1]
     assert done[-1] == "next: dvlite pull"
     done = invoke("init", cwd=team.root).stdout.splitlines()
-    assert done[0].endswith("Hooks: pre-commit, pre-push, post-checkout, post-merge, post-rewrite. Merge driver: on.")
+    assert done[0].endswith(
+        "Hooks: pre-commit, pre-merge-commit, pre-push, post-checkout, post-merge, post-rewrite. Merge driver: on."
+    )
     assert done[1:] == ["next: dvlite add PATH"]

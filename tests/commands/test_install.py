@@ -9,7 +9,7 @@ import pytest
 
 from tests.commands.hooked import Hooked, said
 
-HOOKS = ["pre-commit", "pre-push", "post-checkout", "post-merge", "post-rewrite"]
+HOOKS = ["pre-commit", "pre-merge-commit", "pre-push", "post-checkout", "post-merge", "post-rewrite"]
 ECHO = '#!/bin/sh\necho "old $(basename "$0") $*" >> "$SEEN"\ncat >> "$SEEN"\nexit "${OLD_CODE:-0}"\n'
 
 
@@ -100,7 +100,7 @@ def test_uninstall_takes_only_what_dvlite_set_for_merges(bare):
 
 def test_init_and_clone_install_them(git_repo, invoke, tmp_path):
     made = Hooked(git_repo, invoke)
-    assert "Hooks: pre-commit, pre-push" in made.dvlite("init").stdout
+    assert "Hooks: pre-commit, pre-merge-commit, pre-push" in made.dvlite("init").stdout
     made.git("commit", "-qm", "Use dvlite")
     cloned = made.json("clone", made.root, tmp_path / "one", "--no-data", cwd="..")
     assert cloned["hooks"] == HOOKS

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dvlite.errors import FormatError
-from dvlite.formats import comparator, parameters, pipeline, plots, templates
+from dvlite.formats import checks, comparator, parameters, pipeline, plots, templates
 from dvlite.formats.comparator import Comparator
 from dvlite.formats.pipeline import Capture, Dep, Out, Param, RunLimits, StageSpec, parse
 from dvlite.formats.series import SERIES_SUFFIXES
@@ -277,6 +277,12 @@ def test_the_schema_knows_the_keys_that_the_parser_knows():
     assert tuple(parts["capture"]["properties"]) == pipeline.CAPTURE_KEYS
     assert tuple(parts["plot"]["properties"]) == plots.PLOT_KEYS
     assert parts["plot"]["properties"]["template"]["oneOf"][0]["enum"] == [*plots.TEMPLATES]
+    check = parts["check"]["properties"]
+    assert {*check} == {*checks.CHECK_KEYS}
+    assert tuple(check["columns"]["oneOf"][2]["additionalProperties"]["enum"]) == checks.TYPES
+    assert tuple(check["drift"]["properties"]) == checks.DRIFT_KEYS
+    assert tuple(check["fresh"]["properties"]) == checks.FRESH_KEYS
+    assert tuple(check["on"]["oneOf"][2]["properties"]) == checks.EVENTS
     comparators = parts["comparator"]["oneOf"]
     assert tuple(comparators[0]["enum"]) == comparator.WORDS
     said = {part["properties"]["type"]["enum"][0]: tuple(part["properties"])[1:] for part in comparators[1:]}

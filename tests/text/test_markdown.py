@@ -6,13 +6,16 @@ import re
 import click
 import pytest
 
+from dvlite.checks.verdicts import CheckVerdict
 from dvlite.cli import main
+from dvlite.commands.check import CheckResult
 from dvlite.commands.diff import DiffResult, PathDiff
 from dvlite.commands.metrics import MetricsDiffResult
 from dvlite.commands.runs import RunsListResult
 from dvlite.pipeline.metric_files import MetricDifference
 from dvlite.plots.collect import Plot, PlotCurve
 from dvlite.plots.review import Review
+from dvlite.reports.verify_markdown import checks_markdown
 from dvlite.reports.verify_markdown import markdown as verify_markdown
 from dvlite.runs.columns import RunColumn, RunSummary
 from dvlite.show import Show
@@ -21,7 +24,7 @@ from dvlite.workspace.changes import Counts, FileChange
 from tests.reports.samples import HOSTILE, hostile
 
 OURS = {"<!-- -->", "<!-- dvlite verify -->", "<!-- dvlite diff -->", "<br>", "<code>", "</code>", "<pre>", "</pre>"}
-OURS |= {"<details>", "<summary>", "</summary>", "</details>"}
+OURS |= {"<!-- dvlite check -->", "<details>", "<summary>", "</summary>", "</details>"}
 
 
 def hostile_diff(name):
@@ -62,7 +65,15 @@ def hostile_runs(name):
     return runs.markdown(result, Show())
 
 
+def hostile_checks(name):
+    verdict = CheckVerdict(
+        check=name, path=name, state="failed", on={}, file=name, line=1, problems=(name, name), hint=name
+    )
+    return checks_markdown(CheckResult(checks=(verdict,))).splitlines()
+
+
 WRITERS = {
+    "check": hostile_checks,
     "diff": hostile_diff,
     "metrics diff": hostile_metrics,
     "runs list": hostile_runs,
