@@ -33,9 +33,9 @@ test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not long' $(ARGS)
 
 ## make test-long  the long ones: random histories and schedules, large data; more examples of each property
-test-long: $(VENV)/.installed-dev $(VENV)/.installed-outside
+test-long: $(VENV)/.installed-dev $(VENV)/.installed-outside $(VENV)/.installed-dvc
 	@if command -v npm >/dev/null; then $(MAKE) $(MODULES); fi
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m '(long or hypothesis) and not sweep' --hypothesis-profile=long $(ARGS)
+	PATH="$(CURDIR)/$(VENV)/on-path:$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m '(long or hypothesis) and not sweep' --hypothesis-profile=long $(ARGS)
 
 ## make test-sweep every command by every kind of fault, every damage by every place: an hour
 test-sweep: $(VENV)/.installed-dev
@@ -99,6 +99,18 @@ clean:
 $(BIN)/python:
 	@if [ -z "$(PYTHON)" ]; then echo "error: dvlite needs Python 3.11 or later; none was found (make PYTHON=/path/to/python3)" >&2; exit 1; fi
 	$(PYTHON) -m venv $(VENV)
+
+# DVC's requirements clash with those of the tests, so it has an environment of its own, of which the tests see one program.
+$(VENV)/.installed-dvc: | $(BIN)/python
+	@echo "installing dvc into $(VENV)/dvc" >&2
+	$(BIN)/python -m venv --without-pip $(VENV)/dvc
+	if reason=$$($(PIP) --python $(VENV)/dvc install --no-compile 'dvc>=3.60,<4' dvc-s3 2>&1); then
+		mkdir -p $(VENV)/on-path
+		ln -sf ../dvc/bin/dvc $(VENV)/on-path/dvc
+		touch $@
+	else
+		echo "dvc cannot be installed; the tests that run it are skipped: $$(tail -n 1 <<<"$$reason")" >&2
+	fi
 
 # A stamp is newer than pyproject.toml: installed. The interpreter is order-only, for its link keeps the date of its target.
 $(VENV)/.installed-%: pyproject.toml | $(BIN)/python

@@ -60,6 +60,8 @@ def export_dvc(
         raise UsageError(
             "either a folder or --in-place", hint="dvlite export-dvc DIR   leaves this repository as it is"
         )
+    if directory is not None and os.path.lexists(target := repo.cwd / directory):
+        raise UsageError(f"{quote(str(target))} exists, and nothing is overwritten", hint="name a new folder")
     require_committed(repo)
     if directory is None or dry_run:
         with repo.lock(progress):
@@ -87,8 +89,6 @@ def _in_clone(
     repo: Repo, target: Path, *, stage: bool, progress: Progress
 ) -> tuple[Given, tuple[str, ...], tuple[str, ...]]:
     """Exports in a new clone, which no hook of git sees; a failure leaves nothing behind."""
-    if os.path.lexists(target):
-        raise UsageError(f"{quote(str(target))} exists, and nothing is overwritten", hint="name a new folder")
     try:
         clone_silently(str(repo.root), target, repo.environ, ())
         clone = repo.open_other(target)

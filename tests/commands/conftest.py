@@ -1,5 +1,6 @@
 """Repositories for the tests of verbs."""
 
+import shutil
 import subprocess
 
 import pytest
@@ -195,3 +196,12 @@ def started(prepared, invoke, on_path):
         project.commit("Add data")
 
     return Merging(prepared("to-merge", build, remote=False).root, invoke)
+
+
+@pytest.fixture
+def real_dvc(monkeypatch):
+    """Lets a test run the program `dvc`; skips it where that is not installed."""
+    if shutil.which("dvc") is None:
+        pytest.skip("dvc is not installed; make test-long installs it")
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)  # what was compiled once saves half of each start

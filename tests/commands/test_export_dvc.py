@@ -95,7 +95,8 @@ def test_a_clone_is_one_of_dvc_and_the_repository_stays_as_it_is(filled, tmp_pat
     )
     assert b"__pycache__" in (there / ".dvcignore").read_bytes()
     assert [word in " ".join(result["warnings"]) for word in ("templates", "capture", "w/*.csv")] == [True] * 3
-    assert "exists" in filled.dvlite("export-dvc", there, code=2).stderr
+    for words in ([], ["-n"]):
+        assert "exists" in filled.dvlite("export-dvc", *words, there, code=2).stderr
 
 
 def test_what_has_to_run_here_has_to_run_there(filled):
@@ -178,11 +179,8 @@ def test_nothing_is_changed_where_it_could_not_be_whole_or_undone(project, tmp_p
 
 
 @pytest.mark.long
-def test_dvc_itself_has_nothing_to_do(filled, tmp_path, monkeypatch):
-    if shutil.which("dvc") is None:
-        pytest.skip("dvc is not installed")
-    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
-
+@pytest.mark.usefixtures("real_dvc")
+def test_dvc_itself_has_nothing_to_do(filled, tmp_path):
     def run(folder, *words):
         return subprocess.run(words, cwd=folder, check=True, capture_output=True, text=True).stdout
 

@@ -399,11 +399,9 @@ stages:
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("real_dvc")
 @pytest.mark.parametrize("more", ["", "  last:\n    cmd: echo ${net} > last.txt\n    outs: [last.txt]\n"])
-def test_what_dvc_itself_made_is_up_to_date_and_equal(project, monkeypatch, more):
-    if shutil.which("dvc") is None:
-        pytest.skip("dvc is not installed")
-    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
+def test_what_dvc_itself_made_is_up_to_date_and_equal(project, more):
     files = {
         "data/a.txt": b"a\n",
         "data/sub/b.txt": b"b\r\n",
@@ -539,6 +537,7 @@ json.dump({"dice": os.path.getsize("models/model.pkl") / 1e3}, open(f"results/{s
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("real_dvc")
 @pytest.mark.parametrize(
     ("files", "added", "old", "new", "model", "stages"),
     [
@@ -546,11 +545,7 @@ json.dump({"dice": os.path.getsize("models/model.pkl") / 1e3}, open(f"results/{s
         (EXPERIMENTS, "data/pool_data", "epochs: 2", "epochs: 8", "models/model.pkl", {"data_split", "train"}),
     ],
 )
-def test_the_history_that_dvc_made_is_whole(project, monkeypatch, files, added, old, new, model, stages):
-    if shutil.which("dvc") is None:
-        pytest.skip("dvc is not installed")
-    monkeypatch.setenv("DVC_NO_ANALYTICS", "1")
-
+def test_the_history_that_dvc_made_is_whole(project, files, added, old, new, model, stages):
     def dvc(*words):
         subprocess.run(["dvc", *words], cwd=project.root, check=True, capture_output=True)
 
