@@ -250,9 +250,8 @@ class Git:
         """
         options = ["--full-history", "-m"] if every else ["-c"]  # of a merge, what neither side had
         options += [f"--max-count={limit}"] if limit is not None else []
-        return (
-            change for change in self.each_change(["-M", *options, *revisions], POINTERS) if is_pointer(change.path)
-        )
+        changes = self.each_change(["-M", *options, *revisions], POINTERS)
+        return (change for change in changes if is_pointer(change.path))
 
     def named_by(self, *revisions: str) -> Iterator[Change]:
         """Yields what each commit made of pointer files and lockfiles that none of its parents had, newest commit first."""
@@ -420,8 +419,7 @@ class Git:
         """Returns the files that git does not have and would take, and those that are not as its index has them."""
         options = ("ls-files", "-z", "-t", "--others", "--exclude-standard", "--modified", "--deduplicate")
         rows = git_output.split(self.run(*options, "--", *pathspecs))
-        unknown = [row[2:] for row in rows if row.startswith("? ")]
-        return unknown, [row[2:] for row in rows if not row.startswith("? ")]
+        return [row[2:] for row in rows if row[:2] == "? "], [row[2:] for row in rows if row[:2] != "? "]
 
     def list_index(self, *, untracked: bool = False) -> Iterator[TreeEntry]:
         """Yields the files in git's index, and those that it would take."""
