@@ -6,6 +6,7 @@ import fcntl
 import mmap
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,28 @@ def test_an_error_of_the_disk_is_not_absence(tmp_path):
     assert not files.is_there(tmp_path / "link" / "below")
     with pytest.raises(DvliteError, match="cannot read"):
         files.is_there(tmp_path / ("x" * 300))
+
+
+def test_files_written_together_are_synced_each_before_it_has_its_name_and_their_folders_once(tmp_path, monkeypatch):
+    events, real_sync, real_replace = [], os.fsync, os.replace
+    opened = lambda descriptor: os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))  # noqa: E731
+    monkeypatch.setattr(os, "fsync", lambda fd: (real_sync(fd), events.append(("sync", opened(fd))))[0])
+    monkeypatch.setattr(os, "replace", lambda one, other: (events.append(("name", one.name)), real_replace(one, other)))
+    (tmp_path / "sub").mkdir()
+    contents = {tmp_path / ("sub" if number % 2 else "") / f"{number}": b"%d" % number for number in range(40)}
+    (tmp_path / "2").write_bytes(b"old")
+    with ThreadPoolExecutor(4) as pool:
+        files.write_together(contents, lambda descriptor: pool.submit(os.fsync, descriptor))
+    assert all(path.read_bytes() == data for path, data in contents.items())
+    named = [name for what, name in events if what == "name"]
+    assert all(events.index(("sync", name)) < events.index(("name", name)) for name in named)
+    assert events[-2:] == [("sync", tmp_path.name), ("sync", "sub")]
+    assert len(events) == 2 * 40 + 2
+
+
+def test_of_files_written_together_the_first_stay_where_one_fails_and_nothing_else(tmp_path):
+    contents = {tmp_path / name: name.encode() for name in "abcd"}
+    (tmp_path / "c").mkdir()
+    with ThreadPoolExecutor(1) as pool, pytest.raises(DvliteError, match=r"cannot write '.*/c'"):
+        files.write_together(contents, lambda descriptor: pool.submit(os.fsync, descriptor))
+    assert sorted(os.listdir(tmp_path)) == ["a", "b", "c"]

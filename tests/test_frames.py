@@ -19,12 +19,12 @@ PROJECT = Path(__file__).parent.parent
 
 # command: (functions, files, frames of the deepest call, frames of the first write of a tracked file's bytes; 0: it writes none)
 BOUNDS = {
-    "add": (195, 33, 12, 9),
-    "status": (121, 29, 12, 0),
-    "push": (424, 59, 20, 0),
-    "repro": (544, 68, 20, 0),
+    "add": (199, 34, 12, 9),
+    "status": (122, 29, 12, 0),
+    "push": (425, 59, 20, 0),
+    "repro": (545, 68, 20, 0),
     "checkout": (214, 36, 19, 13),
-    "pull": (464, 60, 21, 3),
+    "pull": (467, 61, 21, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 

@@ -123,7 +123,7 @@ def add(
             new = adder.new
             ignored = repo.ensure_ignored([item.path for item in targets if item.old is not None or item.path in new])
             # While the writer's lock is held: no garbage collection can come between what was there and its pointer.
-            written = adder.write_pointers() + ignored
+            written = adder.write_pointers(writer) + ignored
         right = [target.path + SUFFIX for target in targets if target.path + SUFFIX not in written]
         written += repo.git.unstaged([name for name in right if os.path.lexists(repo.root / name)])
         named = () if update else repo.unstaged_ignore_files([target.path for target in targets])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from dvlite.formats.manifest import (
@@ -65,16 +65,35 @@ def differences(
     no entry if `may_hold` (after this path, up to that one) says that nothing in them counts.
     """
 
-    def span(place: NodePlace) -> tuple[int, int]:
-        start = bisect_right(entries.paths, place.after) if place.after else 0
-        return start, len(entries) if place.is_last else bisect_right(entries.paths, place.end or b"", start)
-
     def passes(place: NodePlace) -> bool:
-        start, stop = span(place)
+        start, stop = _span(place, entries.paths)
         if may_hold is not None and place.end is not None and start == stop and not may_hold(place.after, place.end):
             return True
         return stop - start <= MAX_ENTRIES and digest_manifest(encode_leaf(entries, start, stop)) == place.digest
 
     for place, leaf in walk(root, read, passes):
         if leaf is not None:
-            yield *span(place), leaf
+            yield *_span(place, entries.paths), leaf
+
+
+def differences_from(
+    other: Digest, root: Digest, paths: Sequence[bytes], read: ReadNode
+) -> Iterator[tuple[int, int, Entries]]:
+    """Does as `differences` for the entries of another listing, whose paths these are: of that, only branches are read, and no entry is looked at."""
+    known: set[tuple[Digest, bytes, bool]] = set()
+
+    def note(place: NodePlace) -> bool:
+        known.add((place.digest, place.after, place.is_last))
+        return place.below == 1
+
+    for _ in walk(other, read, note):
+        pass
+    # A node that both have stands for all between its neighbours only where it follows the same entry in both.
+    for place, leaf in walk(root, read, lambda place: (place.digest, place.after, place.is_last) in known):
+        if leaf is not None:
+            yield *_span(place, paths), leaf
+
+
+def _span(place: NodePlace, paths: Sequence[bytes]) -> tuple[int, int]:
+    start = bisect_right(paths, place.after) if place.after else 0
+    return start, len(paths) if place.is_last else bisect_right(paths, place.end or b"", start)

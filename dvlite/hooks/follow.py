@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dvlite import files
 from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, ObjectMissing
@@ -15,6 +15,7 @@ from dvlite.formats import lockfile, manifest
 from dvlite.formats.manifest import Entries
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.git.output import FileDifference, is_lockfile
+from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo import committed_versions, tracked_paths
 from dvlite.repo.open_stores import open_remote
@@ -77,7 +78,7 @@ def follow(repo: Repo, moved: Sequence[FileDifference], progress: Progress, *, l
     parts = []
     for item in chosen:
         part = _part(work, item, before.get(item.path, []))
-        if _missing_bytes(work, part) == 0 or (item.push and not _is_here(work, item.path, item.pointer)):
+        if _missing_bytes(work, part) == 0 or (item.push and not _is_here(work, item)):
             parts.append(part)  # what its pipeline does not push stays where it was made
     _fetch(work, parts, done, has_new_runs=_has_new_runs(repo, moved, progress))
     with writer_process_for(work, ((part.path, part.pointer) for part in parts)) as helper:
@@ -172,10 +173,11 @@ def _fetch(work: Workspace, parts: Sequence[FetchRequest], done: Followed, *, ha
             if not wanted:
                 return
             catalog = Catalog(opened, progress, to_read=True).look()
-            planned = fetch_versions(catalog, work.cache, wanted, progress, dry_run=True).paths
-            size_bytes = sum(one.size_bytes for one in planned)
-            there = [part for part, one in zip(wanted, planned, strict=True) if one.state == "planned"]
-            done.nowhere = [one.path for one in planned if one.state != "planned"]
+            wanted = [replace(part, beside=_on_disk(work, part)) for part in wanted]
+            brought = fetch_versions(catalog, work.cache, wanted, progress, limit_bytes=limit).paths
+            size_bytes = sum(one.size_bytes for one in brought)
+            there = [part for part, one in zip(wanted, brought, strict=True) if one.state == "planned"]
+            done.nowhere = [one.path for one in brought if one.state == "missing"]
             done.remote = opened.store.label
             if size_bytes > limit:
                 done.reason = _too_large(size_bytes, limit)
@@ -209,12 +211,19 @@ def _missing_bytes(work: Workspace, part: FetchRequest) -> int | None:
 
 def _to_come(work: Workspace, part: FetchRequest) -> Entries:
     """Returns the entries of a version that the one before does not have."""
-    before = [base for base in part.bases if base.kind == "directory"]
-    if part.pointer.kind == "directory" and before and files.is_there(work.location(part.path)):
+    before = _on_disk(work, part)
+    if before is not None:
         with contextlib.suppress(ObjectMissing, ObjectCorrupt):
-            pairs = manifest.compare(before[0].digest, part.pointer.digest, work.cache.read_node)
+            pairs = manifest.compare(before, part.pointer.digest, work.cache.read_node)
             return manifest.from_entries(new for _, new in pairs if new is not None)
     return work.wanted(part.pointer)
+
+
+def _on_disk(work: Workspace, part: FetchRequest) -> Digest | None:
+    """Returns the listing of the version before, where a directory follows it that is there and whose listing is in the cache."""
+    before = [base.digest for base in part.bases if base.kind == "directory"]
+    is_there = part.pointer.kind == "directory" and before and files.is_there(work.location(part.path))
+    return before[0] if is_there and work.cache.has_node(before[0]) else None
 
 
 # -- the workspace
@@ -234,9 +243,12 @@ def _restore(work: Workspace, part: FetchRequest, how: CheckoutOptions, done: Fo
         done.absent.append(part.path)
 
 
-def _is_here(work: Workspace, path: str, version: Pointer) -> bool:
-    scan = work.scan(path)
-    return scan is not None and is_exactly(work, version, identify(scan, work.stat_rows(path), work.progress).entries())
+def _is_here(work: Workspace, item: Tracked) -> bool:
+    """Returns whether a version is on disk that the cache lacks; nothing is looked at where another one was checked out last."""
+    scan = work.scan(item.path) if work.other_version(item) is None else None
+    if scan is None:
+        return False
+    return is_exactly(work, item.pointer, identify(scan, work.stat_rows(item.path), work.progress).entries())
 
 
 def _add_notes(work: Workspace, done: Followed) -> None:

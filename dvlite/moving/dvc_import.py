@@ -13,9 +13,9 @@ from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import UsageError
-from dvlite.formats import dvc_files, pointer
+from dvlite.formats import dvc_files
 from dvlite.formats.dvc_files import DvcOut
-from dvlite.formats.pointer import SUFFIX
+from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.moving.dvc_history import DvcHistory
 from dvlite.moving.dvc_pipelines import Locker, MovedPipeline, convert
 from dvlite.moving.dvc_project import DvcProject, why_left
@@ -38,6 +38,7 @@ from dvlite.show import quote, word
 from dvlite.store.cache_writer import Writer
 from dvlite.store.dvc_objects import DvcObjects, DvcPlace, Folder
 from dvlite.workspace import unpushed
+from dvlite.workspace.adder import write_pointers
 from dvlite.workspace.workspace import Workspace
 
 _NOWHERE = "neither DVC's cache nor its remotes have it whole; to leave it to DVC: dvlite import-dvc --allow-missing"
@@ -111,8 +112,10 @@ def move(
         moved.left |= before.left | {name: error.message for name, error in lost.items()}
         kept = [path for rows in tracked.values() for path, _ in rows if path in versions.pointers]
         moved.written += repo.ensure_ignored(kept)
+        pointers: dict[str, Pointer] = {}
         for file, rows in tracked.items():
-            _write_pointers(repo, project, file, rows, versions, moved)
+            pointers |= _pointers(repo, project, file, rows, versions, moved)
+        moved.written += write_pointers(repo, pointers, writer)
         _drop_links(repo, caches(repo.root, project.config), versions.pointers)
         locker = _locker(repo, pipelines, versions, made_by, runs)
         locks = locker.lockfiles(pipelines)
@@ -193,23 +196,23 @@ def _refuse_twice(
         )
 
 
-def _write_pointers(
+def _pointers(
     repo: Repo, project: DvcProject, file: str, rows: list[tuple[str, DvcOut]], versions: DvcVersions, moved: Moved
-) -> None:
-    """Writes the pointers of what an `X.dvc` tracks, if all of it was taken."""
+) -> dict[str, Pointer]:
+    """Returns the pointers of what an `X.dvc` tracks, if all of it was taken."""
     lost = [path for path, _ in rows if path in versions.lost]
     if lost:
         moved.left[file] = versions.lost[lost[0]].message
-        return
+        return {}
+    pointers: dict[str, Pointer] = {}
     for path, out in rows:
         new, reason = with_notes(versions.pointers[path], out, project.files[file].source, repo)
         if reason:
             moved.notes.append(f"{file}: where it is from could not be recorded: {reason}")
-        files.write_atomic(repo.root / (path + SUFFIX), pointer.dump(new))
-        unpushed.note(repo, new.oid)
+        pointers[path] = new
         moved.paths.append(TakenOver(path, file, new.size_bytes, new.files, new.oid))
-        moved.written.append(path + SUFFIX)
     moved.removed.append(file)
+    return pointers
 
 
 def _write_pipelines(

@@ -19,7 +19,7 @@ from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import lfs_transfer, manifest, pointer
 from dvlite.formats.lfs_transfer import LfsPointer
 from dvlite.formats.manifest import EXECUTABLE, FILE, Entry
-from dvlite.formats.pointer import SUFFIX
+from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.moving.lfs_folder import local_folder, object_in
 from dvlite.moving.lfs_index import IndexRow, put_into_index
 from dvlite.moving.lfs_tree import FILTER, LfsFile, LfsTree, cleaned_attributes
@@ -29,7 +29,7 @@ from dvlite.repo.repository import Repo, open_cache
 from dvlite.show import count, quote, word
 from dvlite.store.cache_writer import Writer, version_of_entries
 from dvlite.store.checked import CheckedWriter, StoredBytes
-from dvlite.workspace import unpushed
+from dvlite.workspace.adder import write_pointers
 
 _MANY = 2000  # files in a folder: `git status` takes 0.03 s for so many lines of .gitignore, 2 s for 20,000
 
@@ -72,14 +72,14 @@ def move(repo: Repo, tree: LfsTree, *, allow_missing: bool, dry_run: bool, progr
         writer.commit()
         # While the writer's lock is held: no garbage collection can come between data and pointers.
         moved.written += repo.ensure_ignored([item.path for item in taken])
+        versions: dict[str, Pointer] = {}
         for item, content in taken.items():
             flags = FILE | EXECUTABLE if item.executable else FILE
             row = Entry(b"", flags, content.size_bytes, content.digest)
-            new = version_of_entries(manifest.from_entries([row]), writer)
+            new = versions[item.path] = version_of_entries(manifest.from_entries([row]), writer)
             rows.append(IndexRow("100644", item.path + SUFFIX, pointer.dump(new)))
-            files.write_atomic(repo.root / rows[-1].path, rows[-1].content)
-            unpushed.note(repo, new.oid)
             moved.paths.append(TakenOver(item.path, item.path, new.size_bytes, 1, new.oid))
+        write_pointers(repo, versions, writer)
     put_into_index(repo.git, rows, [item.path for item in taken])
     _write_attributes(
         repo, cleaned, moved

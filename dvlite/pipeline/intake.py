@@ -42,7 +42,7 @@ class Intake:
             adder = Adder(work, work.progress, force=False)
             results = [adder.one(AddTarget(path, self._added[path]), writer, update=False) for path in changed]
             writer.commit()
-            adder.write_pointers()
+            adder.write_pointers(writer)
         for path in changed:
             self._added[path] = new = adder.version(path)
             self._contents.note_output(path, as_output(path, new))

@@ -26,7 +26,7 @@ class Judgement:
     """Says of each object whether one of several clones needs it, by which of its rules, or why not; `given_up` is needed no more."""
 
     def __init__(self, cache: Cache, needs: list[Needs], given_up: frozenset[Unnamed] = frozenset()) -> None:
-        self._cache, self._marks, self._verdicts = cache, Marks(), list[Verdict]()
+        self._cache, self._marks, self._verdicts = cache, Marks(cache), list[Verdict]()
         by_rule: dict[str, list[VersionId]] = {NAMED: [], IN_USE: []}
         dropped: dict[str, list[VersionId]] = {}
         for each in needs:
@@ -51,20 +51,22 @@ class Judgement:
     def _mark(self, verdict: Verdict, versions: Iterable[VersionId]) -> None:
         self._verdicts.append(verdict)
         for version in versions:
-            self._marks.add(version, len(self._verdicts) - 1, self._cache.read_node)
+            self._marks.add(version, len(self._verdicts) - 1)
 
     def of(self, kind: int, digest: Digest) -> Verdict:
         if kind not in (KIND_FILE, KIND_MANIFEST):
             return True, _OTHER
         if kind == KIND_FILE and digest in self._cache.purged:
             return False, cache_sweep.PURGED
-        marked = (self._marks.files if kind == KIND_FILE else self._marks.nodes).get(digest)
+        marked = self._marks.files.get(digest) if kind == KIND_FILE else self._marks.nodes.get(digest)
         return (False, UNNAMED) if marked is None else self._verdicts[marked]
 
     def parts(self, amounts: Mapping[str, Amount], digests: Iterable[Digest], *, kept: bool) -> tuple[GcPart, ...]:
         """Returns amounts, by reason, as rows with the largest first; runs and saved copies are counted by those of their files in `digests`."""
-        marks = self._marks.files
-        verdicts = (self._verdicts[mark] for mark in {marks[digest] for digest in digests if digest in marks})
+        marks = (
+            set(map(self._marks.files.get, digests)) if not _PLURALS.keys().isdisjoint(amounts) else set[int | None]()
+        )
+        verdicts = (self._verdicts[mark] for mark in marks if mark is not None)
         sources = Counter(reason for is_kept, reason in verdicts if is_kept is kept)
         rows = sorted(amounts.items(), key=lambda row: -row[1].size_bytes)
         return tuple(

@@ -12,7 +12,7 @@ import mmap
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dvlite import files
@@ -25,6 +25,7 @@ from dvlite.show import quote, word
 from dvlite.store import index, pack
 from dvlite.store.index import Index, RecordLocation
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, Record
+from dvlite.store.pack_order import PackOrder
 
 PACK_BELOW_BYTES = 64 * 1024
 _FILE_KINDS = (KIND_FILE,)
@@ -51,6 +52,7 @@ class Cache:
         self.pack_below_bytes = pack_below_bytes
         self.group = group
         self._segments: dict[str, Index] | None = None
+        self._order: PackOrder | None = None
         self._files = f"{folder}/files/"
         self._shards: set[str] | None = None  # folders of large files: most look-ups end here, without a system call
         self.just_verified: set[Digest] = set()  # large files that this process hashed as it stored them
@@ -175,13 +177,20 @@ class Cache:
                 self._adopt(orphans)
         return self._segments
 
+    @property
+    def order(self) -> PackOrder:
+        """The files of packs in their order."""
+        if self._order is None:
+            self._order = PackOrder(self.segments, lambda name: memoryview(self.map_pack(name)))
+        return self._order
+
     def look_through(self, segments: dict[str, Index]) -> None:
         """Has look-ups use these index objects, until the next `refresh`: a check reads them itself, and mends nothing."""
-        self._segments = segments
+        self._segments, self._order = segments, None
 
     def refresh(self) -> None:
         """Forgets what is known, so that what other processes added is seen."""
-        self._segments = None
+        self._segments = self._order = None
         self._shards = None
 
     def refresh_if_changed(self) -> None:
@@ -207,10 +216,18 @@ class Cache:
             return self.has_packed(digest, _FILE_KINDS) or self.has_large(digest, size_bytes)
         return self.has_large(digest, size_bytes) or self.has_packed(digest, _FILE_KINDS)
 
-    def missing(self, entries: Entries, chooses: Callable[[bytes], bool] | None = None) -> Iterator[int]:
-        """Yields the positions of the files of a listing that are not here, of those that `chooses` takes by their path; purged ones are not missed."""
+    def missing(
+        self,
+        entries: Entries,
+        chooses: Callable[[bytes], bool] | None = None,
+        lacking: Iterable[int] | None = None,
+    ) -> Iterator[int]:
+        """Yields the positions of the files of a listing that are not here, of those that `chooses` takes by their path; purged ones are not missed.
+
+        `lacking` are those that are not here, if they were looked up before.
+        """
         purged = self.purged
-        for i in self.lacking(entries.digests, entries.sizes):
+        for i in self.lacking(entries.digests, entries.sizes) if lacking is None else lacking:
             if entries.flags[i] == EMPTY_DIR or (chooses is not None and not chooses(entries.paths[i])):
                 continue
             if not purged or entries.digest(i) not in purged:
@@ -220,11 +237,10 @@ class Cache:
         """Yields the positions of those of many files that `has_file` denies; looked up a few thousand at a time."""
         purged = self.purged
         for start in range(0, len(sizes), _TOGETHER):
-            part = memoryview(digests)[start * DIGEST_BYTES : (start + _TOGETHER) * DIGEST_BYTES]
-            wanted = list(enumerate(each_digest(part), start))
-            left = index.absent(self.segments().values(), wanted, _FILE_KINDS)
-            lacks = [i for i, digest in left if not self.has_large(digest, sizes[i])]
-            yield from sorted({*lacks, *(i for i, digest in wanted if digest in purged)}) if purged else lacks
+            part = bytes(memoryview(digests)[start * DIGEST_BYTES : (start + _TOGETHER) * DIGEST_BYTES])
+            lacks = [i for i, digest in self.order.absent(part, start) if not self.has_large(digest, sizes[i])]
+            gone = (i for i, digest in enumerate(each_digest(part), start) if digest in purged) if purged else ()
+            yield from sorted({*lacks, *gone})
 
     def has_all(self, entries: Entries, chooses: Callable[[bytes], bool] | None = None) -> bool:
         """Returns whether every file of a listing is here that was not purged, of those that `chooses` takes."""

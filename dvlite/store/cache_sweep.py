@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -139,7 +140,7 @@ class _PackPlan:
     name: Digest
     pack_class: int
     size_bytes: int
-    live: tuple[int, ...]
+    live: array[int]
     is_young: bool
     holds_purged: bool
 
@@ -156,13 +157,14 @@ def _plan_packs(cache: Cache, judge: Judge, limits: Limits, sweep: Sweep) -> Non
     for name in _packs(cache):
         status = os.lstat(cache.folder / "packs" / name.hex())
         found.append((not _is_young(status, limits), -status.st_size, name))
-    seen: set[tuple[int, Digest]] = set()
+    # of objects in several packs, the kinds that one before has
+    repeated = {Digest(digest): set[int]() for digest in index.repeated(cache.segments().values())}
     plans = []
     for is_old, size, name in sorted(found):
         try:
             if name not in indexed:
                 raise ObjectMissing(name.hex())  # of a killed process: indexed by the next command that reads the cache
-            plans.append(_plan_pack(cache, judge, sweep, (name, -size, not is_old), seen))
+            plans.append(_plan_pack(cache, judge, sweep, (name, -size, not is_old), repeated))
         except (ObjectCorrupt, ObjectMissing, LaterVersion):
             sweep.unreadable += 1
             sweep.count((True, UNREADABLE), -size)
@@ -178,24 +180,24 @@ def _plan_packs(cache: Cache, judge: Judge, limits: Limits, sweep: Sweep) -> Non
 
 
 def _plan_pack(
-    cache: Cache, judge: Judge, sweep: Sweep, which: tuple[Digest, int, bool], seen: set[tuple[int, Digest]]
+    cache: Cache, judge: Judge, sweep: Sweep, which: tuple[Digest, int, bool], repeated: Mapping[Digest, set[int]]
 ) -> _PackPlan:
     name, size_bytes, is_young = which
     pack_class = pack.class_of(memoryview(cache.map_pack(name)), name)
-    live = []
+    live = array("I")
     holds_purged = False
     for record in _records(cache, name):
         verdict = judge(record.kind, record.digest)
         length = record.stored_length + _RECORD_BYTES
-        if verdict[0] and (record.kind, record.digest) in seen:
+        if verdict[0] and record.kind in repeated.get(record.digest, ()):
             verdict = False, TWICE
         elif verdict[0]:
-            seen.add((record.kind, record.digest))
+            repeated.get(record.digest, set()).add(record.kind)
             live.append(length)
         is_purged = verdict == (False, PURGED)
         holds_purged |= is_purged
         sweep.count((True, YOUNG) if is_young and not verdict[0] and not is_purged else verdict, length)
-    return _PackPlan(name, pack_class, size_bytes, tuple(live), is_young, holds_purged)
+    return _PackPlan(name, pack_class, size_bytes, live, is_young, holds_purged)
 
 
 def _layout(lengths: Iterable[int]) -> Iterator[int]:

@@ -13,7 +13,7 @@ import sys
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, repeat
+from itertools import accumulate, pairwise, repeat
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -45,6 +45,7 @@ MERGE_BELOW_BYTES = 4 * 1024 * 1024  # ... smaller than this are merged into one
 _HEADER = struct.Struct("<4sB3sII16s")  # magic, version, 0, packs, rows, nonce
 _PACK = struct.Struct("<32sIB3s")  # name, length, class, 0
 _ROW = struct.Struct("<32sBBHIIII")  # oid, kind, codec, 0, pack number, offset, raw length, stored length
+_OID_OF_ROW = struct.Struct("32s20x")
 _PACK_NUMBER_AT = 36  # in a row
 _ROW_WORDS, _TABLE_WORDS, _NUMBER_WORD = (
     13,
@@ -206,20 +207,30 @@ class Index:
                 return []
             low += at
         else:
-            first, high, end = 0, self.rows, self.size_bytes
-            while first < high:
-                middle = (first + high) // 2
-                at = self._first + middle * width
-                if bytes(data[at : at + DIGEST_BYTES]) < digest:
-                    first = middle + 1
-                else:
-                    high = middle
-            low = self._first + first * width
+            low, end = self._start_of(digest), self.size_bytes
         places = []
         while low < end and data[low : low + DIGEST_BYTES] == digest:
             places.append(low)
             low += width
         return places
+
+    def oids(self, start: bytes, end: bytes) -> Iterator[bytes]:
+        """Yields the oids of all rows, from one that begins with `start` to the last before `end` (empty: to the last)."""
+        last = self._start_of(end) if end else self.size_bytes
+        return (oid for (oid,) in _OID_OF_ROW.iter_unpack(self._data[self._start_of(start) : last]))
+
+    def _start_of(self, digest: bytes) -> int:
+        """Returns the place of the first row whose oid is not before a digest."""
+        data, width = self._data, _ROW.size
+        first, high = 0, self.rows
+        while first < high:
+            middle = (first + high) // 2
+            at = self._first + middle * width
+            if bytes(data[at : at + DIGEST_BYTES]) < digest:
+                first = middle + 1
+            else:
+                high = middle
+        return int(self._first + first * width)
 
     def _make_table(self) -> array[int] | None:
         """Returns where the rows of each prefix of two bytes begin, after enough look-ups: 256 KiB, where a hash table takes 170 bytes a row."""
@@ -391,6 +402,17 @@ def absent(
     for segment in sorted(segments, key=lambda segment: not segment.places(wanted[0][1])) if wanted else ():
         wanted = segment.absent(wanted, kinds) if wanted else wanted
     return wanted
+
+
+def repeated(segments: Collection[Index]) -> set[bytes]:
+    """Returns the oids that have several rows; looks at a few thousand rows at a time."""
+    parts = min(256, 1 + sum(segment.rows for segment in segments) // _TOGETHER)
+    edges = [bytes([part * 256 // parts]) for part in range(parts)] + [b""]
+    found: set[bytes] = set()
+    for start, end in pairwise(edges):
+        oids = Counter(oid for segment in segments for oid in segment.oids(start, end))
+        found.update(oid for oid, count in oids.items() if count > 1)
+    return found
 
 
 def rows_of(pack: Pack) -> list[RecordLocation]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import threading
+from array import array
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ import zstandard
 
 from dvlite.errors import LaterVersion, ObjectCorrupt
 from dvlite.oid import (
+    DIGEST_BYTES,
     FILE,
     MANIFEST,
     RUN,
@@ -46,6 +48,7 @@ _RECORD = struct.Struct("<4sBBHII32s")  # magic, kind, codec, 0, raw length, sto
 _ROW = struct.Struct("<BBHIII32s")  # kind, codec, 0, offset, raw length, stored length, oid
 _TRAILER = struct.Struct("<16sII8s")  # checksum of the table, rows, length of table + trailer, magic
 HEADER_BYTES, RECORD_BYTES, ROW_BYTES, TRAILER_BYTES = _HEADER.size, _RECORD.size, _ROW.size, _TRAILER.size
+_ROW_WORDS, _DIGEST_WORDS = ROW_BYTES // 4, DIGEST_BYTES // 4  # words of 4 bytes in a row, whose last ones are the oid
 
 _CLASSES = frozenset((META, FILES, CHUNKS))
 _ZERO = bytes(7)
@@ -147,6 +150,21 @@ def footer_length(tail: Buffer, name: Digest) -> int:
     if magic != _END_MAGIC or length != rows * ROW_BYTES + TRAILER_BYTES:
         raise _corrupt(name, "its end is not that of a pack")
     return int(length)
+
+
+def count_rows(data: Buffer, name: Digest) -> int:
+    """Returns how many objects a whole pack has, by its end. Raises ObjectCorrupt."""
+    return (footer_length(data[-TRAILER_BYTES:], name) - TRAILER_BYTES) // ROW_BYTES
+
+
+def digests_of(data: Buffer, name: Digest) -> bytes:
+    """Returns the digests of the objects of a whole pack, one after the other, by its table, which is not checked. Raises ObjectCorrupt."""
+    view, rows = memoryview(data), count_rows(data, name)
+    words, digests = array("I"), array("I", bytes(DIGEST_BYTES * rows))
+    words.frombytes(view[len(view) - TRAILER_BYTES - rows * ROW_BYTES : len(view) - TRAILER_BYTES])
+    for word in range(_DIGEST_WORDS):
+        digests[word::_DIGEST_WORDS] = words[_ROW_WORDS - _DIGEST_WORDS + word :: _ROW_WORDS]
+    return digests.tobytes()
 
 
 def decode_footer(footer: Buffer, name: Digest, pack_size: int) -> list[Record]:

@@ -17,6 +17,7 @@ from dvlite.formats.snapshot import VersionId
 from dvlite.oid import MANIFEST, Digest
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
+from dvlite.store.file_marks import FileMarks
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST, KIND_RECIPE
 from dvlite.store.snapshots import claimed, claims
 
@@ -46,23 +47,24 @@ def reachable(version: VersionId, read_node: ReadNode) -> Reachable:
 
 
 class Marks:
-    """Which nodes and files are needed, and by which of several reasons, numbered from 0: the first that was given counts.
+    """Which nodes and files of a cache are needed, and by which of several reasons, numbered from 0 and given in their order: the first counts.
 
     Nodes that several versions share are read once.
     """
 
-    __slots__ = ("absent", "files", "nodes")
+    __slots__ = ("_read_node", "absent", "files", "nodes")
 
-    def __init__(self) -> None:
+    def __init__(self, cache: Cache) -> None:
+        self._read_node = cache.read_node
         self.nodes: dict[Digest, int] = {}
-        self.files: dict[Digest, int] = {}
+        self.files = FileMarks(cache)
         self.absent: set[Digest] = set()  # nodes that could not be read: what they list is not known
 
-    def add(self, version: VersionId, reason: int, read_node: ReadNode) -> None:
+    def add(self, version: VersionId, reason: int) -> None:
         """Marks a version and all that is in it, as far as its nodes are there. Raises ObjectCorrupt for a node that is damaged."""
         kind, digest = version
         if kind != MANIFEST:
-            self.files.setdefault(digest, reason)
+            self.files.add(digest, reason)
             return
         pending = [digest]
         while pending:
@@ -71,16 +73,15 @@ class Marks:
                 continue
             self.nodes[digest] = reason
             try:
-                node = manifest.decode(read_node(digest), digest)
+                node = manifest.decode(self._read_node(digest), digest)
             except ObjectMissing:
                 self.absent.add(digest)
                 continue
             if isinstance(node, Branch):
-                pending += node.digests
+                pending += reversed(node.digests)
             else:
-                for i, flags in enumerate(node.flags):
-                    if flags != EMPTY_DIR:
-                        self.files.setdefault(node.digest(i), reason)
+                kept = (node.digest(i) for i, flags in enumerate(node.flags) if flags != EMPTY_DIR)
+                self.files.add(b"".join(kept) if EMPTY_DIR in node.flags else node.digests, reason)
 
 
 @dataclass(slots=True)

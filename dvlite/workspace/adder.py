@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import Digest
 from dvlite.paths import ancestors, check_paths
 from dvlite.progress import Progress
+from dvlite.repo.repository import Repo
 from dvlite.show import count, one_line, quote, word
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
@@ -82,9 +83,10 @@ class Adder:
                 f"cannot find {quote(work.repo.display(path))}",
                 hint=f"dvlite rm {word(work.repo.display(path))}   or restore it: dvlite checkout",
             )
-        if old is not None and not self._force and self._is_outdated(target, old, scan, update=update):
+        vouched = None if old is None else work.vouched(path, scan)
+        if old is not None and not self._force and self._is_outdated(target, old, scan, vouched, update=update):
             return None
-        if old is not None and not target.inside and self._is_unchanged(path, old, scan):
+        if old is not None and not target.inside and vouched == old.digest and self._is_unchanged(old, scan):
             return None if update else _unchanged(path, old)
         if (
             target.inside and not scan.tables
@@ -212,10 +214,12 @@ class Adder:
             hint=f"rm {word(shown)}; to have it named in a version all the same, without its content: dvlite add --allow-purged {word(shown)}",
         )
 
-    def _is_outdated(self, target: AddTarget, old: Pointer, scan: Scan, *, update: bool) -> bool:
+    def _is_outdated(
+        self, target: AddTarget, old: Pointer, scan: Scan, vouched: Digest | None, *, update: bool
+    ) -> bool:
         """Returns whether `-u` skips the path because it is older than its pointer, and warns; raises if adding it would undo a change."""
         work, path = self._work, target.path
-        is_untouched = update and work.vouched(path, scan) not in (None, old.digest)
+        is_untouched = update and vouched not in (None, old.digest)
         outdated = None if is_untouched else find_outdated(work, path, old, scan, target.inside)
         if outdated is not None and (outdated.is_edited or not update):
             raise refusal(work.repo, path, outdated)
@@ -229,11 +233,9 @@ class Adder:
         )
         return True
 
-    def _is_unchanged(self, path: str, old: Pointer, scan: Scan) -> bool:
-        """Returns whether the stat index proves the path unchanged and the cache has all of it."""
+    def _is_unchanged(self, old: Pointer, scan: Scan) -> bool:
+        """Returns whether a scan of the content that a pointer names is all that it says, and the cache has all of it."""
         work = self._work
-        if work.vouched(path, scan) != old.digest:
-            return False
         if old.kind == "file":
             executable = scan.flags[0] == manifest.FILE | manifest.EXECUTABLE
             is_same = (executable, scan.sizes[0]) == (old.executable, old.size_bytes)
@@ -363,15 +365,11 @@ class Adder:
         """The paths that were not tracked before."""
         return {path for path, (_, old, *_) in self._versions.items() if old is None}
 
-    def write_pointers(self) -> list[str]:
+    def write_pointers(self, writer: Writer) -> list[str]:
         """Writes pointers and stat indexes; returns the files to stage. Unchanged pointers are not touched."""
         work = self._work
-        written: list[str] = []
-        for path, (new, old, _, _) in self._versions.items():
-            if new != old:
-                files.write_atomic(work.repo.root / (path + SUFFIX), pointer.dump(new))
-                unpushed.note(work.repo, new.oid)
-                written.append(path + SUFFIX)
+        changed = {path: new for path, (new, old, _, _) in self._versions.items() if new != old}
+        written = write_pointers(work.repo, changed, writer)
         for path, (new, old, snapshot, whole) in self._versions.items():
             if snapshot is None:  # on disk is what was there
                 continue
@@ -388,6 +386,15 @@ class Adder:
             if whole:
                 work.remember(path, new.digest, snapshot.scan, snapshot.digests, snapshot.racy)
         return written
+
+
+def write_pointers(repo: Repo, versions: Mapping[str, Pointer], writer: Writer) -> list[str]:
+    """Writes the pointers of paths to versions that were made here; returns the files. Many are synced at a time, by the writer of their data."""
+    for version in versions.values():  # first: a version that is not noted counts as pushed
+        unpushed.note(repo, version.oid)
+    contents = {repo.root / (path + SUFFIX): pointer.dump(version) for path, version in versions.items()}
+    files.write_together(contents, writer.sync_soon)
+    return [path + SUFFIX for path in versions]
 
 
 def _is_replaced(path: bytes, present: Sequence[bytes]) -> bool:

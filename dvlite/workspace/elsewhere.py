@@ -79,7 +79,7 @@ def take_in(
         # Before the pointer: after a killed run or an edit of .gitignore, git would take the data itself.
         ignored = repo.ensure_ignored([path])
         # While the writer's lock is held: no garbage collection can come between what was there and its pointer.
-        written = adder.write_pointers() + ignored
+        written = adder.write_pointers(writer) + ignored
     if path + SUFFIX not in written:
         written += repo.git.unstaged([path + SUFFIX])
     written += [name for name in repo.unstaged_ignore_files([path]) if name not in written]

@@ -75,6 +75,7 @@ class FetchRequest:
     """A version of a tracked path, patterns that choose a part of it (none: all), and earlier versions that may be cached.
 
     `selects` chooses among the files of that part.
+    What the listing `beside` has too is not looked for: it is on disk.
     """
 
     path: str
@@ -83,6 +84,7 @@ class FetchRequest:
     bases: tuple[Pointer, ...] = ()
     commit: str = ""
     selects: sparse.Selects | None = None
+    beside: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +99,17 @@ class FetchOutcome:
 
 
 def fetch_versions(
-    catalog: Catalog, cache: Cache, parts: Sequence[FetchRequest], progress: Progress, *, dry_run: bool = False
+    catalog: Catalog,
+    cache: Cache,
+    parts: Sequence[FetchRequest],
+    progress: Progress,
+    *,
+    dry_run: bool = False,
+    limit_bytes: int | None = None,
 ) -> FetchOutcome:
     """Fetches manifests, then the files in them that the cache lacks. A dry run fetches manifests and counts files.
 
-    What is missing or damaged stops no other path.
+    What is missing or damaged stops no other path; but if anything is, or more bytes are to come than `limit_bytes`, a call with that is a dry run.
     """
     missing: dict[str, list[str]] = {}
     problems: list[DvliteError] = []
@@ -114,6 +122,8 @@ def fetch_versions(
     needs = _Needs(cache, [None if part.path in missing else part for part in parts])
     todo = fetch.plan(catalog, cache, needs)
     left, damage, files, size_bytes = todo.absent, todo.damage, todo.files, todo.size_bytes
+    if limit_bytes is not None and (missing or left or size_bytes > limit_bytes):
+        dry_run = True
     if files and not dry_run:
         left, damage = fetch.run(catalog, cache, needs, progress, first=todo)
     counts = needs.counts
@@ -176,7 +186,7 @@ def _needs(cache: Cache, part: FetchRequest) -> Iterator[Need]:
 def needed(cache: Cache, part: FetchRequest) -> Iterator[tuple[Entries, int]]:
     """Yields the files of a part that the cache lacks, each as a leaf of the listing and its place in it."""
     selects = part.selects
-    for leaf, i in lacking(part.pointer, cache, part.patterns):
+    for leaf, i in lacking(part.pointer, cache, part.patterns, part.beside):
         if selects is None or selects(leaf.paths[i]):
             yield leaf, i
 

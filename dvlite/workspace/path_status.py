@@ -23,7 +23,7 @@ from dvlite.workspace.overwrite_safety import is_exactly
 from dvlite.workspace.purged import PurgedFile, purged_in
 from dvlite.workspace.scan import Scan
 from dvlite.workspace.sparse import Selects
-from dvlite.workspace.workspace import NO_VERSION, Workspace
+from dvlite.workspace.workspace import NO_VERSION, Workspace, is_version
 
 if TYPE_CHECKING:
     from dvlite.workspace.delta_changes import DeltaChange
@@ -97,12 +97,12 @@ class PathStatus:
             with contextlib.suppress(ObjectMissing, ObjectCorrupt):  # noted below
                 self.purged = tuple(self._purged_in(work.wanted(wanted)).values())
         scan = work.scan(self._path)
-        if scan is not None and work.is_vouched(self._path, scan, wanted):
+        vouched = None if scan is None else work.vouched(self._path, scan)
+        if scan is not None and is_version(scan, vouched, wanted):
             self._check_root_in_cache()
             if self._path in work.sparse:
                 self._note_lost(scan)
             return
-        vouched = None if scan is None else work.vouched(self._path, scan)
         if vouched is not None:  # of another version, as it was checked out: the pointer moved on, the user did nothing
             kind = "file" if scan is not None and scan.paths == [b""] else "directory"
             self._note_earlier(Pointer(kind, vouched, 0))

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from dvlite import files
-from dvlite.errors import Dropped, DvliteError, FileChanged, ObjectMissing, PartlyDone, StrangeFile
+from dvlite.errors import Dropped, DvliteError, FileChanged, ObjectCorrupt, ObjectMissing, PartlyDone, StrangeFile
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, KIND_MASK, SYMLINK, Entries
-from dvlite.formats.manifest_parts import differences
+from dvlite.formats.manifest_parts import differences, differences_from
 from dvlite.formats.pointer import SUFFIX, Pointer, from_oid
 from dvlite.oid import DIGEST_BYTES, MANIFEST, Digest, format_oid
 from dvlite.paths import PathSet, refuse_files_used_as_folders
@@ -34,8 +34,8 @@ from dvlite.workspace.hashing import Snapshot, identify, inner_target, reread, s
 from dvlite.workspace.ingest import CachingReader
 from dvlite.workspace.overwrite_safety import EarlierVersions, is_earlier_version, is_exactly
 from dvlite.workspace.purged import PurgedFile, failure_of, purged_in, without
-from dvlite.workspace.scan import Scan
-from dvlite.workspace.workspace import NO_VERSION, Workspace, chosen_of
+from dvlite.workspace.scan import Scan, spliced
+from dvlite.workspace.workspace import NO_VERSION, Workspace, chosen_of, is_version
 from dvlite.workspace.writer_process import WriterOptions, WriterProcess
 
 _EXAMPLES = 1000  # paths named in a result
@@ -161,17 +161,29 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
     if scan is not None and (scan.paths == [b""]) != (wanted.kind == "file"):
         return _replace_kind(work, path, wanted, patterns, how)
     is_settled = scan is not None and asked == patterns_here and not how.force and not how.relink
-    if is_settled and scan is not None and work.is_vouched(path, scan, wanted):
+    vouched = None if scan is None else work.vouched(path, scan)
+    if is_settled and scan is not None and is_version(scan, vouched, wanted):
         return Restored(CheckedOutPath(path=path, kept=len(scan.paths), purged=purged))
     chooses = sparse.selector(asked) if asked else None
     now = None if scan is None else identify(scan, work.stat_rows(path), work.progress)
-    want, have, ranges = _differing(work, wanted, now, asked, all_of_it=how.relink)
+    if now is None or wanted.kind == "file" or how.relink:
+        want, have, ranges = (
+            chosen_of(wanted, work.cache, asked),
+            now,
+            [] if now is None else [(0, len(now.scan.paths))],
+        )
+    else:
+        whole = (
+            None if asked or patterns_here else vouched
+        )  # of a part, the version is known, and not which files are here
+        want, have, ranges = _differing(work, wanted, now, asked, whole)
     if work.cache.purged:
         want = without(want, purged_in(work.cache, path, want))
     want = want if chooses is None else selected(want, chooses)
-    same = [] if now is None else _outside(now.scan.paths, ranges)
+    same = 0 if now is None else len(now.scan.paths) - sum(stop - start for start, stop in ranges)
+    chosen = [] if now is None or not asked else _outside(now.scan.paths, ranges)
     if patterns:
-        sparse.require_matches(path, patterns, [*want.paths, *same])
+        sparse.require_matches(path, patterns, [*want.paths, *chosen])
     outside = None
     if have is not None and chooses is not None:
         have, outside = _split(have, chooses)
@@ -208,7 +220,7 @@ def restore(work: Workspace, path: str, wanted: Pointer, patterns: Sequence[str]
         is_all = outside is None and (now is None or asked in ((), work.wanted_part(path)))
         _remember(work, path, wanted, _spliced(now, ranges, outcome), todo, whole=is_all)
     result = replace(_result(path, want, have, todo, outcome, saved), purged=purged)
-    result = replace(result, kept=result.kept + (len(same) if chooses is None else sum(map(chooses, same))))
+    result = replace(result, kept=result.kept + (same if chooses is None else sum(map(chooses, chosen))))
     result = replace(result, missing=(*lost_paths, *result.missing)[:_EXAMPLES])
     return Restored(result, tuple(outcome.damaged))
 
@@ -283,16 +295,26 @@ def _settle_patterns(work: Workspace, path: str, asked: tuple[str, ...], lost: S
 
 
 def _differing(
-    work: Workspace, wanted: Pointer, now: Snapshot | None, asked: Sequence[str], *, all_of_it: bool
+    work: Workspace, wanted: Pointer, now: Snapshot, asked: Sequence[str], vouched: Digest | None
 ) -> tuple[Entries, Snapshot | None, list[tuple[int, int]]]:
-    """Returns the leaves of a version that are not on disk as they are, what is on disk in their place, and where that is in `now`."""
-    if now is None or wanted.kind == "file" or all_of_it:
-        return chosen_of(wanted, work.cache, asked), now, [] if now is None else [(0, len(now.scan.paths))]
-    parts = list(differences(wanted.digest, now.entries(), work.cache.read_node, sparse.reach(asked)))
+    """Returns the leaves of a version that are not on disk as they are, what is on disk in their place, and where that is in `now`.
+
+    `vouched` is the version that `now` is known to be, all of it: then listings are compared, and nothing that is on disk.
+    """
+    parts = list(_parts(work, wanted, now, asked, vouched))
     want = manifest.joined(leaf for _, _, leaf in parts)
     refuse_files_used_as_folders(want.paths)
     ranges = [(start, stop) for start, stop, _ in parts]
     return want, _part(now, [i for start, stop in ranges for i in range(start, stop)]), ranges
+
+
+def _parts(
+    work: Workspace, wanted: Pointer, now: Snapshot, asked: Sequence[str], vouched: Digest | None
+) -> Iterable[tuple[int, int, Entries]]:
+    if vouched is not None:
+        with contextlib.suppress(ObjectMissing, ObjectCorrupt):  # its listing need not be here
+            return list(differences_from(vouched, wanted.digest, now.scan.paths, work.cache.read_node))
+    return differences(wanted.digest, now.entries(), work.cache.read_node, sparse.reach(asked))
 
 
 def _outside(paths: list[bytes], ranges: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -301,25 +323,20 @@ def _outside(paths: list[bytes], ranges: Sequence[tuple[int, int]]) -> list[byte
 
 
 def _spliced(now: Snapshot | None, ranges: Sequence[tuple[int, int]], outcome: CheckoutOutcome) -> CheckoutOutcome:
-    """Returns what is on disk after all: an outcome in the place of some ranges of what was there before."""
+    """Returns what is on disk after all: an outcome in the place of some ranges of what was there before, which is taken apart."""
     if now is None or ranges == [(0, len(now.scan.paths))]:
         return outcome
-    scan, digests, racy = Scan(), bytearray(), bytearray()
-    after = outcome.scan.paths
-
-    def take(rows: Snapshot | CheckoutOutcome, start: int, stop: int) -> None:
-        scan.extend(rows.scan, start, stop)
-        digests.extend(memoryview(rows.digests)[start * DIGEST_BYTES : stop * DIGEST_BYTES])
-        racy.extend(rows.racy[start:stop])
-
-    at = done = 0
+    before, after = now.scan, outcome.scan
+    places: list[tuple[int, ...]] = []
+    done = 0
     for start, stop in ranges:
-        take(now, at, start)
-        end = bisect_left(after, now.scan.paths[stop]) if stop < len(now.scan.paths) else len(after)
-        take(outcome, done, end)
-        at, done = stop, end
-    take(now, at, len(now.scan.paths))
-    return replace(outcome, scan=scan, digests=digests, racy=racy)
+        end = bisect_left(after.paths, before.paths[stop]) if stop < len(before.paths) else len(after.paths)
+        places.append((start, stop, done, end))
+        done = end
+    wide = [tuple(at * DIGEST_BYTES for at in place) for place in places]
+    digests, racy = spliced(now.digests, bytearray(outcome.digests), wide), spliced(now.racy, outcome.racy, places)
+    before.splice(after, places)
+    return replace(outcome, scan=before, digests=digests, racy=racy)
 
 
 def _split(have: Snapshot, chooses: sparse.Selects) -> tuple[Snapshot, Snapshot | None]:

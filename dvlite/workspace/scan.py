@@ -6,10 +6,11 @@ import os
 import stat
 from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
+from typing import TypeVar
 
 from dvlite.errors import DvliteError, StrangeFile, UsageError
 from dvlite.files import TEMP_PREFIX, is_temporary_name, os_error
@@ -20,6 +21,7 @@ from dvlite.paths import join_paths
 from dvlite.progress import Progress
 from dvlite.show import quote
 
+Column = TypeVar("Column", list[bytes], bytearray, "array[int]")
 # (path relative to the tracked directory, is a folder) -> leave out? None: no rule but names
 IgnoreRule = Callable[[bytes, bool], bool] | None
 _TEMPORARY = TEMP_PREFIX.encode()
@@ -79,14 +81,23 @@ class Scan:
         self.ctimes.append(other.ctimes[i])
         self.inodes.append(other.inodes[i])
 
-    def extend(self, other: Scan, start: int, stop: int) -> None:
-        """Appends entries of another scan."""
-        self.paths += other.paths[start:stop]
-        self.flags += other.flags[start:stop]
-        self.sizes += other.sizes[start:stop]
-        self.mtimes += other.mtimes[start:stop]
-        self.ctimes += other.ctimes[start:stop]
-        self.inodes += other.inodes[start:stop]
+    def extend(self, other: Scan) -> None:
+        """Appends the entries of another scan."""
+        self.paths += other.paths
+        self.flags += other.flags
+        self.sizes += other.sizes
+        self.mtimes += other.mtimes
+        self.ctimes += other.ctimes
+        self.inodes += other.inodes
+
+    def splice(self, other: Scan, places: Sequence[Sequence[int]]) -> None:
+        """Puts parts of another scan in the place of parts of this one, as `spliced`: a column at a time, for each takes 8 MB of a million files."""
+        self.paths = spliced(self.paths, other.paths, places)
+        self.flags = spliced(self.flags, other.flags, places)
+        self.sizes = spliced(self.sizes, other.sizes, places)
+        self.mtimes = spliced(self.mtimes, other.mtimes, places)
+        self.ctimes = spliced(self.ctimes, other.ctimes, places)
+        self.inodes = spliced(self.inodes, other.inodes, places)
 
     def is_still(self, i: int, status: os.stat_result) -> bool:
         """Returns whether a file is in the state that entry i has."""
@@ -144,6 +155,17 @@ def scan(path: Path, shown: str, ignore: IgnoreRule, names: frozenset[bytes], pr
     else:
         raise special_file(shown, status.st_mode, path)
     return result
+
+
+def spliced(column: Column, other: Column, places: Sequence[Sequence[int]]) -> Column:
+    """Returns a column with parts of another in the place of parts of its own, in order: `(start, stop)` of it, `(first, end)` of the other."""
+    joined, at = column[:0], 0
+    for start, stop, first, end in places:
+        joined += column[at:start]
+        joined += other[first:end]
+        at = stop
+    joined += column[at:]
+    return joined
 
 
 def selected_scan(scan: Scan, chooses: Callable[[bytes], bool]) -> Scan:
@@ -258,7 +280,7 @@ class _Scan:
                     )
                 log = self._logs.get(prefix + name)
                 if log is not None:
-                    result.extend(log, 0, len(log.paths))
+                    result.extend(log)
                 if not (log.paths if log is not None else self.folder(prefix + name + b"/", depth + 1)):
                     add(prefix + name, EMPTY_DIR, status)
             elif stat.S_ISLNK(mode):

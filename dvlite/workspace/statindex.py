@@ -13,8 +13,10 @@ import os
 import struct
 import sys
 from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 from dvlite import files
 from dvlite.oid import DIGEST_BYTES, Buffer, Digest, signature
@@ -25,6 +27,8 @@ MAGIC = b"DVLS"
 VERSION = 1
 _HEADER = struct.Struct("<4sBBHIIQ32s")  # magic, version, byte order, 0, rows, racy rows, signature, root
 _CHECK = struct.Struct("<Q")
+_TOGETHER = 512  # paths that are objects at a time
+_PATH_BYTES = 64  # of most paths
 _ORDER = 1 if sys.byteorder == "little" else 2  # it never leaves the machine
 
 
@@ -111,5 +115,62 @@ def _decode(view: memoryview) -> StatRows | None:
     for column in (sizes, mtimes, ctimes, inodes):
         column.frombytes(take(8))
     digests = take(DIGEST_BYTES)
-    paths = bytes(view[at : len(view) - _CHECK.size]).split(b"\0") if rows else []
-    return StatRows(Scan(paths, flags, sizes, mtimes, ctimes, inodes), digests, racy) if len(paths) == rows else None
+    paths = _Paths(view[at : len(view) - _CHECK.size], rows)
+    columns = paths, flags, sizes, mtimes, ctimes, inodes
+    return StatRows(Scan(*columns), digests, racy) if paths.is_sound() else None  # type: ignore[arg-type]  # a list that is only read
+
+
+class _Paths(Sequence[bytes]):
+    """The paths of an index that is mapped: of a million, a few hundred are objects at a time."""
+
+    def __init__(self, joined: memoryview, rows: int) -> None:
+        self._joined, self._rows = joined, rows
+        self._starts = {0: 0}  # where each block begins, as far as that is known
+        self._last: tuple[int, list[bytes]] = (-1, [])  # the block that was asked for last
+
+    def is_sound(self) -> bool:
+        """Returns whether there are as many paths as rows."""
+        pieces = (self._joined[at : at + (1 << 20)] for at in range(0, len(self._joined), 1 << 20))
+        return bool(self._rows) + sum(bytes(piece).count(b"\0") for piece in pieces) == self._rows
+
+    def __len__(self) -> int:
+        return self._rows
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[bytes]: ...
+    def __getitem__(self, at: int | slice) -> bytes | list[bytes]:
+        if isinstance(at, int):
+            if not -self._rows <= at < self._rows:
+                raise IndexError(at)
+            return self._block(at % self._rows // _TOGETHER)[at % self._rows % _TOGETHER]
+        first, stop, step = at.indices(self._rows)
+        number = first // _TOGETHER
+        found = [path for each in range(number, -(-stop // _TOGETHER)) for path in self._block(each)]
+        return found[first - number * _TOGETHER : stop - number * _TOGETHER : step]
+
+    def __iter__(self) -> Iterator[bytes]:
+        for number in range(-(-self._rows // _TOGETHER)):
+            yield from self._block(number)
+
+    def _block(self, number: int) -> list[bytes]:
+        if self._last[0] == number:
+            return self._last[1]
+        for known in range(len(self._starts) - 1, number):
+            self._split(known)
+        paths = self._split(number)
+        self._last = number, paths
+        return paths
+
+    def _split(self, number: int) -> list[bytes]:
+        """Returns a block whose beginning is known, and takes note of where the next one begins."""
+        start, length = self._starts[number], _TOGETHER * _PATH_BYTES
+        paths: list[bytes] = []
+        while len(paths) <= _TOGETHER and length <= 2 * len(self._joined) + _TOGETHER * _PATH_BYTES:
+            paths = bytes(self._joined[start : start + length]).split(b"\0", _TOGETHER)
+            length *= 2
+        if len(paths) > _TOGETHER:
+            del paths[_TOGETHER]
+            self._starts[number + 1] = start + sum(map(len, paths)) + _TOGETHER
+        return paths

@@ -9,13 +9,14 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cached_property
 from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats import manifest
-from dvlite.formats.manifest import EXECUTABLE, FILE, Branch, Entries
+from dvlite.formats.manifest import EXECUTABLE, FILE, Branch, Entries, NodePlace
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest, Oid, digest_bytes
 from dvlite.paths import ancestors
@@ -119,11 +120,7 @@ class Workspace:
 
     def is_vouched(self, path: str, scan: Scan, wanted: Pointer) -> bool:
         """Returns whether the stat index proves that a scan is what a pointer says."""
-        if self.vouched(path, scan) != wanted.digest:
-            return False
-        if wanted.kind == "file":
-            return scan.paths == [b""] and bool(scan.flags[0] & EXECUTABLE) == wanted.executable
-        return scan.paths != [b""]
+        return is_version(scan, self.vouched(path, scan), wanted)
 
     def stat_index(self, path: str) -> StatIndex | None:
         """Returns the head of a path's stat index."""
@@ -248,6 +245,15 @@ class Workspace:
         return self.repo.state_dir / "index" / digest_bytes(os.fsencode(path)).hex()[:32]
 
 
+def is_version(scan: Scan, vouched: Digest | None, wanted: Pointer) -> bool:
+    """Returns whether a scan that is vouched for is what a pointer says."""
+    if vouched != wanted.digest:
+        return False
+    if wanted.kind == "file":
+        return scan.paths == [b""] and bool(scan.flags[0] & EXECUTABLE) == wanted.executable
+    return scan.paths != [b""]
+
+
 def entries_of(pointer: Pointer, cache: Cache) -> Entries:
     """Returns the entries that a pointer stands for; a file is one entry without a path. Raises ObjectMissing, ObjectCorrupt."""
     if pointer.kind == "directory":
@@ -265,23 +271,39 @@ def chosen_of(pointer: Pointer, cache: Cache, patterns: Sequence[str]) -> Entrie
     return manifest.joined(selected(leaf, chooses) for leaf in leaves)
 
 
-def lacking(pointer: Pointer, cache: Cache, patterns: Sequence[str]) -> Iterator[tuple[Entries, int]]:
+def lacking(
+    pointer: Pointer, cache: Cache, patterns: Sequence[str], beside: Digest | None = None
+) -> Iterator[tuple[Entries, int]]:
     """Yields the entries of a version, of those that patterns choose (none: all), whose bytes are not in the cache, each as a leaf and its place in it.
 
-    Leaves of which all is there are not expanded.
+    Leaves of which all is there are not expanded, and those that the listing `beside` has too not read.
     """
-    chooses = sparse.selector(patterns) if patterns else None
+    chooses, reach = sparse.selector(patterns) if patterns else None, sparse.reach(patterns)
+    known: AbstractSet[Digest] = frozenset()
+    if beside is not None:
+        with contextlib.suppress(ObjectMissing, ObjectCorrupt):
+            known = manifest.node_names(beside, cache.read_node)
+
+    def passes(place: NodePlace) -> bool:
+        is_outside = reach is not None and place.end is not None and not reach(place.after, place.end)
+        return is_outside or place.digest in known
+
+    lacks: list[int] | None = None  # of the leaf that was looked at last
 
     def is_settled(digests: bytes, sizes: Sequence[int]) -> bool:
-        return next(cache.lacking(digests, sizes), None) is None
+        nonlocal lacks
+        lacks = list(cache.lacking(digests, sizes))
+        return not lacks
 
-    leaves: Iterable[Entries] = (
+    leaves: Iterable[Entries | None] = (
         [entries_of(pointer, cache)]
         if pointer.kind != "directory"
-        else manifest.leaves(pointer.digest, cache.read_node, may_hold=sparse.reach(patterns), is_settled=is_settled)
+        else (leaf for _, leaf in manifest.walk(pointer.digest, cache.read_node, passes, is_settled=is_settled))
     )
     for leaf in leaves:
-        yield from ((leaf, i) for i in cache.missing(leaf, chooses))
+        if leaf is not None:
+            yield from ((leaf, i) for i in cache.missing(leaf, chooses, lacks))
+        lacks = None
 
 
 def behind_link(shown: str) -> UsageError:

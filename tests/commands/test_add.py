@@ -37,15 +37,13 @@ def test_nothing_is_written_if_an_ignore_file_cannot_be_changed(project):
 
 def test_an_add_that_dies_at_the_pointer_leaves_data_that_git_ignores(project, monkeypatch):
     project.write("data/x.bin", "1")
-    write = files.write_atomic
 
-    def die(path, *args, **named):
-        if path.name.endswith(".dvlite"):
-            raise KeyboardInterrupt
-        write(path, *args, **named)
+    def die(contents, _sync_soon):
+        assert [path.name for path in contents] == ["x.bin.dvlite"]
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "write_atomic", die)
+        patch.setattr(files, "write_together", die)
         project.dvlite("add", "data/x.bin", code=None)
     assert not project.has("data/x.bin.dvlite")
     assert "data/x.bin" not in staged(project)

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dvlite.formats import manifest
-from dvlite.formats.manifest_parts import LazyListing, differences
+from dvlite.formats.manifest_parts import LazyListing, differences, differences_from
 from dvlite.oid import Digest
 from tests.formats.listings import START, build, edited, entry, listing, rows
 
@@ -36,6 +36,27 @@ def test_entries_and_a_listing_differ_in_the_leaves_that_brute_force_finds(seed,
     }
     assert {path: new for path, new in told.items() if not in_part or low < path <= high} == expected
     assert len(read) <= 1 + (len(expected) if not in_part else len(nodes) // 2)
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 2**32), st.integers(0, 60))
+def test_two_listings_differ_in_leaves_that_make_the_one_out_of_the_other(seed, edits):
+    old, nodes = listing(START)
+    target = edited(START, seed, edits)
+    if seed % 3 == 0:  # whole leaves go, at the end too
+        target = {path: content for path, content in target.items() if not b"3" < path < b"5" and path < b"8"}
+    new, more = listing(target)
+    paths, read = sorted(START), []
+    parts = list(differences_from(old.root, new.root, paths, lambda d: (read.append(d), (nodes | more)[d])[1]))
+    mine, at = [], 0
+    for start, stop, leaf in parts:
+        mine += [entry(path, START[path]) for path in paths[at:start]]
+        mine += rows(leaf)
+        at = stop
+    mine += [entry(path, START[path]) for path in paths[at:]]
+    assert mine == [entry(path, content) for path, content in sorted(target.items())]
+    assert len(read) <= 2 + sum(1 for _ in parts) + 2  # the branches of both, and the leaves that differ
+    assert edits or seed % 3 == 0 or parts == []
 
 
 def test_what_lies_below_a_folder_is_found_without_the_rest():

@@ -16,7 +16,7 @@ from dvlite.store.cache import Cache
 from dvlite.store.cache_sweep import TWICE, UNREADABLE, YOUNG, Limits
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_FILE, KIND_MANIFEST
-from dvlite.store.reachable import Marks
+from dvlite.store.reachable import Marks, reachable
 from tests.store.cached import flip, put, put_large, read, reopened
 from tests.store.world import noise
 
@@ -351,10 +351,10 @@ def is_whole(cache, version):
 
 
 def needing(cache, versions):
-    marks = Marks()
+    marks = Marks(cache)
     for version in versions:
-        marks.add(version, 0, cache.read_node)
-    return lambda kind, digest: (digest in (marks.files if kind == KIND_FILE else marks.nodes), "")
+        marks.add(version, 0)
+    return lambda kind, digest: ((marks.files if kind == KIND_FILE else marks.nodes).get(digest) is not None, "")
 
 
 @given(VERSIONS, st.data())
@@ -373,7 +373,7 @@ def test_every_needed_version_is_whole_after_any_number_of_sweeps(tmp_path_facto
 def test_the_property_finds_a_judge_that_forgets_something(cache):
     """A broken keep is seen by the check that the property rests on."""
     version = add(cache, {"a": 1, "b": 2, "c": 25})
-    digests = sorted(needing(cache, [version]).__closure__[0].cell_contents.files)
+    digests = sorted(reachable(version, cache.read_node).files)
     for forgotten in digests:
         fresh = Cache(cache.folder.parent / forgotten.hex()[:8], pack_below_bytes=1024)
         fresh.create()
@@ -386,19 +386,17 @@ def test_the_property_finds_a_judge_that_forgets_something(cache):
         assert not is_whole(reopened(fresh), version)
 
 
-def test_marks_give_the_first_reason_and_read_a_shared_node_once(cache):
+def test_marks_give_the_first_reason_and_read_a_shared_node_once(cache, monkeypatch):
     one, other = add(cache, {"a": 1, "b": 2}), add(cache, {"a": 1, "b": 3})
     reads = []
-
-    def read_node(digest):
-        reads.append(digest)
-        return cache.read_node(digest)
-
-    marks = Marks()
+    read_node = cache.read_node
+    monkeypatch.setattr(cache, "read_node", lambda digest: (reads.append(digest), read_node(digest))[1])
+    marks = Marks(cache)
     for number, version in enumerate((one, other, one, (FILE_OID, digest_bytes(b"alone")))):
-        marks.add(version, number, read_node)
+        marks.add(version, number)
     assert len(reads) == 2
-    assert [marks.files[digest_bytes(noise(200, number))] for number in (1, 2, 3)] == [0, 0, 1]
-    assert marks.files[digest_bytes(b"alone")] == 3
-    marks.add((MANIFEST, digest_bytes(b"absent")), 4, read_node)
+    assert [marks.files.get(digest_bytes(noise(200, number))) for number in (1, 2, 3)] == [0, 0, 1]
+    assert marks.files.get(digest_bytes(b"alone")) == 3
+    assert marks.files.get(digest_bytes(b"unknown")) is None
+    marks.add((MANIFEST, digest_bytes(b"absent")), 4)
     assert marks.absent == {digest_bytes(b"absent")}

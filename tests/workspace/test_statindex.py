@@ -1,14 +1,17 @@
 """The stat index: exact round trips, and damage or doubt that costs a reading, never an answer."""
 
 import os
+from array import array
+from bisect import bisect_left
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dvlite.oid import Digest, digest_bytes
 from dvlite.progress import NullProgress
 from dvlite.workspace import statindex
-from dvlite.workspace.scan import scan
+from dvlite.workspace.scan import Scan, scan
 from tests.trees import put
 
 ROOT = Digest(bytes(range(32)))
@@ -32,10 +35,22 @@ def test_rows_come_back_as_they_were(tmp_path):
     head = statindex.open_index(tmp_path / "index")
     assert (head.root, head.rows, head.racy_rows) == (ROOT, 3, 1)
     rows = head.load()
-    assert rows.scan.paths == found.paths
+    assert list(rows.scan.paths) == found.paths
     assert rows.scan.signature() == found.signature()
     assert (rows.digests, rows.racy) == (digests, b"\0\1\0")
     assert rows.digest(1) == digest_bytes(found.paths[1])
+
+
+def test_paths_are_those_that_were_written_wherever_they_are_read(tmp_path):
+    names = [*(b"%04d" % number + b"x" * (number % 7 * 30) for number in range(1300)), b"y" * 4000]
+    columns = [bytearray(len(names)), *(array(code, bytes(8 * len(names))) for code in "qqqQ")]
+    statindex.write(tmp_path / "index", ROOT, Scan(names, *columns), bytes(32 * len(names)), bytes(len(names)))
+    paths = statindex.open_index(tmp_path / "index").load().scan.paths
+    assert (paths[1300], paths[-1], paths[700]) == (names[-1], names[-1], names[700])
+    assert (paths[500:1030], paths[:3], paths[1290:]) == (names[500:1030], names[:3], names[1290:])
+    assert (list(paths), len(paths), bisect_left(paths, names[900])) == (names, 1301, 900)
+    with pytest.raises(IndexError):
+        paths[1301]
 
 
 def test_an_index_of_nothing_is_an_index(tmp_path):
