@@ -12,8 +12,8 @@ from pathlib import Path
 from dvlite.errors import FormatError
 from dvlite.show import printable
 
-MOST_COLUMNS = 10_000
-_HEAD_BYTES = 1 << 20  # of a first row
+MOST_COLUMNS = 2000  # the engine holds a vector of each, for each version and thread
+_HEAD_BYTES = 1 << 20  # of a first row, and about that of any line: the engine may lose a longer one without a word
 _DELIMITERS = ",;\t|"
 _MARK = b"\xef\xbb\xbf"  # of UTF-8, as spreadsheets write it
 
@@ -61,6 +61,14 @@ def dialect(path: Path, name: str) -> CsvDialect:
         raise FormatError(f"two of its columns are called '{printable(twice[:40])}'")
     is_quoted = row.count('"') >= 2 * len(names) and row.startswith('"') and row.endswith('"')
     return CsvDialect(delimiter, tuple(names), size, end, is_quoted)
+
+
+def require_lines(path: Path) -> None:
+    """Raises FormatError for a file with a line that the engine does not read."""
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(_HEAD_BYTES):
+            if len(piece) == _HEAD_BYTES and b"\n" not in piece and b"\r" not in piece:
+                raise FormatError("a line of it is longer than 1 MiB")
 
 
 def _row_bytes(head: bytes, start: int) -> int | None:

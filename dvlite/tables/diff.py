@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dvlite.errors import FormatError, UsageError
-from dvlite.show import closest, quote
+from dvlite.show import closest, count, quote
 from dvlite.tables.engine import Connection, one_row, reading
 from dvlite.tables.relation import Column, Relation
 
@@ -171,22 +171,25 @@ def _shared(old: Column, new: Column) -> _Shared:
 # --- the key ---
 
 
-def key_of(engine: Connection, old: Relation, new: Relation, how: Matching) -> tuple[Matching, str | None]:
+Sides = tuple[Relation, Relation]  # the old version, and the new one
+
+
+def key_of(engine: Connection, whole: Sides, apart: Sides, how: Matching) -> tuple[Matching, str | None]:
     """Returns how rows are matched, and why not by the key that was declared, if that is so.
 
     A declared key counts if no two rows of a version have the same; else the key of the file; else the first column that is unique in both.
-    Raises FormatError for a given key that is not unique.
+    `apart` are the versions without rows that both have, which are looked at first. Raises FormatError for a given key that is not unique.
     """
-    declared, source = (how.key, how.key_from) if how.key else (_own_key(old, new), "of the file")
+    declared, source = (how.key, how.key_from) if how.key else (_own_key(*whole), "of the file")
     note = None
     if declared:
-        note = _why_no_key(engine, old, new, declared)
+        note = _why_no_key(engine, whole, declared)
         if note is None:
             return _keyed(how, declared, source), None
         if source == "given":
             raise FormatError(note)
-    for name in _candidates(old, new, how.ignore):
-        if _why_no_key(engine, old, new, (name,)) is None:
+    for name in _candidates(*whole, how.ignore):
+        if _why_no_key(engine, apart, (name,)) is None and _why_no_key(engine, whole, (name,)) is None:
             return _keyed(how, (name,), "detected"), note
     return _keyed(how, (), "none"), note
 
@@ -217,31 +220,26 @@ def _is_called_key(name: str) -> bool:
     return name.lower() in ("id", "key", "uuid", "guid", "index", "") or name.lower().endswith(("_id", "id", "_key"))
 
 
-def _why_no_key(engine: Connection, old: Relation, new: Relation, key: Sequence[str]) -> str | None:
+def _why_no_key(engine: Connection, sides: Sides, key: Sequence[str]) -> str | None:
     """Returns why these columns do not identify the rows of both versions, or None."""
-    reasons = (
-        why_no_key(engine, side, word, key) for word, side in (("the old version's", old), ("the new version's", new))
-    )
+    words = ("the old version", "the new version")
+    reasons = (why_no_key(engine, side, word, key) for word, side in zip(words, sides, strict=True))
     return next(filter(None, reasons), None)
 
 
-def why_no_key(engine: Connection, side: Relation, whose: str, key: Sequence[str]) -> str | None:
+def why_no_key(engine: Connection, side: Relation, which: str, key: Sequence[str]) -> str | None:
     """Returns why these columns do not identify the rows of a version, or None. Reads those columns."""
     named = " and ".join(map(quote, key))
     columns = [side.column(name) for name in key]
     if None in columns:
-        return f"{whose} columns lack {named}"
+        return f"{which} has no column {named}"
     cells = ", ".join(column.sql for column in columns if column is not None)
-    with reading("cannot read this table"):
+    with reading(f"cannot read {which}"):
         rows, apart = one_row(
             engine,
             f"SELECT coalesce(sum(n), 0)::BIGINT, count(*) FROM (SELECT count(*) AS n FROM {side.sql} GROUP BY {cells})",
         )
-    return (
-        f"{whose} rows are not apart by {named}: {rows - apart:,} of them repeat the key of another"
-        if rows != apart
-        else None
-    )
+    return f"{which} has {count(rows - apart, 'row')} with the {named} of another" if rows != apart else None
 
 
 # --- rows ---

@@ -20,6 +20,8 @@ from dvlite.show import printable_text
 MEMORY_BYTES = 256 << 20
 _MOST_THREADS = 4  # each holds buffers of its own
 _MOST_LETTERS = 300  # of what DuckDB says
+_ADVICE = ("Possible", "file =", "LINE ", "Try ")
+_NOT_CSV = "it is no regular CSV: a stray quote, or lines that end in different ways"
 _NOISE = re.compile(r"^(?:[A-Za-z]+ )+Error: |^(?:CSV Error on Line|Error in file)\b(?=: *$)")
 
 Connection = Any  # duckdb.DuckDBPyConnection, which mypy would need the package for
@@ -80,10 +82,11 @@ def reading(what: str) -> Iterator[None]:
 
 def reason_of(message: str) -> str:
     """Returns what DuckDB says, as one line that is safe to print, without its advice and without a list of its options."""
+    if "state machine" in message:
+        return _NOT_CSV
     lines = [line.strip() for line in message.splitlines()]
-    stop = next((i for i, line in enumerate(lines) if line.startswith(("Possible", "file =", "LINE ", "Try "))), None)
-    text = " ".join(_NOISE.sub("", line) for line in lines[:stop] if line)
-    text = printable_text(text)
+    stop = next((i for i, line in enumerate(lines) if line.startswith(_ADVICE)), None)
+    text = printable_text(" ".join(_NOISE.sub("", line) for line in lines[:stop] if line))
     return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}..."
 
 

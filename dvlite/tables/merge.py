@@ -6,6 +6,7 @@ side changed and the other removed. Columns may be added on either side; removed
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,10 @@ from dvlite.tables import rewrite
 from dvlite.tables.diff import why_no_key
 from dvlite.tables.engine import Connection, connected, literal, one_row, reading
 from dvlite.tables.relation import Column, Relation, TableFile, format_of, open_relation
+from dvlite.tables.versions import Pair
 
 Take = Literal["", "ours", "theirs", "union"]
+_NAMES = ("the common ancestor", "ours", "theirs")
 MOST_CONFLICTS = 10_000  # that are listed
 
 
@@ -60,27 +63,33 @@ def merge_rows(
     kinds = {format_of(file.name) for file in versions}
     if len(kinds) != 1 or not rewrite.can_write(format_of(ours.name)):
         raise FormatError(f"rows of {format_of(ours.name) or 'such'} files are not merged")
-    with connected([file.path for file in versions]) as engine:
-        sides = [
-            open_relation(engine, [file], which)
-            for file, which in zip(versions, ("the common ancestor", "ours", "theirs"), strict=True)
-        ]
-        columns = _columns(sides)
-        for side, which in zip(sides, ("common ancestor's", "our", "their"), strict=True):
-            problem = why_no_key(engine, side, which, key)
-            if problem is not None:
-                raise FormatError(problem)
-        with reading("cannot merge these versions"):
-            merged = _merge(engine, sides, columns, key, take, rows or {})
-            if merged.is_settled:
-                rewrite.write(engine, ours, sides[1], rewrite.Edited(tuple(columns), tuple(key)), target)
+    with tempfile.TemporaryDirectory(prefix="dvlite-") as folder:
+        pairs = []
+        for number, other in enumerate(versions[1:]):
+            Path(folder, str(number)).mkdir()
+            pairs.append(Pair(versions[0], other, Path(folder, str(number))))
+        with connected([*(file.path for file in versions), *(path for pair in pairs for path in pair.paths)]) as engine:
+            sides = [open_relation(engine, [file], which) for file, which in zip(versions, _NAMES, strict=True)]
+            columns = _columns(sides, may_lack=kinds == {"JSON lines"})
+            for side, which in zip(sides, _NAMES, strict=True):
+                problem = why_no_key(engine, side, which, key)
+                if problem is not None:
+                    raise FormatError(problem)
+            apart = [pair.apart(engine, sides[0], side) for pair, side in zip(pairs, sides[1:], strict=True)]
+            with reading("cannot merge these versions"):
+                merged = _merge(engine, apart, columns, key, take, rows or {})
+                if merged.is_settled:
+                    rewrite.write(engine, ours, sides[1], rewrite.Edited(tuple(columns), tuple(key)), target)
     return merged
 
 
-def _columns(sides: Sequence[Relation]) -> list[Column]:
-    """Returns the columns of the result: those of ours, then those that theirs added. Raises FormatError for removed ones and other types."""
+def _columns(sides: Sequence[Relation], *, may_lack: bool) -> list[Column]:
+    """Returns the columns of the result: those of ours, then those that theirs added. Raises FormatError for removed ones and other types.
+
+    `may_lack`: a column that a side lacks has no values there, as in JSON lines.
+    """
     base, ours, theirs = sides
-    for column in base.columns:
+    for column in () if may_lack else base.columns:
         for side, word in ((ours, "ours"), (theirs, "theirs")):
             if side.column(column.name) is None:
                 raise FormatError(f"{word} removed the column {quote(column.name)}")
@@ -95,17 +104,17 @@ def _columns(sides: Sequence[Relation]) -> list[Column]:
 
 def _merge(
     engine: Connection,
-    sides: Sequence[Relation],
+    pairs: Sequence[tuple[Relation, Relation]],
     columns: Sequence[Column],
     key: Sequence[str],
     take: Take,
     rows: Mapping[str, Take],
 ) -> MergedRows:
-    """Fills the table `edits` in the engine: what has to happen to ours (`action`), by key."""
+    """Fills the table `edits` in the engine: what has to happen to ours (`action`), by key. `pairs`: the ancestor with ours, and with theirs."""
     keys, values = range(len(key)), range(len(columns))
     same = " AND ".join(f"x.k{i} IS NOT DISTINCT FROM y.k{i}" for i in keys)
-    base, ours, theirs = (_select(side, columns, key) for side in sides)
-    for name, side in (("mine", ours), ("their", theirs)):
+    for name, sides in zip(("mine", "their"), pairs, strict=True):
+        base, side = (_select(relation, columns, key) for relation in sides)
         differs = " OR ".join(f"x.v{i} IS DISTINCT FROM y.v{i}" for i in values)
         engine.execute(
             f"CREATE TEMP TABLE {name} AS SELECT {', '.join(f'coalesce(x.k{i}, y.k{i}) AS k{i}' for i in keys)},"
@@ -116,7 +125,7 @@ def _merge(
     engine.execute("CREATE TEMP TABLE chosen (row_key VARCHAR, take VARCHAR)")
     for name, choice in rows.items():
         engine.execute("INSERT INTO chosen VALUES (?, ?)", [name, choice])
-    # m: of ours, NULL where ours left the row alone; y: of theirs
+    # x: ours, all of it NULL where ours left the row alone; y: theirs
     clash = [
         f"(x.v{i} IS DISTINCT FROM y.v{i} AND (y.bp IS NULL OR"
         f" (y.v{i} IS DISTINCT FROM y.b{i} AND x.v{i} IS DISTINCT FROM y.b{i})))"
@@ -144,7 +153,8 @@ def _merge(
         f" WHEN op IS NULL THEN if(tp IS NOT NULL AND {wins}, 'add', NULL)"
         f" WHEN tp IS NULL THEN if({wins}, 'remove', NULL) ELSE 'set' END AS action, mine,"
         f" {', '.join(f'o{i}' for i in values)}, {', '.join(merged)} FROM met)"
-        f" WHERE action <> 'set' OR mine IS NULL OR {' OR '.join(f'v{i} IS DISTINCT FROM o{i}' for i in values)}"
+        " WHERE action IN ('add', 'remove') OR (action = 'set' AND"
+        f" (mine IS NULL OR {' OR '.join(f'v{i} IS DISTINCT FROM o{i}' for i in values)}))"
     )
     waiting = "take = '' OR (take = 'union' AND reason IN ('changed on both sides', 'added on both sides'))"
     (unsettled,) = one_row(engine, f"SELECT count(*) FROM met WHERE reason IS NOT NULL AND ({waiting})")

@@ -149,6 +149,7 @@ def _of_csv(files: Sequence[TableFile], which: str) -> Iterator[Relation]:
     for file in files:
         try:
             found = csv.dialect(file.path, file.name)
+            csv.require_lines(file.path)
         except FormatError as error:
             raise FormatError(f"cannot read {which}: {error.message}") from None
         dialects[found.delimiter, found.columns] = found

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dvlite.errors import FormatError
+from dvlite.show import one_line
 from dvlite.tables import csv as csv_dialect
 from dvlite.tables.arrow import packages
 from dvlite.tables.csv import CsvDialect
@@ -53,7 +54,11 @@ def write(engine: Connection, ours: TableFile, relation: Relation, edited: Edite
     if one_row(engine, "SELECT count(*) FROM placed WHERE place IS NULL AND action <> 'add'") != (0,):
         raise FormatError("its rows are not where the engine has them")
     if is_parquet:
-        _write_parquet(engine, ours.path, edited, target)
+        pyarrow, _ = packages()
+        try:
+            _write_parquet(engine, ours.path, edited, target)
+        except pyarrow.ArrowException as error:
+            raise FormatError(f"pyarrow cannot write it: {one_line(str(error).splitlines()[0])[:200]}") from None
         return
     with ours.path.open("rb") as source_file, target.open("xb") as file:
         if format_of(ours.name) == "CSV":
@@ -236,4 +241,4 @@ def _edited_group(engine: Connection, group: Any, first: int, rows: Any, pyarrow
         else:
             removed.add(at - first)
     kept = [place for i, place in enumerate(order) if i not in removed]
-    return pyarrow.concat_tables([group, set_rows]).take(pyarrow.array(kept))
+    return pyarrow.concat_tables([group, set_rows]).take(pyarrow.array(kept, pyarrow.int64()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +18,9 @@ from dvlite.repo.repository import Repo
 from dvlite.show import quote, word
 from dvlite.store.cache import Cache
 from dvlite.store.pack import KIND_FILE
-from dvlite.tables import parquet, sqlite
+from dvlite.tables import csv, lines, parquet, sqlite
 from dvlite.tables.diff import Matching, TableDiff, compare, key_of
-from dvlite.tables.engine import Connection, connected, reading
+from dvlite.tables.engine import Connection, connected, literal, reading
 from dvlite.tables.relation import EMPTY, Relation, TableFile, format_of, open_relation, parquet_sql
 
 
@@ -89,8 +90,17 @@ def compare_versions(
 
     What is equal is left out of the result. Raises FormatError and UsageError.
     """
-    with connected([file.path for file in (*old, *new)]) as engine:
-        found = [_compare_table(engine, old, new, how, name, only, limit) for name in _names(old, new)]
+    with tempfile.TemporaryDirectory(prefix="dvlite-") as folder:
+        pair = Pair(old[0], new[0], Path(folder)) if len(old) == len(new) == 1 else None
+        files = [*(file.path for file in (*old, *new)), *(pair.paths if pair is not None else ())]
+        with connected(files) as engine:
+            found = []
+            for name in _names(old, new):
+                sides = [
+                    open_relation(engine, side, _which(word), table=name) for word, side in (("old", old), ("new", new))
+                ]
+                diff = _compare(engine, _like(*sides), _like(*reversed(sides)), pair, how, only, limit)
+                found.append(replace(diff, table=name))
     return [diff for diff in found if not diff.is_equal]
 
 
@@ -112,40 +122,70 @@ def _which(word: str) -> str:
     return f"the {word} version"
 
 
-def _compare_table(
-    engine: Connection,
-    old: Sequence[TableFile],
-    new: Sequence[TableFile],
-    how: Matching,
-    table: str,
-    only: Sequence[str],
-    limit: int,
-) -> TableDiff:
-    sides = [open_relation(engine, side, _which(word), table=table) for word, side in (("old", old), ("new", new))]
-    before, after = (_like(side, other) for side, other in (sides, reversed(sides)))
-    matching, note = key_of(engine, before, after, how)
-    before, after = _without_equal_row_groups(engine, old, new, (before, after))
-    return replace(compare(engine, before, after, matching, only=only, limit=limit), table=table, note=note)
-
-
 def _like(side: Relation, other: Relation) -> Relation:
     """Returns the side, or one without rows that has the columns of the other."""
     return side if side is not EMPTY else replace(other, sql=f"(SELECT * FROM {other.sql} WHERE false)")
 
 
-def _without_equal_row_groups(
-    engine: Connection, old: Sequence[TableFile], new: Sequence[TableFile], sides: tuple[Relation, Relation]
-) -> tuple[Relation, Relation]:
-    """Returns both sides without the row groups of Parquet files that both have."""
-    if [format_of(file.name) for file in (*old, *new)] != ["Parquet", "Parquet"] or not (old and new):
-        return sides
-    with reading("cannot read these versions"):
-        conditions = parquet.unequal_rows(engine, old[0].path, new[0].path)
-    if conditions is None:
-        return sides
-    paths = (old[0].path, new[0].path)
-    before, after = (
-        replace(side, sql=f"(SELECT * FROM {parquet_sql([path], ', file_row_number = true')} WHERE {condition})")
-        for side, path, condition in zip(sides, paths, conditions, strict=True)
-    )
-    return before, after
+def _compare(
+    engine: Connection,
+    old: Relation,
+    new: Relation,
+    pair: Pair | None,
+    how: Matching,
+    only: Sequence[str],
+    limit: int,
+) -> TableDiff:
+    apart = (old, new) if pair is None else pair.apart(engine, old, new)
+    matching, note = key_of(engine, (old, new), apart, how)
+    try:
+        diff = compare(engine, *apart, matching, only=only, limit=limit)
+    except FormatError:
+        if apart == (old, new):
+            raise
+        diff = compare(engine, old, new, matching, only=only, limit=limit)  # names the line of the whole file
+    return replace(diff, note=note)
+
+
+# --- what two files share ---
+
+
+class Pair:
+    """Two files of a table, and what each has that the other has not: row groups of Parquet, lines of CSV and JSON lines.
+
+    `paths` are files of its own in `folder`, which the engine must be opened with, too.
+    """
+
+    def __init__(self, old: TableFile, new: TableFile, folder: Path) -> None:
+        self._files = (old, new)
+        kinds = {format_of(file.name) for file in self._files}
+        self._is_parquet = kinds == {"Parquet"}
+        heads = (0, 0) if kinds == {"JSON lines"} else _heads(old, new) if kinds == {"CSV"} else None
+        found = None if heads is None else lines.without_shared(old.path, new.path, heads, folder)
+        self.paths: tuple[Path, ...] = found or ()
+
+    def apart(self, engine: Connection, old: Relation, new: Relation) -> tuple[Relation, Relation]:
+        """Returns the two relations without most of the rows that both have; as they are if there is nothing to leave out."""
+        if self._is_parquet:
+            with reading("cannot read these versions"):
+                conditions = parquet.unequal_rows(engine, *(file.path for file in self._files))
+            sources = [
+                f"(SELECT * FROM {parquet_sql([file.path], ', file_row_number = true')} WHERE {condition})"
+                for file, condition in zip(self._files, conditions or (), strict=False)
+            ]
+        else:
+            sources = [
+                side.sql.replace(literal(str(file.path)), literal(str(path)))
+                for side, file, path in zip((old, new), self._files, self.paths, strict=False)
+            ]
+        return (replace(old, sql=sources[0]), replace(new, sql=sources[1])) if sources else (old, new)
+
+
+def _heads(old: TableFile, new: TableFile) -> tuple[int, int] | None:
+    """Returns how long the first rows of two CSV files are; None if they differ."""
+    try:
+        before, after = (csv.dialect(file.path, file.name) for file in (old, new))
+    except FormatError:  # which opening it says better
+        return None
+    same = (before.delimiter, before.columns) == (after.delimiter, after.columns)
+    return (before.size_bytes, after.size_bytes) if same else None

@@ -101,7 +101,7 @@ def test_without_a_key_rows_count_as_often_as_they_occur(compared):
 def test_a_key_that_is_not_unique_is_said_and_not_used(compared):
     diff = compared("k,b\n1,1\n1,2\n", "k,b\n1,1\n2,2\n", key=["k"])
     assert diff.key == ("b",)
-    assert diff.note == "the old version's rows are not apart by 'k': 1 of them repeat the key of another"
+    assert diff.note == "the old version has 1 row with the 'k' of another"
     with pytest.raises(UsageError, match="there is no column 'nme'"):
         compared(BIRDS, EDITED, only=["nme"])
 
@@ -182,14 +182,14 @@ def test_a_folder_is_one_table_and_its_partitions_are_columns(compared):
         ("t.csv", 'a,b\n1,"x\n', "unterminated quote"),
         ("t.csv", b"a,b\n1,\xff\n", "CSV Error on Line: 2"),
         ("t.csv", "a,b\n1,2\n".encode("utf-16"), "it is not UTF-8"),
-        ("t.csv", ",".join(f"c{i}" for i in range(20_000)) + "\n", "20,000 columns, more than 10,000"),
+        ("t.csv", ",".join(f"c{i}" for i in range(20_000)) + "\n", "20,000 columns, more than 2,000"),
         ("t.csv", "x" * 3_000_000, "its first row is longer than"),
         ("t.parquet", b"PAR1 and no more", "cannot read the new version"),
         ("t.parquet", b"PAR1" * 10, "cannot read the new version"),
         ("t.arrow", b"ARROW1", "it is no Arrow file"),
         ("t.jsonl", '{"a":1}\n[1]\n', "cannot"),
         ("t.jsonl", '{"a":', "Malformed JSON"),
-        ("t.sqlite", b"SQLite format 3\0" + b"\xff" * 200, "cannot read the new version"),
+        ("t.sqlite", b"SQLite format 3\0" + b"\xff" * 200, "version: file is not a database"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(compared, name, content, words):
