@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from dvlite.errors import DvliteError, PartlyDone, UsageError
-from dvlite.moving.dvc_history import BRANCH, history_of
+from dvlite.git.copied_commits import BRANCH
+from dvlite.moving.dvc_history import history_of
 from dvlite.moving.dvc_import import move
 from dvlite.moving.dvc_project import read_project
 from dvlite.moving.taken_over import TakenOver
@@ -68,7 +69,8 @@ def import_dvc(
     started = time.monotonic()
     with repo.lock(progress):
         made_by = author(repo, environ, host, version)
-        history = history_of(repo, None if all_history else rev_range) if all_history or rev_range else None
+        wanted = all_history or rev_range
+        history = history_of(repo, None if all_history else rev_range, progress) if wanted else None
         project = read_project(repo, may_be_empty=history is not None)
         moved = move(
             repo,

@@ -11,10 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dvlite.errors import FormatError
-from dvlite.git.program import ALL_REFS, Git
+from dvlite.git.program import Git
 
+BRANCH = "from-dvc"
+_REFS = (f"refs/heads/{BRANCH}", f"refs/remotes/*/{BRANCH}")
 _COPY_OF = "Copy-of: "
-_AUTHOR = re.compile(rb"(?:.*)<(.*)> (-?[0-9]+) [-+][0-9]+", re.DOTALL)
+_IDENT = re.compile(rb"(?:[^<>]* )?<([^<>]*)> ([0-9]+) [-+][0-9]+")
+_NO_IDENT = (
+    b"unknown <> 0 +0000"  # in place of one that is malformed, as old tools wrote them: git would not write it again
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +36,14 @@ class CommitText:
 
     @property
     def email(self) -> str:
-        match = _AUTHOR.fullmatch(self.author)
+        match = _IDENT.fullmatch(self.author)
         return "" if match is None else match[1].decode("utf-8", "replace")
 
     @property
     def time_ns(self) -> int:
         """When it was written."""
-        match = _AUTHOR.fullmatch(self.author)
-        return 0 if match is None else max(0, int(match[2])) * 1_000_000_000
+        match = _IDENT.fullmatch(self.author)
+        return 0 if match is None else int(match[2][:11]) * 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,36 +57,27 @@ class Copy:
 
 def commit_texts(git: Git, commits: Sequence[str]) -> Iterator[CommitText]:
     """Yields commits, in the order given. Raises FormatError for one that cannot be read."""
-    answers = git.run("cat-file", "--batch", stdin="".join(f"{commit}\n" for commit in commits).encode())
-    at = 0
-    for commit in commits:
-        end = answers.index(b"\n", at)
-        size = int(answers[at:end].rpartition(b" ")[2])
-        head, _, message = answers[end + 1 : end + 1 + size].partition(b"\n\n")
-        at = end + 1 + size + 1
-        rows: dict[bytes, list[bytes]] = {}
-        for line in head.split(b"\n"):
-            key, _, value = line.partition(b" ")  # no key: a signature goes on, which a copy cannot have
-            rows.setdefault(key, []).append(value)
-        if not rows.keys() >= {b"tree", b"author", b"committer"}:
-            raise FormatError(f"the commit {commit} cannot be read", hint="see what git says: git fsck")
-        yield CommitText(
-            commit,
-            rows[b"tree"][0].decode(),
-            tuple(parent.decode() for parent in rows.get(b"parent", ())),
-            rows[b"author"][0],
-            rows[b"committer"][0],
-            rows.get(b"encoding", [b""])[0],
-            message,
-        )
+    with git.blob_reader() as reader:
+        for commit in commits:
+            head, _, message = reader.read_object(commit)[1].partition(b"\n\n")
+            rows: dict[bytes, list[bytes]] = {}
+            for line in head.split(b"\n"):
+                key, _, value = line.partition(b" ")  # no key: a signature goes on, which a copy cannot have
+                rows.setdefault(key, []).append(value)
+            if not rows.keys() >= {b"tree", b"author", b"committer"}:
+                raise FormatError(f"the commit {commit} cannot be read", hint="see what git says: git fsck")
+            by = [rows[key][0] if _IDENT.fullmatch(rows[key][0]) else _NO_IDENT for key in (b"author", b"committer")]
+            parents = tuple(parent.decode() for parent in rows.get(b"parent", ()))
+            encoding = rows.get(b"encoding", [b""])[0]
+            yield CommitText(commit, rows[b"tree"][0].decode(), parents, by[0], by[1], encoding, message)
 
 
-def write_copies(git: Git, copies: Iterable[Copy], branch: str) -> int:
-    """Writes copies, a parent before its children, and a new branch that reaches all of them; returns their number. What has no copy stays a parent itself.
+def write_copies(git: Git, copies: Iterable[Copy]) -> int:
+    """Writes copies, a parent before its children, and a new branch `from-dvc` that reaches all of them; returns their number. What has no copy stays a parent itself.
 
     With several tips, the branch ends in a merge of these. The branch is there when all is. Raises DvliteError.
     """
-    stream = _Stream(f"refs/heads/{branch}")
+    stream = _Stream()
     for copy in copies:
         stream.add(copy)
     if stream.marks:
@@ -90,22 +86,29 @@ def write_copies(git: Git, copies: Iterable[Copy], branch: str) -> int:
     return len(stream.marks)
 
 
+def copies(git: Git) -> list[str]:
+    """Returns the branches that have copies: this clone's, then those that its remotes had."""
+    return git.run("for-each-ref", "--format=%(refname)", *_REFS).decode("utf-8", "surrogateescape").splitlines()
+
+
 def copy_of(git: Git, revision: str) -> str | None:
-    """Returns the copy of a commit in which dvlite tracks what DVC did (`import-dvc --all-history`); None for a commit of another kind."""
-    if not git.run("ls-tree", "--full-tree", revision, "--", ".dvc", check=False):
+    """Returns the copy of a commit, in which dvlite tracks what DVC did; None if there is none, or no such commit."""
+    refs = copies(git)
+    commit = git.run("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", check=False).decode() if refs else ""
+    if not commit:
         return None
-    line = f"{_COPY_OF}{git.resolve(revision)}"
-    found = git.run("log", "-1", "--format=%H", "--fixed-strings", f"--grep={line}", *ALL_REFS, "--")
+    line = f"{_COPY_OF}{commit.strip()}"
+    found = git.run("log", "-1", "--format=%H", "--fixed-strings", f"--grep={line}", *refs, "--")
     return found.decode().strip() or None
 
 
 class _Stream:
     """What `git fast-import` reads."""
 
-    def __init__(self, ref: str) -> None:
+    def __init__(self) -> None:
         self.parts: list[bytes] = [b"feature done\n"]
         self.marks: dict[str, bytes] = {}  # of the copies, by what they are copies of
-        self._ref = ref.encode()
+        self._ref = _REFS[0].encode()
         self._blobs: dict[bytes, bytes] = {}
         self._tips: dict[str, CommitText] = {}
 

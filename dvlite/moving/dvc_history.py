@@ -16,7 +16,7 @@ from dvlite.files import refused
 from dvlite.formats import dvc_files, pointer, record
 from dvlite.formats.dvc_files import DvcConfig, DvcFile, DvcLockedStage, DvcOut
 from dvlite.formats.pointer import SUFFIX
-from dvlite.git.copied_commits import CommitText, Copy, commit_texts, write_copies
+from dvlite.git.copied_commits import BRANCH, CommitText, Copy, commit_texts, copies, write_copies
 from dvlite.git.output import REGULAR
 from dvlite.git.program import DEEPEN
 from dvlite.moving.dvc_pipelines import Locker, MovedPipeline, convert
@@ -27,17 +27,17 @@ from dvlite.oid import digest_bytes
 from dvlite.pipeline.revision_content import BLOB_LIMIT_BYTES, Digests, GitContent, RevisionContent
 from dvlite.pipeline.run_record import Author, Recorder
 from dvlite.pipeline.stages import StageOut
+from dvlite.progress import Progress
 from dvlite.repo.dvc_version import check_places, placed
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import Revision
 from dvlite.repo.tracked_paths import Tracked, overlap
-from dvlite.show import quote
+from dvlite.show import quote, word
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_FILE
 from dvlite.verify.commit_range import listed, steps
 from dvlite.workspace.workspace import entries_of
 
-BRANCH = "from-dvc"
 _CONFIG = ".dvlite/config.yaml"
 _NAMES = (dvc_files.SUFFIX, dvc_files.PIPELINE_NAME, dvc_files.LOCK_NAME)
 _KEPT_FILES, _KEPT_LOCKS = 10_000, 50  # parsed ones in memory: most commits have the same
@@ -79,6 +79,7 @@ class DvcHistory:
 
     repo: Repo
     texts: Sequence[CommitText]
+    progress: Progress
     outs: list[tuple[str, str, DvcOut]] = field(default_factory=list)
     remotes: dict[str, None] = field(default_factory=dict)
     used: int = 0
@@ -90,7 +91,7 @@ class DvcHistory:
     def survey(self) -> None:
         """Reads what DVC's files say in each commit."""
         seen: set[tuple[str, bool, bool]] = set()
-        for used in self._each():
+        for used in self._each("reading history"):
             self.used += 1
             for path, out in used.outs():
                 self.remotes |= {out.remote: None}
@@ -105,22 +106,18 @@ class DvcHistory:
         """Takes all data into the cache, and the outputs that git keeps; returns why what could not be, by commit and path."""
         for _, data in self.repo.git.blobs_within(dict.fromkeys(self._kept, BLOB_LIMIT_BYTES)):
             writer.put(KIND_FILE, digest_bytes(data), data)
-        lost = {}
-        for commit, path, out in self.outs:
-            for error in taker.take([(path, out)]).lost.values():
-                lost[f"{commit}:{path}"] = error
-        return lost
+        return taker.take((f"{commit}:{path}", out) for commit, path, out in self.outs).lost
 
     def write(self, taker: DvcTaker, runs: DvcRuns) -> int:
         """Stores the records and writes the copies, and returns their number; what was taken is in the cache."""
         config = self.repo.work_tree.read(_CONFIG)
 
-        def copies() -> Iterator[Copy]:
-            for used in self._each():
+        def each() -> Iterator[Copy]:
+            for used in self._each("copying history"):
                 yield self._copy(used, taker.take(used.outs()), runs, config)
             runs.records.sync()  # before any commit names them
 
-        return write_copies(self.repo.git, copies(), BRANCH)
+        return write_copies(self.repo.git, each())
 
     def _copy(self, used: _Used, versions: DvcVersions, runs: DvcRuns, config: bytes | None) -> Copy:
         written: dict[str, bytes] = {} if config is None or _CONFIG in used.at.files.by_name else {_CONFIG: config}
@@ -167,9 +164,11 @@ class DvcHistory:
 
     # -- what commits have
 
-    def _each(self) -> Iterator[_Used]:
+    def _each(self, doing: str) -> Iterator[_Used]:
         """Yields the commits that used DVC; its files are those of the next one when that comes."""
         texts = {text.id: text for text in self.texts}
+        if texts:
+            self.progress.start(doing, total_files=len(texts))
         with self.repo.git.blob_reader() as blobs:
 
             @lru_cache(_KEPT_FILES)
@@ -187,6 +186,8 @@ class DvcHistory:
                 used = self._used(texts[commit], at, read_file, read_lock)
                 if used is not None:
                     yield used
+                self.progress.advance(files=1)
+            self.progress.finish()
 
     def _used(self, text: CommitText, at: Revision, read_file: ReadDvcFile, read_lock: ReadLock) -> _Used | None:
         files, pipelines, locks = dict[str, DvcFile](), dict[str, bytes](), dict[str, Mapping[str, DvcLockedStage]]()
@@ -243,14 +244,13 @@ def _shown(commit: str, path: str) -> str:
     return f"{commit[:8]}:{path}"
 
 
-def history_of(repo: Repo, commits: str | None) -> DvcHistory:
+def history_of(repo: Repo, commits: str | None, progress: Progress) -> DvcHistory:
     """Returns the history of a range `A..B`, None: of all branches and tags. Raises UsageError where it is cut off, or has copies already."""
     git = repo.git
-    there = git.run("for-each-ref", "--format=%(refname:short)", f"refs/heads/{BRANCH}", f"refs/remotes/*/{BRANCH}")
-    if there:
-        name = there.decode("utf-8", "replace").split()[0]
-        hint = f"git branch -D {BRANCH}   to copy it again" if name == BRANCH else f"git branch {BRANCH} {name}"
-        raise UsageError(f"the branch {quote(name)} has a history already", hint=hint)
+    if there := copies(git):
+        name = there[0].removeprefix("refs/heads/").removeprefix("refs/remotes/")
+        hint = f"git branch -D {BRANCH}   to copy it again" if name == BRANCH else f"git branch {BRANCH} {word(name)}"
+        raise UsageError(f"the branch {quote(name)} has the history already", hint=hint)
     if commits is None and git.is_shallow():
         raise UsageError("this clone is shallow: it has a part of the history only", hint=DEEPEN)
     if commits is not None:
@@ -258,4 +258,4 @@ def history_of(repo: Repo, commits: str | None) -> DvcHistory:
     else:
         everything = ("--branches", "--tags", "--remotes", "HEAD")
         names = git.run("rev-list", "--topo-order", "--reverse", *everything).decode().split()
-    return DvcHistory(repo, [*commit_texts(git, names)])
+    return DvcHistory(repo, [*commit_texts(git, names)], progress)

@@ -38,6 +38,7 @@ from dvlite.show import quote, word
 from dvlite.store.cache_writer import Writer
 from dvlite.store.dvc_objects import DvcObjects, DvcPlace, Folder
 from dvlite.workspace import unpushed
+from dvlite.workspace.add_checks import refuse_ignored
 from dvlite.workspace.adder import write_pointers
 from dvlite.workspace.workspace import Workspace
 
@@ -78,7 +79,7 @@ def move(
     _refuse_twice(repo, tracked, pipelines)
     made = {one.source: one.made() for one in pipelines}
     outs = [row for rows in (*tracked.values(), *made.values()) for row in rows]
-    before = DvcHistory(repo, ()) if history is None else history
+    before = DvcHistory(repo, (), progress) if history is None else history
     before.survey()
     if dry_run:
         moved.paths = [
@@ -178,11 +179,14 @@ def _tracked(project: DvcProject, moved: Moved) -> dict[str, list[tuple[str, Dvc
 def _refuse_twice(
     repo: Repo, tracked: Mapping[str, Sequence[tuple[str, DvcOut]]], pipelines: Sequence[MovedPipeline]
 ) -> None:
-    """Raises UsageError for files in the way, and for two paths of which one lies inside the other."""
+    """Raises UsageError for files in the way, or which git ignores, and for two paths of which one lies inside the other."""
     for one in pipelines:
         if files.is_there(repo.root / one.file):
             raise UsageError(f"{quote(one.file)} is there already", hint=f"move its stages into {one.source}, or away")
-    both = repo.git.tracked_under([path + SUFFIX for rows in tracked.values() for path, _ in rows])
+    pointers = [path + SUFFIX for rows in tracked.values() for path, _ in rows]
+    lockfiles = [stage.stage.lockfile for one in pipelines for stage in one.stages]
+    refuse_ignored(repo, [*pointers, *(one.file for one in pipelines), *lockfiles], "cannot write")
+    both = repo.git.tracked_under(pointers)
     if both:
         raise UsageError(
             f"{quote(both[0])} is there already, so two tools track one path",

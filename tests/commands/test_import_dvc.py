@@ -134,8 +134,12 @@ def test_a_hostile_file_is_refused_before_anything_is_read(project, theirs, text
 
 def test_what_git_could_not_bring_back_is_refused(project, theirs):
     assert "no files of DVC" in project.dvlite("import-dvc", code=2).stderr
-    theirs.track("x", theirs.put(b"x"))
+    theirs.track("data/x", theirs.put(b"x"))
     assert "not as in the last commit" in project.dvlite("import-dvc", code=2).stderr
+    project.write(".gitignore", b"data/*\n!data/*.dvc\n")  # a pointer would be in no commit
+    project.commit()
+    assert "!*.dvlite" in project.dvlite("import-dvc", code=2).stderr
+    assert project.is_clean()
 
 
 PIPELINE = b"""\

@@ -1,6 +1,6 @@
 """Copies of commits on a branch of their own."""
 
-from dvlite.git.copied_commits import Copy, commit_texts, copy_of, write_copies
+from dvlite.git.copied_commits import BRANCH, Copy, commit_texts, copy_of, write_copies
 from tests.git.repositories import commit, git, opened
 
 ODD, NEW = 'a "b"\\\n\té.txt', 'new "x"/y'
@@ -17,7 +17,7 @@ def test_a_copy_is_its_commit_but_for_the_files_that_change(git_repo):
     merged = git(git_repo, "rev-parse", "HEAD")
     refs, repo = git(git_repo, "for-each-ref"), opened(git_repo)
     *texts, last = commit_texts(repo, [first, other, merged, side])
-    assert write_copies(repo, [*(Copy(text, [ODD], {NEW: b"y\n"}) for text in texts), Copy(last)], "copies") == 4
+    assert write_copies(repo, [*(Copy(text, [ODD], {NEW: b"y\n"}) for text in texts), Copy(last)]) == 4
     made = {name: copy_of(repo, name) or "" for name in (first, other, merged, side)}
     parents = {name: git(git_repo, "show", "-s", "--format=%P", copy).split() for name, copy in made.items()}
     start = git(git_repo, "rev-parse", f"{first}^")  # has no copy
@@ -26,8 +26,18 @@ def test_a_copy_is_its_commit_but_for_the_files_that_change(git_repo):
         assert git(git_repo, "show", "-s", WHAT, copy) == git(git_repo, "show", "-s", WHAT, name)
         changed = git(git_repo, "diff", "--name-status", "--no-renames", "-z", name, copy)
         assert sorted(changed.split("\0")) == ([""] if name == side else sorted(["", "D", ODD, "A", NEW]))
-    assert {*made.values()} <= {*git(git_repo, "rev-list", "copies").split()}
-    assert copy_of(repo, "copies") is None
-    git(git_repo, "branch", "-D", "copies")
+    assert {*made.values()} <= {*git(git_repo, "rev-list", BRANCH).split()}
+    assert copy_of(repo, BRANCH) is None
+    git(git_repo, "branch", "-D", BRANCH)
     assert git(git_repo, "for-each-ref") == refs
     assert copy_of(repo, first) is None
+
+
+def test_a_commit_that_git_would_not_write_today_is_copied(git_repo):
+    repo = opened(git_repo)
+    tree = git(git_repo, "rev-parse", "HEAD^{tree}")
+    data = f"tree {tree}\nauthor Old <a> <b> 12 +0000\ncommitter C <c> 12 +051800\n\nOdd\n".encode()
+    odd = repo.run("hash-object", "-t", "commit", "-w", "--literally", "--stdin", stdin=data).decode().strip()
+    (text,) = commit_texts(repo, [odd])
+    assert (write_copies(repo, [Copy(text)]), text.email, text.time_ns) == (1, "", 0)
+    assert git(git_repo, "show", "-s", "--format=%an %ct %s", copy_of(repo, odd)) == "unknown 12 Odd"
