@@ -34,10 +34,7 @@ from dvlite.paths import ancestors
 from dvlite.show import quote, word
 
 # As git pathspecs, these match in every folder.
-ALL_REFS = (
-    "--exclude=refs/dvlite/*",
-    "--all",
-)  # in arguments of git log: but for private ones, which belong to a collection
+ALL_REFS = ("--exclude=refs/dvlite/*", "--all")  # of git log; private ones belong to a collection
 _LOCKFILES = ("dvlite.lock", "*/dvlite.lock")
 _PIPELINE_FILES = ("dvlite.yaml", "*/dvlite.yaml")
 POINTERS = ("*.dvlite", *_LOCKFILES)
