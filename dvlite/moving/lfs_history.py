@@ -67,6 +67,10 @@ def rewrite_history(repo: Repo, *, allow_missing: bool, dry_run: bool, progress:
     _refuse_changes(repo, items)
     history = LfsHistory(left={item.path: EXTENDED for item in items.values() if item.pointer.has_extensions})
     items = {blob: item for blob, item in items.items() if not item.pointer.has_extensions}
+    if not repo.config.remote_names:
+        history.notes.append(
+            "old commits get the settings of the last one, which names no remote; to have one in each, first: dvlite remote add URL && git commit"
+        )
     if not items:
         raise UsageError("no commit of a branch or tag has a pointer of Git LFS", hint="dvlite status")
     if dry_run:

@@ -239,6 +239,7 @@ def test_each_commit_of_all_branches_and_tags_has_its_data_in_dvlite(history):
     words = git(*WORDS, "main")
     plan = history.json("import-lfs", "--all-history", "-n")
     assert (len(plan["paths"]), len(plan["refs"]), git(*REFS)) == (4, 5, before)
+    assert "names no remote" in plan["warnings"][0]
     history.write("x.bin", b"two")  # as git-lfs checks it out
     result = history.json("import-lfs", "--all-history")
     assert sorted(row["size_bytes"] for row in result["paths"]) == [3, 3, 4, len(LARGE)]
