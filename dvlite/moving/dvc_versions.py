@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
-from dvlite.formats import manifest, source, strict_yaml
+from dvlite.formats import source, strict_yaml
 from dvlite.formats.dvc_files import DvcOut, DvcSource
-from dvlite.formats.manifest import EXECUTABLE, FILE, Entry
 from dvlite.formats.pointer import Pointer
 from dvlite.formats.source import ImportSource
 from dvlite.paths import ancestors
 from dvlite.repo.repository import Repo
 from dvlite.repo.sources import repository_address, url_address
-from dvlite.show import some
-from dvlite.store.cache_writer import Writer, version_of_entries
+from dvlite.share.dvc_reader import version_of_rows
+from dvlite.store.cache_writer import Writer
 from dvlite.store.dvc_objects import DvcName, DvcObjects
 
 _LISTINGS_KEPT = 16  # in memory: history may name thousands
@@ -51,24 +49,9 @@ class DvcTaker:
         return versions
 
     def _taken(self, name: DvcName, *, executable: bool) -> Pointer:
-        if not name.is_directory:
-            content = self._objects.take(name)
-            flags = FILE | EXECUTABLE if executable else FILE
-            rows = [Entry(b"", flags, content.size_bytes, content.digest)]
-            return version_of_entries(manifest.from_entries(rows), self._writer)
-        rows = []
-        missing: dict[str, ObjectMissing | ObjectCorrupt] = {}
-        for inner, inner_name in self.listing(name).items():
-            try:
-                content = self._objects.take(inner_name)
-            except (ObjectMissing, ObjectCorrupt) as error:
-                missing[inner] = error
-                continue
-            rows.append(Entry(os.fsencode(inner), FILE, content.size_bytes, content.digest))
-        if missing:
-            first = next(iter(missing.values()))
-            raise type(first)(f"{some([*missing])}: {first.message}")
-        return version_of_entries(manifest.from_entries(rows), self._writer)
+        rows = self.listing(name).items() if name.is_directory else [("", name)]
+        self._objects.expect(inner for _, inner in rows)
+        return version_of_rows(rows, self._objects, self._writer, executable=executable and not name.is_directory)
 
     def _listing(self, name: DvcName) -> dict[str, DvcName]:
         return dict(self._objects.listing(name))
