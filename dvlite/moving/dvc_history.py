@@ -256,6 +256,6 @@ def history_of(repo: Repo, commits: str | None, progress: Progress) -> DvcHistor
     if commits is not None:
         names = listed(git, commits)
     else:
-        everything = ("--branches", "--tags", "--remotes", "HEAD")
+        everything = ("--branches", "--tags", "--remotes", *([] if git.head() is None else ["HEAD"]))
         names = git.run("rev-list", "--topo-order", "--reverse", *everything).decode().split()
     return DvcHistory(repo, [*commit_texts(git, names)], progress)
