@@ -55,7 +55,7 @@ OWNERS = {
     "click": ("cli",),
     "duckdb": ("tables.engine",),
     "botocore": ("store.s3_aws",),
-    "fsspec": ("store.fsspec_store", "reading.filesystem"),
+    "fsspec": ("store.fsspec_store", "reading.filesystem", "reading.table_files"),
     "importlib": ("cli.terminal",),
     "mlflow": ("foreign.mlflow_store",),
     "pandas": ("results",),
@@ -129,7 +129,8 @@ OPENERS = (
     "repo.clone_id",  # the id of the machine
     "reports.write",
     "reports.runs_page",  # files of the package
-    "reading.filesystem",  # files of a version, by a method that is called so, as the next
+    "reading.filesystem",  # files of a version, by a method that is called so, as the next two
+    "reading.table_files",
     "api.open_file",
     "commands.doctor",  # a file of its own
     "moving.lfs_folder",

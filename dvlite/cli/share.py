@@ -260,6 +260,33 @@ def cat(path: str, remote: str | None, **flags: Any) -> int:
 
 
 @click.command(
+    cls=Verb,
+    example="dvlite sql \"SELECT count(*) FROM 'data/birds.csv'\"\ndvlite sql \"SELECT * FROM 'data/t.parquet@v1.0' JOIN 'data/t.parquet' USING (id)\" -o both.csv",
+    codes=(10, 12, 13),
+)
+@click.argument("query", metavar="SELECT")
+@REVISION
+@click.option("-o", "--output", metavar="FILE", type=PathText(), help="Write to a new file: .csv, .parquet or .jsonl.")
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(0), help="Print N rows at most; 0 prints all.  [default: 100]"
+)
+@REMOTE
+def sql(query: str, *, limit: int | None, remote: str | None, **flags: Any) -> int:
+    """Query tables as they are on disk, or at any revision.
+
+    Paths of tables stand in quotes: 'data/t.csv', a folder or a pattern, 'data/t.csv@v1.0' at a revision, 'app.db#users' in a database.
+    """
+    from dvlite.commands.sql import sql as verb
+
+    if limit is None:
+        limit = 0 if click.get_current_context().ensure_object(dict).get("json") else 100
+    return run(
+        lambda s: verb(s.repo(), query, limit=limit or None, remote=remote or None, progress=s.progress, **flags),
+        text="sql",
+    )
+
+
+@click.command(
     "import",
     cls=Verb,
     example="dvlite import git@example.com:acme/registry data/birds -o data/\ndvlite import ../registry models/wren.pt --rev v2 -o models/",
@@ -345,5 +372,5 @@ def _copied(source: str, path: str | None, output: str | None, **flags: Any) -> 
 VERBS = {
     "Start": (remote,),
     "Share": (push, pull, fetch, sync, import_, import_url, update),
-    "Inspect": (get, cat),
+    "Inspect": (get, cat, sql),
 }

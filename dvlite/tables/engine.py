@@ -28,10 +28,15 @@ Connection = Any  # duckdb.DuckDBPyConnection, which mypy would need the package
 
 
 @contextlib.contextmanager
-def connected(files: Sequence[Path] = (), *, memory_bytes: int = MEMORY_BYTES) -> Iterator[Connection]:
-    """Opens an engine that may read these files, named exactly so in queries; its temporary folder is gone afterwards.
+def connected(
+    files: Sequence[Path] = (),
+    *,
+    system: Any = None,
+    memory_bytes: int = MEMORY_BYTES,
+) -> Iterator[Connection]:
+    """Opens an engine that may read these files, named exactly so in queries, and those of a file system of fsspec.
 
-    A name with `*`, `?` or `[` is a pattern to DuckDB: give links with plain names (`linked`). Raises UsageError without the package.
+    Its temporary folder is gone afterwards. A name with `*`, `?` or `[` is a pattern to DuckDB: give links with plain names (`linked`). Raises UsageError without the package.
     """
     duckdb = _package()
     with tempfile.TemporaryDirectory(prefix="dvlite-") as folder:
@@ -51,23 +56,15 @@ def connected(files: Sequence[Path] = (), *, memory_bytes: int = MEMORY_BYTES) -
             },
         )
         try:
-            names = ", ".join(literal(str(path)) for path in files)
-            connection.execute(f"SET allowed_paths = [{names}]")
+            if system is not None:
+                connection.register_filesystem(system)
+                connection.execute(f"SET allowed_directories = [{literal(f'{system.protocol}://')}]")
+            connection.execute(f"SET allowed_paths = [{', '.join(literal(str(path)) for path in files)}]")
             connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
             yield connection
         finally:
             connection.close()
-
-
-def require_query(connection: Connection, sql: str) -> None:
-    """Raises UsageError for what is not one query: a file that may be read could be written by COPY. Raises FormatError for what is no SQL."""
-    duckdb = _package()
-    with reading("cannot run this SQL"):
-        kinds = [statement.type for statement in connection.extract_statements(sql)]
-    if kinds != [duckdb.StatementType.SELECT]:
-        what = "it holds several statements" if len(kinds) > 1 else "it is no query"
-        raise UsageError(f"cannot run this SQL: {what}", hint="dvlite sql reads only: one SELECT")
 
 
 @contextlib.contextmanager
