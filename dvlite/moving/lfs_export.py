@@ -16,7 +16,7 @@ from dvlite.moving.lfs_folder import copy_out, local_folder, object_in
 from dvlite.moving.lfs_index import IndexRow, put_into_index
 from dvlite.oid import Digest, digest_path
 from dvlite.progress import Progress
-from dvlite.repo import attributes, ignore
+from dvlite.repo import attributes
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked, why_untrackable
 from dvlite.show import count, quote, some
@@ -64,17 +64,16 @@ def hand_over(repo: Repo, *, dry_run: bool, progress: Progress) -> LfsExported:
     rows = [row for item, entries in versions.items() for row in _rows(item.path, entries, objects)]
     progress.finish()
     lines = [lfs_attributes.line(item.path, is_folder=item.pointer.kind == "directory") for item in versions]
-    ignore.add_lines(repo.root / attributes.FILE_NAME, lines)
-    attributes.write_lines(repo.root)
-    exported.written = [attributes.FILE_NAME, *repo.forget_ignored(paths)]
+    attributes.write_lines(repo.root, lines)
+    repo.forget_ignored(paths)
+    exported.written = [attributes.FILE_NAME, *repo.unstaged_ignore_files(paths)]
     repo.stage(exported.written, enabled=True)
     put_into_index(repo.git, rows, [path + SUFFIX for path in paths])
+    for path in paths:  # last: it is by its pointer that another run finds a path, after one that was stopped
+        os.unlink(repo.root / (path + SUFFIX))
     work = Workspace(repo, cache, progress)
     for path in paths:
         work.forget(path)
-        os.unlink(
-            repo.root / (path + SUFFIX)
-        )  # last: it is by its pointer that another run finds a path, after one that was stopped
     return exported
 
 

@@ -25,6 +25,7 @@ from dvlite.moving.lfs_index import IndexRow, put_into_index
 from dvlite.moving.lfs_tree import FILTER, LfsFile, LfsTree, cleaned_attributes
 from dvlite.moving.taken_over import TakenOver, nowhere_whole
 from dvlite.progress import Progress
+from dvlite.repo import ignore
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.show import count, quote, word
 from dvlite.store.cache_writer import Writer, version_of_entries
@@ -71,7 +72,7 @@ def move(repo: Repo, tree: LfsTree, *, allow_missing: bool, dry_run: bool, progr
         cleaned = cleaned_attributes(repo, moved.left)
         writer.commit()
         # While the writer's lock is held: no garbage collection can come between data and pointers.
-        moved.written += repo.ensure_ignored([item.path for item in taken])
+        repo.ensure_ignored([item.path for item in taken])
         versions: dict[str, Pointer] = {}
         for item, content in taken.items():
             flags = FILE | EXECUTABLE if item.executable else FILE
@@ -80,20 +81,19 @@ def move(repo: Repo, tree: LfsTree, *, allow_missing: bool, dry_run: bool, progr
             rows.append(IndexRow("100644", item.path + SUFFIX, pointer.dump(new)))
             moved.paths.append(TakenOver(item.path, item.path, new.size_bytes, 1, new.oid))
         write_pointers(repo, versions, writer)
-    put_into_index(repo.git, rows, [item.path for item in taken])
-    _write_attributes(
-        repo, cleaned, moved
-    )  # last: it is by their attributes that another run finds files, after one that was stopped
-    repo.stage(moved.written, enabled=True)
-    moved.written += [row.path for row in rows]
+    paths = [item.path for item in taken]
+    ignores = repo.unstaged_ignore_files(paths)
     for item in taken:  # what git alone checked out is no data
         if files.holds(repo.root / item.path, lfs_transfer.pointer(item.pointer.sha256, item.pointer.size_bytes)):
             os.unlink(repo.root / item.path)
-    still = [path for path, name in repo.git.filters([item.path for item in taken]).items() if name == FILTER]
-    for folder, paths in Counter(item.path.rpartition("/")[0] for item in taken).items():
-        if paths >= _MANY and folder:
+    moved.attributes = list(cleaned)
+    moved.written = [*ignores, *cleaned, *(row.path for row in rows)]
+    _into_git(repo, rows, paths, cleaned, ignores)
+    still = [path for path, name in repo.git.filters(paths).items() if name == FILTER]
+    for folder, number in Counter(item.path.rpartition("/")[0] for item in taken).items():
+        if number >= _MANY and folder:
             moved.notes.append(
-                f"{quote(folder)} has {count(paths, 'tracked path')}, which git compares one by one; with the data on disk, make them one: "
+                f"{quote(folder)} has {count(number, 'tracked path')}, which git compares one by one; with the data on disk, make them one: "
                 f"dvlite rm --cached {word(folder)} && dvlite add {word(folder)}"
             )
     if still:
@@ -101,14 +101,20 @@ def move(repo: Repo, tree: LfsTree, *, allow_missing: bool, dry_run: bool, progr
     return moved
 
 
-def _write_attributes(repo: Repo, cleaned: dict[str, bytes], moved: LfsMoved) -> None:
-    for name, data in cleaned.items():
-        if data.strip():
-            files.write_atomic(repo.root / name, data)
+def _into_git(
+    repo: Repo, rows: list[IndexRow], paths: list[str], cleaned: dict[str, bytes], ignores: Iterable[str]
+) -> None:
+    """Puts all that changes into git's index at once, then cleans the patterns: by the one, then the other, another run sees what is left to do."""
+    kept = {name: data for name, data in cleaned.items() if data.strip()}
+    rows += [IndexRow("100644", name, data) for name, data in kept.items()]
+    rows += [IndexRow("100644", name, repo.work_tree.read(name, ignore.MOST_BYTES) or b"") for name in ignores]
+    put_into_index(repo.git, rows, [*paths, *(cleaned.keys() - kept)])
+    for name in cleaned:
+        if name in kept:
+            files.write_atomic(repo.root / name, kept[name])
         else:
             os.unlink(repo.root / name)
-        moved.attributes.append(name)
-        moved.written.append(name)
+    repo.stage([*cleaned, *ignores], enabled=True)  # in the line ends that git gives them
 
 
 class LocalObjects:

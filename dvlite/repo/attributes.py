@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dvlite.errors import FormatError
-from dvlite.files import read_regular
+from dvlite.files import read_regular, write_atomic
 from dvlite.git.output import is_pipeline_file, is_pointer
 from dvlite.git.program import Git
 from dvlite.paths import ancestors
@@ -30,15 +30,20 @@ _FILTER = b"filter="
 _MOST_BYTES = 1 << 20
 
 
-def write_lines(root: Path) -> bool:
+def write_lines(root: Path, above: Sequence[bytes] = ()) -> bool:
     """Makes the lines those that win in the file at the root: adds what is missing, moves all to the end if a filter stands below one.
 
-    Returns whether that changed the file.
+    Lines of others that are missing go `above` them. Returns whether that changed the file, in one write. Raises DvliteError for one in conflict.
     """
-    is_below = _is_filter_below(_read(root / FILE_NAME))
-    if is_below:
-        ignore.remove_lines(root / FILE_NAME, LINES)
-    return ignore.add_lines(root / FILE_NAME, LINES) or is_below
+    path = root / FILE_NAME
+    ignore.add_lines(path, [*above, *LINES], write=False)
+    before = _read(path)
+    there = set(before.split(b"\n"))
+    after = with_lines(ignore.with_lines(before, [line for line in above if line not in there]))
+    if after == before:
+        return False
+    write_atomic(path, after)
+    return True
 
 
 def with_lines(data: bytes) -> bytes:

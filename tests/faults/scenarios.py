@@ -18,7 +18,8 @@ class Scenario:
     `again` is what is run after a fault where the command itself refuses and says so; `proof` does what shows that the data is safe, and its end is compared too.
     `partial` names what a stopped run may leave neither as it was nor as it will be; one that `notes` leaves with 0 whatever
     happens, and prints a note: git has done its work already. One without `changes` only reads. `nothing_left` is how it leaves where all was done before. `env` and
-    `before_again` are what git does: variables that it sets, and what it does before it runs the command again.
+    `before_again` are what git does: variables that it sets, and what it does before it runs the command again. `seen` names files that git
+    may show after a stopped run, though neither before nor after a whole one.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Scenario:
     nothing_left: int | None = None
     env: tuple[tuple[str, str], ...] = ()
     before_again: Callable[[World], None] | None = None
+    seen: tuple[str, ...] = ()
 
 
 SCENARIOS = (
@@ -182,5 +184,5 @@ SCENARIOS = (
     Scenario("runs apply", ("runs", "apply", "last:train", "--branch", "best"), worlds.ran_once),
     Scenario("import-dvc", ("import-dvc",), worlds.of_dvc, proof=proofs.restores),
     Scenario("import-lfs", ("import-lfs",), worlds.of_lfs, proof=proofs.restores),
-    Scenario("export-lfs", ("export-lfs",), worlds.tracked),
+    Scenario("export-lfs", ("export-lfs",), worlds.tracked, seen=("data.dvlite", "model.bin.dvlite")),
 )

@@ -95,6 +95,7 @@ class Sweep:
         self._calls(EVERY_CALL)
         self.end = state(self.world.base)
         self.visible = untracked(self.start) | untracked(self.end) | indexed(self.world.base)
+        self.visible |= {os.fsencode(f"{scenario.where}/{name}") for name in scenario.seen}
         self.proof = self._proof()
         self._proven: set[tuple[bool, bytes]] = set()
         self.tally = Tally(scenario.name)
