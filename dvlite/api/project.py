@@ -23,6 +23,7 @@ from dvlite.repo.revisions import Scope
 
 if TYPE_CHECKING:
     from dvlite.commands.add import AddResult
+    from dvlite.commands.check import CheckResult
     from dvlite.commands.diff import DiffResult
     from dvlite.commands.diff_rows import DiffRowsResult
     from dvlite.commands.get import GetResult
@@ -591,6 +592,21 @@ class Repo:
         )
 
     # -- check
+
+    def check(self, *paths: Name, dry_run: bool = False, force: bool = False) -> CheckResult:
+        """Check data against the checks in dvlite.yaml; runs their commands.
+
+        What failed is in the result; what could not be checked raises PartlyDone.
+        """
+        import platform
+
+        from dvlite.checks.execute import CheckOptions
+        from dvlite.commands.check import check as verb
+
+        options, made_by = CheckOptions(force, dry_run), {"host": platform.node(), "version": __version__}
+        return self._place.write(
+            lambda repo, progress: verb(repo, _paths(paths), options, environ=os.environ, progress=progress, **made_by)
+        )
 
     def verify(
         self,

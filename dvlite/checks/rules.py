@@ -7,7 +7,8 @@ a rule needs them to be, and a cell that cannot be read so breaks the rule. Empt
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,7 @@ _READABLE = {  # a cell of text that has this type
     "date": "(regexp_full_match({0}, '[0-9]+-[0-9]+-[0-9]+') AND TRY_CAST({0} AS DATE) IS NOT NULL)",
     "timestamp": "TRY_CAST({} AS TIMESTAMP) IS NOT NULL",
 }
+_COUNTING = ("columns", "not_null", "ranges", "allowed")  # rules that look at each row alone
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -76,6 +78,7 @@ def outcomes(engine: Connection, spec: CheckSpec, tables: Tables, now_ns: int) -
     """Returns what each rule sees, and until when the newest row counts as new ('' without such a rule). Raises FormatError."""
     judge = _Judge(engine, tables, now_ns)
     with reading("cannot read the table"):
+        judge.count_ahead(spec.rules)
         seen = [judge.outcome(rule) for rule in spec.rules]
     return seen, judge.expires
 
@@ -85,11 +88,24 @@ class _Judge:
         self._engine, self._tables, self._now_ns = engine, tables, now_ns
         self._data = tables.data
         self._rows: int | None = None
+        self._counts: dict[str, int] = {}  # of the rows that meet a condition
+        self._wanted: list[str] | None = None  # while conditions are collected
         self.expires = ""
 
-    def outcome(self, rule: Rule) -> RuleOutcome:
-        """Returns what one rule sees."""
-        sees = {
+    def count_ahead(self, rules: Sequence[Rule]) -> None:
+        """Counts in one pass what most rules ask for; a pass over a large CSV takes a second."""
+        wanted: list[str] = []
+        self._wanted = wanted
+        for rule in rules:
+            if rule.kind in _COUNTING and all(self._data.column(name) is not None for name in _named(rule)):
+                for _ in self._sees(rule.kind)(rule.terms):
+                    pass
+        filters = "".join(f", count(*) FILTER (WHERE {condition})" for condition in wanted)
+        self._rows, *counts = self._one(f"SELECT count(*){filters} FROM {self._from}")
+        self._counts, self._wanted = dict(zip(wanted, counts, strict=True)), None
+
+    def _sees(self, kind: str) -> Callable[[Mapping[str, Tree]], Iterator[str]]:
+        return {
             "columns": self._columns,
             "rows": self._count,
             "unique": self._unique,
@@ -99,12 +115,15 @@ class _Judge:
             "references": self._reference,
             "fresh": self._fresh,
             "drift": self._drift,
-        }[rule.kind]
+        }[kind]
+
+    def outcome(self, rule: Rule) -> RuleOutcome:
+        """Returns what one rule sees."""
         absent = [name for name in _named(rule) if self._data.column(name) is None]
         title = _title(rule)
         if absent:
             return RuleOutcome(rule=title, passed=False, detail=f"there is no column {some(list(map(_shown, absent)))}")
-        problem = "; ".join(sees(rule.terms))
+        problem = "; ".join(self._sees(rule.kind)(rule.terms))
         return RuleOutcome(rule=title, passed=not problem, detail=problem)
 
     # -- the rules: each yields what is wrong
@@ -154,8 +173,7 @@ class _Judge:
             yield f"{count(times, 'value occurs', 'values occur')} more than once: {shown}{_more(times)}"
 
     def _not_null(self, terms: Mapping[str, Tree]) -> Iterator[str]:
-        column = self._of(terms)
-        (bad,) = self._one(f"SELECT count(*) FROM {self._from} WHERE {_cell(column)} IS NULL")
+        bad = self._counted(f"{_cell(self._of(terms))} IS NULL")
         if bad:
             yield f"{bad:,} of {count(self._all(), 'row')} have no value"
 
@@ -225,35 +243,47 @@ class _Judge:
             return
         if "changed" in terms:
             yield from self._changed(base, pairs, _share(terms["changed"]), against)
-        for column, other in pairs if {"mean", "quantile"} & terms.keys() else ():
-            before, after = self._spread(base, other), self._spread(self._data, column)
-            if before is not None and after is not None:
-                yield from _shifted(column.name, before, after, terms, against)
+        if {"mean", "quantile"} & terms.keys():
+            sides = [
+                self._spreads(table, columns)
+                for table, columns in ((base, [other for _, other in pairs]), (self._data, [one for one, _ in pairs]))
+            ]
+            for (column, _), before, after in zip(pairs, *sides, strict=True):
+                if before is not None and after is not None:
+                    yield from _shifted(column.name, before, after, terms, against)
 
     def _changed(
         self, base: OpenTable, pairs: Sequence[tuple[Column, Column]], most: float, against: str
     ) -> Iterator[str]:
-        new, old = (
-            f"SELECT {', '.join(f'{_text(column)} AS c{i}' for i, column in enumerate(columns))} FROM {table.relation.sql}"
-            for table, columns in ((self._data, [one for one, _ in pairs]), (base, [other for _, other in pairs]))
+        """Compares rows by hashes of 64 bits, as often as they occur."""
+        cells = [_cell if one.type == other.type else _text for one, other in pairs]
+        new = ", ".join(cell(one) for cell, (one, _) in zip(cells, pairs, strict=True))
+        old = ", ".join(cell(other) for cell, (_, other) in zip(cells, pairs, strict=True))
+        (changed,) = self._one(
+            f"SELECT count(*) FROM (SELECT hash({new}) FROM {self._from} EXCEPT ALL SELECT hash({old}) FROM {base.relation.sql})"
         )
-        (changed,) = self._one(f"SELECT count(*) FROM ({new} EXCEPT ALL {old})")
         share = changed / self._all() if changed else 0.0
         if share > most:
             yield f"{share:.2%} of the rows are not in {against}, at most {most:.2%} may differ"
 
-    def _spread(self, table: OpenTable, column: Column) -> tuple[float, ...] | None:
-        """Returns mean and quantiles of a column of numbers; None for any other."""
-        if table.typed and not column.type.startswith(_NUMBERS):
-            return None
-        number = _number(column)
-        quantiles = ", ".join(f"quantile_cont({number}, {q}) FILTER (isfinite({number}))" for q in _QUANTILES)
-        sql = (
-            f"SELECT count({_cell(column)}) = count({number}) AND count({number}) > 0,"
-            f" avg({number}) FILTER (isfinite({number})), {quantiles} FROM {table.relation.sql}"
-        )
-        is_number, *values = self._one(sql)
-        return tuple(map(float, values)) if is_number and None not in values else None
+    def _spreads(self, table: OpenTable, columns: Sequence[Column]) -> list[tuple[float, ...] | None]:
+        """Returns mean and quantiles of columns, None for one that holds no numbers; quantiles are close, for memory."""
+        numeric = [column for column in columns if not table.typed or column.type.startswith(_NUMBERS)]
+        asked = []
+        for number, cell in ((_number(column), _cell(column)) for column in numeric):
+            finite = f"FILTER (isfinite({number}))"
+            asked += [
+                f"count({cell}) = count({number}) AND count({number}) > 0",
+                f"avg({number}) {finite}",
+                f"approx_quantile({number}, {[*_QUANTILES]}) {finite}",
+            ]
+        answers = iter(self._one(f"SELECT {', '.join(asked)} FROM {table.relation.sql}") if asked else ())
+        spreads: dict[str, tuple[float, ...]] = {}
+        for column in numeric:
+            is_number, mean, quantiles = itertools.islice(answers, 3)
+            if is_number and mean is not None:
+                spreads[column.name] = (mean, *quantiles)
+        return [spreads.get(column.name) for column in columns]
 
     # -- the parts
 
@@ -273,14 +303,23 @@ class _Judge:
 
     def _bad(self, column: Column, wrong: str, what: str) -> Iterator[str]:
         """Yields how many cells with a value are wrong, with examples."""
-        sql = f"FROM {self._from} WHERE {_cell(column)} IS NOT NULL AND {wrong}"
-        (bad,) = self._one(f"SELECT count(*) {sql}")
+        condition = f"{_cell(column)} IS NOT NULL AND {wrong}"
+        bad = self._counted(condition)
         if bad:
-            rows = self._engine.execute(
-                f"SELECT DISTINCT {_text(column)} AS v {sql} ORDER BY v LIMIT {_EXAMPLES}"
-            ).fetchall()
+            sql = (
+                f"SELECT DISTINCT {_text(column)} AS v FROM {self._from} WHERE {condition} ORDER BY v LIMIT {_EXAMPLES}"
+            )
+            rows = self._engine.execute(sql).fetchall()
             shown = ", ".join(_value(value) for (value,) in rows)
             yield f"{bad:,} of {count(self._all(), 'row')} {what}: {shown}{_more(bad)}"
+
+    def _counted(self, condition: str) -> int:
+        if self._wanted is not None:
+            self._wanted += [] if condition in self._wanted else [condition]
+            return 0
+        if condition not in self._counts:
+            (self._counts[condition],) = self._one(f"SELECT count(*) FROM {self._from} WHERE {condition}")
+        return self._counts[condition]
 
     def _one(self, sql: str) -> Any:
         return self._engine.execute(sql).fetchone()
