@@ -31,7 +31,8 @@ class DvcTaker:
 
     def take(self, outs: Iterable[tuple[str, DvcOut]]) -> DvcVersions:
         """Stores the bytes of outputs, given with their paths; one that is not there whole is noted as lost."""
-        versions = DvcVersions(self.listing)
+        versions, outs = DvcVersions(self.listing), sorted(outs, key=lambda row: row[1].is_directory)
+        self._objects.expect(DvcName(out.md5, out.old) for _, out in outs if not out.is_directory)
         for path, out in outs:
             name = DvcName(out.md5, out.old)
             key = name, out.executable
@@ -49,9 +50,11 @@ class DvcTaker:
         return versions
 
     def _taken(self, name: DvcName, *, executable: bool) -> Pointer:
-        rows = self.listing(name).items() if name.is_directory else [("", name)]
-        self._objects.expect(inner for _, inner in rows)
-        return version_of_rows(rows, self._objects, self._writer, executable=executable and not name.is_directory)
+        if not name.is_directory:
+            return version_of_rows([("", name)], self._objects, self._writer, executable=executable)
+        rows = self.listing(name)
+        self._objects.expect(rows.values())
+        return version_of_rows(rows.items(), self._objects, self._writer)
 
     def _listing(self, name: DvcName) -> dict[str, DvcName]:
         return dict(self._objects.listing(name))

@@ -101,7 +101,8 @@ class DvcObjects:
 
     def expect(self, names: Iterable[DvcName]) -> None:
         """Has a remote send what will be taken, in this order, several at a time."""
-        waiting: Sequence[str] = [name.places()[0] for name in dict.fromkeys(names) if self._had(name) is None]
+        new = (name for name in dict.fromkeys(names) if name not in self.taken and self._had(name) is None)
+        waiting: Sequence[str] = [name.places()[0] for name in new]
         for place in self._places:
             waiting = place.expect(waiting) if waiting else ()
 
