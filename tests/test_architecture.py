@@ -90,6 +90,8 @@ LATE_IMPORTS = (
     "commands.hook_commit",
     "commands.hook_follow",
     "commands.hook_push",
+    "commands.merge_driver",
+    "commands.resolve",
     "commands.runs",
     "commands.verify",
     "workspace.adder",

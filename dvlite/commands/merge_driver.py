@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from dvlite.errors import DvliteError, UsageError
 from dvlite.files import read_regular, write_atomic
@@ -21,6 +21,7 @@ from dvlite.merge.files import (
     Sides,
     can_union,
     choices_of,
+    declares_tables,
     merge_file,
     name_inside,
     reason_text,
@@ -28,10 +29,12 @@ from dvlite.merge.files import (
 )
 from dvlite.merge.markers import marked
 from dvlite.progress import Progress
-from dvlite.repo.repository import open_repo
+from dvlite.repo.repository import Repo, open_repo
 from dvlite.results import Result
 from dvlite.show import Show, quote
-from dvlite.tables.merge_files import TableMerges, list_conflicts, with_cells
+
+if TYPE_CHECKING:
+    from dvlite.tables.merge_files import TableMerges
 
 _MOST_MARKS = 100
 
@@ -93,24 +96,39 @@ def merge_driver(
         repo = open_repo(start, environ)
         rebasing = operation.is_rebasing(repo.git_dir)
         path = tracked_name(name)
-        tables = TableMerges(repo, path, "", progress, limit_bytes=repo.config.limit_bytes("hooks.fetch_limit"))
+        tables = None if ancestor else _tables(repo, path, progress)
         merged = merge_file(
             repo,
             name,
             sides,
             "base" if ancestor else "",
-            content=None if ancestor else tables.content(),
+            content=None if tables is None else tables.content(),
             marker_size=size,
             progress=progress,
         )
-        listed = list_conflicts(repo, path, {} if merged.settled else tables.conflicts)
+        listed = None if tables is None else tables.listed(is_settled=merged.settled)
     except DvliteError as error:
         write_atomic(start / words[1], marked(ours, theirs, size=size), sync=False)
         path, problem, hint = tracked_name(name), error.message, error.hint
         return MergeDriverResult(path=path, merged=False, rebasing=rebasing, problem=problem, hint=hint)
     write_atomic(start / words[1], merged.text, sync=False)
-    conflicts = () if merged.settled else with_cells(merged.conflicts, tables.conflicts)
-    return MergeDriverResult(path=path, merged=merged.settled, conflicts=conflicts, rebasing=rebasing, listed=listed)
+    conflicts = merged.conflicts if tables is None else tables.explained(merged.conflicts)
+    return MergeDriverResult(
+        path=path,
+        merged=merged.settled,
+        conflicts=() if merged.settled else conflicts,
+        rebasing=rebasing,
+        listed=listed,
+    )
+
+
+def _tables(repo: Repo, path: str, progress: Progress) -> TableMerges | None:
+    """Returns what merges the rows of tables, None where none is declared."""
+    if not declares_tables(repo.work_tree):
+        return None
+    from dvlite.tables.merge_files import TableMerges
+
+    return TableMerges(repo, path, "", progress, limit_bytes=repo.config.limit_bytes("hooks.fetch_limit"))
 
 
 def _read(path: Path, name: str) -> bytes:

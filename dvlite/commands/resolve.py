@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from dvlite.errors import DvliteError, UsageError
 from dvlite.files import write_atomic
@@ -22,6 +22,7 @@ from dvlite.merge.files import (
     UnreadableSide,
     can_union,
     choices_of,
+    declares_tables,
     how_to_replace,
     merge_file,
     require_sound,
@@ -33,9 +34,11 @@ from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.results import Result
 from dvlite.show import Show, count, quote, some, word
-from dvlite.tables.merge import Take
-from dvlite.tables.merge_files import TableMerges, list_conflicts, listed_rows, with_cells
 from dvlite.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from dvlite.tables.merge import Take
+    from dvlite.tables.merge_files import TableMerges
 
 _BASE, _OURS, _THEIRS = 1, 2, 3  # the stages of git's index
 _HEADS: tuple[tuple[Operation, str], ...] = (
@@ -234,10 +237,11 @@ def _outcome(repo: Repo, name: str, stages: Mapping[int, bytes], chosen: _Chosen
     if _OURS not in stages or _THEIRS not in stages:
         return _one_sided(repo, name, stages, choice)
     sides = Sides(stages.get(_BASE), stages[_OURS], stages[_THEIRS])
-    take: Take = choice if choice != "base" else ""
-    tables = TableMerges(repo, path, take, progress, rows=_rows(repo, path, chosen))
+    tables = _tables(repo, path, chosen, progress)
     try:
-        merged = merge_file(repo, name, sides, choice, content=tables.content(), progress=progress)
+        merged = merge_file(
+            repo, name, sides, choice, content=None if tables is None else tables.content(), progress=progress
+        )
     except UnreadableSide as error:
         if choice:
             raise
@@ -247,32 +251,41 @@ def _outcome(repo: Repo, name: str, stages: Mapping[int, bytes], chosen: _Chosen
         kind=merged.kind,
         resolved=merged.settled,
         taken=merged.taken,
-        rows=tables.rows_taken if merged.settled else 0,
-        conflicts=merged.conflicts if merged.settled else with_cells(merged.conflicts, tables.conflicts),
+        rows=tables.rows_taken if tables is not None and merged.settled else 0,
+        conflicts=merged.conflicts if tables is None or merged.settled else tables.explained(merged.conflicts),
         can_union=can_union(path, merged.conflicts),
-        listed=list_conflicts(repo, path, {} if merged.settled else tables.conflicts),
+        listed=None if tables is None else tables.listed(is_settled=merged.settled),
     )
     if choice == "union" and not merged.settled:
         raise _no_union(repo, path, merged)
     return _Outcome(name, resolved, merged.text)
 
 
-def _rows(repo: Repo, path: str, chosen: _Chosen) -> dict[tuple[str, str], Take]:
-    """Returns the choices for single rows: those in the list of conflicts, and the one that is made now. Raises UsageError."""
+def _tables(repo: Repo, path: str, chosen: _Chosen, progress: Progress) -> TableMerges | None:
+    """Returns what merges the rows of tables, with what was chosen in the list of conflicts and now; None where no table is declared.
+
+    Raises UsageError for a row that is not in the list.
+    """
+    shown = repo.display(path)
+    if not declares_tables(repo.work_tree):
+        if chosen.rows:
+            raise UsageError(
+                f"{quote(shown)} has no rows: no table with a key is declared", hint=f"dvlite resolve {word(shown)}"
+            )
+        return None
+    from dvlite.tables.merge_files import TableMerges, listed_rows
+
     listed = listed_rows(repo, path)
-    take: Take = "theirs" if chosen.choice == "theirs" else "ours"
+    take: Take = "" if chosen.choice == "base" else chosen.choice
     for key in chosen.rows:
         those = [place for place in listed if place[1] == key]
         if not those:
             keys = list(dict.fromkeys(row for _, row in listed))
-            known = (
-                f"rows in conflict: {some(keys)}"
-                if keys
-                else f"list them first: dvlite resolve {word(repo.display(path))}"
-            )
-            raise UsageError(f"no row {quote(key)} of {quote(repo.display(path))} is in conflict", hint=known)
+            known = f"rows in conflict: {some(keys)}" if keys else f"list them first: dvlite resolve {word(shown)}"
+            raise UsageError(f"no row {quote(key)} of {quote(shown)} is in conflict", hint=known)
         listed |= dict.fromkeys(those, take)
-    return {place: row_take for place, row_take in listed.items() if row_take}
+    rows = {place: row_take for place, row_take in listed.items() if row_take}
+    return TableMerges(repo, path, "" if chosen.rows else take, progress, rows=rows)
 
 
 def _unreadable(name: str, sides: Sides, error: UnreadableSide) -> ResolvedPath:

@@ -22,6 +22,7 @@ from dvlite.merge.markers import marked
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
+from dvlite.repo.revisions import Revision
 from dvlite.show import count, printable, quote, word
 from dvlite.store.cache_writer import Writer
 from dvlite.store.pack import KIND_MANIFEST
@@ -145,6 +146,11 @@ class UnreadableSide(FormatError):
     def __init__(self, message: str, sound: Sequence[str], *, hint: str) -> None:
         super().__init__(message, hint=hint)
         self.sound = tuple(sound)
+
+
+def declares_tables(at: Revision) -> bool:
+    """Returns whether a pipeline file may declare tables: what merges them is slow to load. One run of git."""
+    return any(b"tables" in (at.read(name) or b"") for name in at.pipeline_files())
 
 
 def require_sound(repo: Repo, name: str, data: bytes, side: str) -> None:

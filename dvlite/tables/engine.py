@@ -47,7 +47,6 @@ def connected(
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
                 "extension_directory": os.path.join(folder, "extensions"),
-                "home_directory": folder,
                 "memory_limit": f"{memory_bytes}B",
                 "python_enable_replacements": "false",
                 "secret_directory": os.path.join(folder, "secrets"),
@@ -60,6 +59,7 @@ def connected(
                 connection.register_filesystem(system)
                 connection.execute(f"SET allowed_directories = [{literal(f'{system.protocol}://')}]")
             connection.execute(f"SET allowed_paths = [{', '.join(literal(str(path)) for path in files)}]")
+            connection.execute(f"SET home_directory = {literal(folder)}")
             connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
             yield connection

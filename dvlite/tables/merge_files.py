@@ -108,39 +108,37 @@ class TableMerges:
         flags = theirs.flags if ours.flags == base.flags else ours.flags
         return Entry(ours.path, flags, size_bytes, digest), bool(merged.conflicts)
 
+    def explained(self, conflicts: Sequence[MergeConflict]) -> tuple[MergeConflict, ...]:
+        """Returns conflicts, those of tables with the number of their cells, or with why their rows could not be merged."""
+        return tuple(
+            conflict
+            if (table := self.conflicts.get(conflict.path or "")) is None
+            else replace(conflict, cells=sum(not cell.take for cell in table.cells), problem=table.problem)
+            for conflict in conflicts
+        )
 
-def with_cells(conflicts: Sequence[MergeConflict], tables: Mapping[str, TableConflict]) -> tuple[MergeConflict, ...]:
-    """Returns conflicts, those of tables with the number of their cells, or with why their rows could not be merged."""
-    return tuple(
-        conflict
-        if (table := tables.get(conflict.path or "")) is None
-        else replace(conflict, cells=sum(not cell.take for cell in table.cells), problem=table.problem)
-        for conflict in conflicts
-    )
+    def listed(self, *, is_settled: bool) -> str | None:
+        """Writes the list of cells in conflict beside the tracked path, or removes it if there are none; returns its path."""
+        target = self._repo.root / f"{self._tracked}{SUFFIX}"
+        rows = [
+            (
+                path if path == self._tracked else path.removeprefix(f"{self._tracked}/"),
+                *(cell.key, cell.column, cell.base, cell.ours, cell.theirs, cell.reason, cell.take),
+            )
+            for path, conflict in sorted(self.conflicts.items())
+            for cell in conflict.cells
+        ]
+        if is_settled or not rows:
+            if is_list(target):
+                target.unlink()
+            return None
+        target.parent.mkdir(parents=True, exist_ok=True)
+        text = "".join(f"{line}\n" for line in csv_lines([_COLUMNS, *rows]))
+        write_atomic(target, text.encode("utf-8", "surrogateescape"), sync=False)
+        return f"{self._tracked}{SUFFIX}"
 
 
 # --- the list of conflicts ---
-
-
-def list_conflicts(repo: Repo, tracked: str, conflicts: Mapping[str, TableConflict]) -> str | None:
-    """Writes the cells in conflict beside a tracked path, or removes the list if there are none; returns its path."""
-    target = repo.root / f"{tracked}{SUFFIX}"
-    rows = [
-        (
-            path if path == tracked else path.removeprefix(f"{tracked}/"),
-            *(cell.key, cell.column, cell.base, cell.ours, cell.theirs, cell.reason, cell.take),
-        )
-        for path, conflict in sorted(conflicts.items())
-        for cell in conflict.cells
-    ]
-    if not rows:
-        if is_list(target):
-            target.unlink()
-        return None
-    target.parent.mkdir(parents=True, exist_ok=True)
-    text = "".join(f"{line}\n" for line in csv_lines([_COLUMNS, *rows]))
-    write_atomic(target, text.encode("utf-8", "surrogateescape"), sync=False)
-    return f"{tracked}{SUFFIX}"
 
 
 def is_list(path: Path) -> bool:
