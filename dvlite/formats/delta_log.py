@@ -38,7 +38,14 @@ _Z85 = {
     letter: i
     for i, letter in enumerate("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#")
 }
-_ACTIONS = ("add", "remove", "metaData", "sidecar")
+_CHECKPOINT = ("add", "remove", "metaData", "sidecar")
+_ACTIONS = frozenset((*_CHECKPOINT, "cdc", "commitInfo"))
+_FIELDS = frozenset(
+    (
+        *("path", "size", "dataChange", "deletionVector", "schemaString"),
+        *("timestamp", "inCommitTimestamp", "operation", "operationParameters", "operationMetrics"),
+    )
+)
 _DEEPEST = 8  # of a column's type, as it is written out
 _LAST_MS = 253402300800000  # year 10000
 Action = Mapping[str, Any]
@@ -231,16 +238,33 @@ def parse_actions(data: bytes, where: str) -> list[Action]:
     """Reads a commit: an object a line, each with one action. Raises FormatError for one that is cut short or is something else."""
     actions: list[Action] = []
     try:
-        for line in data.splitlines():
+        for line in io.BytesIO(data):
             if line.strip():
-                actions.append(json.loads(line))
+                actions.append(_slim_action(json.loads(line)))
+    except AttributeError:
+        raise FormatError(f"{where} is no commit of a Delta table: it is no list of objects") from None
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{where} is no commit of a Delta table: {why_not_json(error)}") from None
-    if not actions or not all(isinstance(action, dict) for action in actions):
-        raise FormatError(
-            f"{where} is no commit of a Delta table: {'it is no list of objects' if actions else 'it is empty'}"
-        )
+    if not actions:
+        raise FormatError(f"{where} is no commit of a Delta table: it is empty")
     return actions
+
+
+def _slim_action(action: Mapping[str, Any]) -> Action:
+    """Returns what is used of an action: a commit may name a million files, with the statistics of each."""
+    return {kind: _slim(body) for kind, body in action.items() if kind in _ACTIONS and body is not None}
+
+
+def _slim(body: object) -> object:
+    if not isinstance(body, dict):
+        return body
+    slim = {key: value for key, value in body.items() if key in _FIELDS}
+    stats, parsed = body.get("stats"), body.get("stats_parsed")
+    found = _ROWS.search(stats) if isinstance(stats, str) else None
+    slim["rows"] = (
+        int(found[1]) if found is not None else parsed.get("numRecords") if isinstance(parsed, dict) else None
+    )
+    return slim
 
 
 def needed(files: LogFiles, at: int | None = None) -> tuple[int | None, range]:
@@ -302,7 +326,7 @@ def _checkpoint_actions(name: bytes, read: ReadLog) -> Iterator[Action]:
     if name.endswith(b".json"):
         yield from parse_actions(data, name.decode())
         return
-    yield from parquet.rows(io.BytesIO(data), _ACTIONS)
+    yield from map(_slim_action, parquet.rows(io.BytesIO(data), _CHECKPOINT))
 
 
 def hinted_version(data: bytes) -> int | None:
@@ -348,9 +372,8 @@ def _key(body: Action) -> tuple[str, str]:
 
 
 def _file(body: Action) -> DataFile:
-    vector, stats = body.get("deletionVector"), body.get("stats")
-    found = _ROWS.search(stats) if isinstance(stats, str) else None
-    rows = int(found[1]) if found is not None else _rows_parsed(body.get("stats_parsed"))
+    vector = body.get("deletionVector")
+    rows = _number(body.get("rows"))
     path = _text(body, "path")
     name = _name(path)
     if not isinstance(vector, Mapping):
@@ -359,10 +382,6 @@ def _file(body: Action) -> DataFile:
     rows = None if rows is None or hidden is None else max(0, rows - hidden)
     file = _vector_file(vector)
     return DataFile(path, None if file is None else name, _number(body.get("size")), rows, file or None)
-
-
-def _rows_parsed(stats: object) -> int | None:
-    return _number(stats.get("numRecords")) if isinstance(stats, Mapping) else None
 
 
 def _names(file: DataFile) -> Iterator[bytes]:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from dvlite.errors import FormatError
 from dvlite.formats.delta_log import FOLDER, log_files, read_table
+from dvlite.formats.parquet import rows
 
 pytestmark = [pytest.mark.long]
 deltalake = pytest.importorskip("deltalake")
@@ -128,6 +130,18 @@ def test_a_vacuumed_table_with_a_short_log_is_read_from_its_checkpoint(project):
     assert content(folder) == expected
 
 
+def test_a_checkpoint_that_decodes_to_any_number_of_bytes_is_refused(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    paths = pa.DictionaryArray.from_arrays(pa.array([0] * 200, pa.int32()), pa.array(["a" * (30 << 20)]))
+    parquet.write_table(
+        pa.table({"add": pa.StructArray.from_arrays([paths], ["path"])}), tmp_path / "x", store_schema=False
+    )
+    assert (tmp_path / "x").stat().st_size < 2_000_000
+    with open(tmp_path / "x", "rb") as file, pytest.raises(FormatError, match=r"decodes to more than 4\.0 GiB"):
+        for _ in rows(file, ["add"]):
+            pass
+
+
 WRITER = """
 import sys
 import pyarrow as pa
@@ -142,7 +156,7 @@ for n in range(int(sys.argv[2])):
 def test_add_takes_one_version_while_a_writer_goes_on(project):
     folder = project.root / "orders"
     subprocess.run([sys.executable, "-c", WRITER, folder, "1"], check=True)
-    with subprocess.Popen([sys.executable, "-c", WRITER, folder, "150"]) as writer:
+    with subprocess.Popen([sys.executable, "-c", WRITER, folder, "60"]) as writer:
         while writer.poll() is None:
             project.dvlite("add", "orders")
             project.git("commit", "-q", "--allow-empty", "-m", "Meanwhile")
