@@ -75,8 +75,12 @@ def from_remote(opened: Opened, name: str) -> Opened:
     """Returns an opened repository of which data is read from the remote with a name, dvlite's or DVC's. Raises UsageError if there is none."""
     repo, theirs = opened.repo, opened.theirs
     assert repo is not None
-    if theirs is not None and name in dvc_version.config_of(theirs, repo.environ).remotes:
+    remotes = {} if theirs is None else dvc_version.config_of(theirs, repo.environ).remotes
+    if theirs is not None and name in remotes:
         return replace(opened, theirs=replace(theirs, remote=name))
+    if not repo.is_initialised:
+        known = ", ".join(map(quote, remotes)) or "none"
+        raise UsageError(f"there is no remote {quote(name)} there", hint=f"DVC's remotes are: {known}")
     configured(repo.config, name)
     return replace(opened, remote=name)
 

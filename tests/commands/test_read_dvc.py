@@ -75,6 +75,7 @@ def test_what_dvc_tracks_is_listed_copied_and_opened_once_it_came(birds, where, 
     with dvlite.open("data/sub/large.bin", repo=where) as file:
         file.seek(-2, 2)
         assert file.read() == LARGE[-2:]
+    assert "are: 'far'" in birds.dvlite("get", where, "data", "-r", "none", code=2).stderr
     assert "did you mean data" in birds.dvlite("get", where, "dataa", code=2).stderr
     assert birds.git("status", "--porcelain") == ""
     assert not birds.has(".git/dvlite")
