@@ -1,6 +1,7 @@
 """Repositories of DVC read as they are, by URL and by folder: `get`, `ls`, `import`, `update`, and from Python."""
 
 import json
+import os
 import shutil
 import subprocess
 
@@ -71,6 +72,8 @@ def test_what_dvc_tracks_is_listed_copied_and_opened_once_it_came(birds, where, 
     birds.dvlite("get", where, "tool", "-o", tmp_path / "tool")
     assert (tmp_path / "tool").stat().st_mode & 0o100
     shutil.rmtree(tmp_path / "far/files/md5" / md5(LARGE)[:2])
+    with open(f"{os.environ['XDG_CACHE_HOME']}/dvlite/dvc-names", "a") as notes:
+        notes.write(f"junk\n{'0' * 32} new")  # a process was killed
     assert birds.dvlite("get", where, "data/sub/b.txt", "-o", "-").stdout == "b\n"
     with dvlite.open("data/sub/large.bin", repo=where) as file:
         file.seek(-2, 2)

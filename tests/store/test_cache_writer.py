@@ -52,6 +52,12 @@ def test_a_large_file_is_whole_and_read_only(cache, tmp_path):
     assert (tmp_path / "source").read_bytes() == LARGE
 
 
+def test_a_large_file_that_another_process_stored_after_the_last_look_is_there(cache, tmp_path):
+    assert not cache.has_large(digest_bytes(LARGE))
+    put_large(reopened(cache), tmp_path)
+    assert cache.has_large(put_large(cache, tmp_path))
+
+
 def test_large_files_are_synced_many_at_a_time_each_before_it_has_its_name(cache, tmp_path, monkeypatch):
     cache.create()
     many = 12
