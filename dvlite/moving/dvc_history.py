@@ -16,7 +16,7 @@ from dvlite.files import refused
 from dvlite.formats import dvc_files, pointer, record
 from dvlite.formats.dvc_files import DvcConfig, DvcFile, DvcLockedStage, DvcOut
 from dvlite.formats.pointer import SUFFIX
-from dvlite.git.copied_commits import BRANCH, CommitText, Copy, commit_texts, copies, write_copies
+from dvlite.git.copied_commits import BRANCH, Changes, RawCommit, branches, read_commits, write_copies
 from dvlite.git.output import REGULAR
 from dvlite.git.program import DEEPEN
 from dvlite.moving.dvc_pipelines import Locker, MovedPipeline, convert
@@ -51,7 +51,7 @@ ReadLock = Callable[[str, str], Mapping[str, DvcLockedStage]]
 class _Used:
     """A commit that used DVC: what can be carried of it. `tracked`: what each `X.dvc` tracks, with its path."""
 
-    text: CommitText
+    text: RawCommit
     at: Revision
     project: DvcProject
     tracked: dict[str, list[tuple[str, DvcOut]]]
@@ -78,7 +78,7 @@ class DvcHistory:
     """
 
     repo: Repo
-    texts: Sequence[CommitText]
+    texts: Sequence[RawCommit]
     progress: Progress
     outs: list[tuple[str, str, DvcOut]] = field(default_factory=list)
     remotes: dict[str, None] = field(default_factory=dict)
@@ -112,14 +112,14 @@ class DvcHistory:
         """Stores the records and writes the copies, and returns their number; what was taken is in the cache."""
         config = self.repo.work_tree.read(_CONFIG)
 
-        def each() -> Iterator[Copy]:
+        def each() -> Iterator[tuple[RawCommit, Changes]]:
             for used in self._each("copying history"):
-                yield self._copy(used, taker.take(used.outs()), runs, config)
+                yield used.text, self._changes(used, taker.take(used.outs()), runs, config)
             runs.records.sync()  # before any commit names them
 
-        return write_copies(self.repo.git, each())
+        return write_copies(self.repo.git, each(), open_cache(self.repo).folder / "tmp")
 
-    def _copy(self, used: _Used, versions: DvcVersions, runs: DvcRuns, config: bytes | None) -> Copy:
+    def _changes(self, used: _Used, versions: DvcVersions, runs: DvcRuns, config: bytes | None) -> Changes:
         written: dict[str, bytes] = {} if config is None or _CONFIG in used.at.files.by_name else {_CONFIG: config}
         removed: list[str] = []
         for file, rows in used.tracked.items():
@@ -133,7 +133,7 @@ class DvcHistory:
         for one in used.pipelines:
             lock = posixpath.join(posixpath.dirname(one.source), dvc_files.LOCK_NAME)
             removed += [one.source, *([lock] if lock in used.project.locks else [])]
-        return Copy(used.text, removed, written)
+        return dict.fromkeys(removed) | written
 
     def _locker(self, used: _Used, versions: DvcVersions, runs: DvcRuns) -> Locker:
         at, text, cache = used.at, used.text, open_cache(self.repo)
@@ -189,7 +189,7 @@ class DvcHistory:
                 self.progress.advance(files=1)
             self.progress.finish()
 
-    def _used(self, text: CommitText, at: Revision, read_file: ReadDvcFile, read_lock: ReadLock) -> _Used | None:
+    def _used(self, text: RawCommit, at: Revision, read_file: ReadDvcFile, read_lock: ReadLock) -> _Used | None:
         files, pipelines, locks = dict[str, DvcFile](), dict[str, bytes](), dict[str, Mapping[str, DvcLockedStage]]()
         tracked: dict[str, list[tuple[str, DvcOut]]] = {}
         for name in [name for name in at.names if name.endswith(_NAMES) and is_named(name)]:
@@ -223,7 +223,7 @@ class DvcHistory:
             return None
         return used if tracked or used.pipelines else None
 
-    def _pipelines(self, text: CommitText, at: Revision, project: DvcProject) -> Iterator[MovedPipeline]:
+    def _pipelines(self, text: RawCommit, at: Revision, project: DvcProject) -> Iterator[MovedPipeline]:
         for source in project.pipelines:
             try:
                 moved = convert(at, project, source)
@@ -233,7 +233,7 @@ class DvcHistory:
             except DvliteError as error:
                 self._leave(text, source, error.message)
 
-    def _leave(self, text: CommitText, name: str, reason: str) -> None:
+    def _leave(self, text: RawCommit, name: str, reason: str) -> None:
         """Notes what could not be carried, once for all commits."""
         if (name, reason) not in self._seen:
             self._seen.add((name, reason))
@@ -247,7 +247,7 @@ def _shown(commit: str, path: str) -> str:
 def history_of(repo: Repo, commits: str | None, progress: Progress) -> DvcHistory:
     """Returns the history of a range `A..B`, None: of all branches and tags. Raises UsageError where it is cut off, or has copies already."""
     git = repo.git
-    if there := copies(git):
+    if there := branches(git):
         name = there[0].removeprefix("refs/heads/").removeprefix("refs/remotes/")
         hint = f"git branch -D {BRANCH}   to copy it again" if name == BRANCH else f"git branch {BRANCH} {word(name)}"
         raise UsageError(f"the branch {quote(name)} has the history already", hint=hint)
@@ -258,4 +258,4 @@ def history_of(repo: Repo, commits: str | None, progress: Progress) -> DvcHistor
     else:
         everything = ("--branches", "--tags", "--remotes", *([] if git.head() is None else ["HEAD"]))
         names = git.run("rev-list", "--topo-order", "--reverse", *everything).decode().split()
-    return DvcHistory(repo, [*commit_texts(git, names)], progress)
+    return DvcHistory(repo, [*read_commits(git, names)], progress)

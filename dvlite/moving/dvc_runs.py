@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from dvlite.formats import lockfile, record
 from dvlite.formats.lockfile import LockedStage, Lockfile
 from dvlite.formats.record import Code, Run
-from dvlite.git.copied_commits import CommitText
+from dvlite.git.copied_commits import RawCommit
 from dvlite.moving.dvc_pipelines import LockedContent
 from dvlite.oid import Oid, digest_bytes
 from dvlite.pipeline.run_record import ReadFile, Recorder, begun, metrics_of
@@ -41,7 +41,7 @@ class Voucher:
     recorder: Recorder
     contents: LockedContent
     read: ReadFile
-    commit: CommitText | None = None
+    commit: RawCommit | None = None
 
     def vouch(self, stage: Stage, entry: LockedStage) -> Oid:
         """Stores the record of a stage with this entry; its outputs are in the cache, also those that git keeps."""
