@@ -47,6 +47,7 @@ _FIELDS = frozenset(
     )
 )
 _DEEPEST = 8  # of a column's type, as it is written out
+_LONGEST_PATH, _LONGEST_NAME = 4096, 200
 _LAST_MS = 253402300800000  # year 10000
 Action = Mapping[str, Any]
 ReadLog = Callable[[bytes], bytes]  # (name in the log's folder) -> its bytes
@@ -390,7 +391,7 @@ def _names(file: DataFile) -> Iterator[bytes]:
 
 def _name(path: str) -> bytes | None:
     """Returns the file that a path of the log stands for, from the table's folder on; None if that is outside, or nowhere."""
-    if _SCHEME.match(path) or "\0" in (name := unquote(path, errors="surrogateescape")):
+    if len(path) > _LONGEST_PATH or _SCHEME.match(path) or "\0" in (name := unquote(path, errors="surrogateescape")):
         return None
     if not name or any(part in ("", ".", "..") for part in name.split("/")):
         return None
@@ -514,7 +515,9 @@ def _columns(schema: str) -> dict[str, _SchemaColumn]:
 
 def _column(body: Any) -> _SchemaColumn:
     number = (body.get("metadata") or {}).get("delta.columnMapping.id")
-    return _SchemaColumn(str(body["name"]), _type_text(body["type"], 0), number if isinstance(number, int) else None)
+    return _SchemaColumn(
+        str(body["name"]), _type_text(body["type"], 0)[:_LONGEST_NAME], number if isinstance(number, int) else None
+    )
 
 
 def _type_text(kind: Any, depth: int) -> str:

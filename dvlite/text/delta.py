@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from dvlite.formats.delta_log import DeltaCommit, SchemaChange  # slow to load, and mostly there is no such table
     from dvlite.workspace.delta_changes import DeltaChange
 
-_MOST = 20  # commits, and columns of one
+_MOST = 20  # commits, and columns of them
+_WIDEST = 60  # characters of a name or type
 
 
 def heading(change: DeltaChange) -> str:
@@ -81,10 +82,10 @@ def lines(change: DeltaChange, show: Show) -> Iterator[str]:
 
 def column_text(column: SchemaChange) -> str:
     """Returns `column city added, string`."""
-    name, kind = printable(column.column), printable(column.type)
+    name, kind = printable(column.column[:_WIDEST]), printable(column.type[:_WIDEST])
     if column.change == "renamed":
-        retyped = "" if column.old_type is None else f", {printable(column.old_type)} -> {kind}"
-        return f"column {printable(column.old_column or '')} renamed to {name}{retyped}"
+        retyped = "" if column.old_type is None else f", {printable(column.old_type[:_WIDEST])} -> {kind}"
+        return f"column {printable((column.old_column or '')[:_WIDEST])} renamed to {name}{retyped}"
     if column.change == "retyped":
-        return f"column {name}: {printable(column.old_type or '')} -> {kind}"
+        return f"column {name}: {printable((column.old_type or '')[:_WIDEST])} -> {kind}"
     return f"column {name} {column.change}, {kind}"

@@ -16,18 +16,24 @@ from dvlite.formats import delta_log
 from dvlite.formats.delta_log import FOLDER, HINT, LIMIT_BYTES, Table
 from dvlite.oid import digest_bytes
 from dvlite.show import quote
+from dvlite.workspace.hashing import are_trusted
 from dvlite.workspace.scan import DeltaTable, Scan
+from dvlite.workspace.statindex import StatRows
 
+_SHOWN = 100  # characters of a name that the log has, and no file
 UNNAMED = "not in the Delta log"  # under which the files that no log names are counted
 
 
-def named_only(scan: Scan) -> Scan:
+def named_only(scan: Scan, rows: StatRows | None = None) -> Scan:
     """Returns a scan without the data files that the logs of its Delta tables do not name, and with what these logs say.
 
-    A table whose log cannot be read keeps all of its files.
+    A table whose log cannot be read keeps all of its files. Of one in which nothing changed since the `rows` of the last look, which had
+    named files only, the log is not read.
     """
     dropped: set[int] = set()
     for folder in list(scan.tables):
+        if rows is not None and _is_as_it_was(scan, rows, folder):
+            continue
         start = delta_log.inside(folder, FOLDER)
         log = {scan.paths[i][len(start) + 1 :]: i for i in below(scan, start)}
         files = delta_log.log_files(log)
@@ -53,6 +59,13 @@ def named_only(scan: Scan) -> Scan:
         )
         dropped.update(_unnamed(scan, folder, table))
     return _without(scan, dropped) if dropped else scan
+
+
+def _is_as_it_was(scan: Scan, rows: StatRows, folder: bytes) -> bool:
+    now, before = below(scan, folder), below(rows.scan, folder)
+    return len(now) == len(before) and are_trusted(
+        scan, rows, slice(now.start, now.stop), slice(before.start, before.stop)
+    )
 
 
 def _without(scan: Scan, dropped: set[int]) -> Scan:
@@ -83,7 +96,7 @@ def _compared(scan: Scan, folder: bytes, table: Table) -> tuple[tuple[bytes, ...
     absent: list[bytes] = []
     for file in table.live.values():
         if file.name is None:
-            return (), f"its log names a file outside of it, {quote(file.path)}"
+            return (), f"its log names a file outside of it, {quote(file.path[:_SHOWN])}"
         path = delta_log.inside(folder, file.name)
         i = _find(scan, path)
         if i is None:

@@ -158,7 +158,7 @@ def _trusted(scan: Scan, rows: StatRows) -> Iterator[tuple[int, int, int]]:
     count, old_count, old_paths = len(scan.paths), len(old.paths), old.paths
     while i < count:
         stop = min(i + _TOGETHER, count)
-        if stop - i <= old_count - j and _are_trusted(scan, rows, slice(i, stop), slice(j, j + stop - i)):
+        if stop - i <= old_count - j and are_trusted(scan, rows, slice(i, stop), slice(j, j + stop - i)):
             i, j = stop, j + stop - i
             continue
         for k in range(i, stop):
@@ -178,7 +178,7 @@ def _trusted(scan: Scan, rows: StatRows) -> Iterator[tuple[int, int, int]]:
         yield begun, count, j - (count - begun)
 
 
-def _are_trusted(scan: Scan, rows: StatRows, these: slice, those: slice) -> bool:
+def are_trusted(scan: Scan, rows: StatRows, these: slice, those: slice) -> bool:
     """Returns whether entries and rows are equal throughout, and no row is racy."""
     old = rows.scan
     return (

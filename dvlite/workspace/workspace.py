@@ -75,10 +75,11 @@ class Workspace:
         seen = scan(place, shown, matches, rules.names, self.progress)
         if seen is not None and source is None and not self.repo.git.trusts_modes:
             seen.set_executables(lambda inner: (prefix + inner).rstrip(b"/") in self.executables)
+        # Tables of a version that was looked at, with nothing touched since, have named files only.
         if seen is not None and seen.tables and (source is not None or self.vouched(path, seen) is None):
             from dvlite.workspace.delta_scan import named_only
 
-            seen = named_only(seen)  # else they are those of a version that was looked at, and so is their log
+            seen = named_only(seen, self.stat_rows(path) if source is None else None)
         return seen
 
     @cached_property
