@@ -132,7 +132,7 @@ def test_the_table_has_each_command_of_git_lfs():
 def test_the_table_has_each_command_of_dvc():
     program = shutil.which("dvc")
     if program is None:
-        pytest.skip("dvc is not installed")
+        pytest.skip("dvc is not installed; make test-long installs it")
     with open(program, encoding="utf-8") as file:
         python = file.readline().strip().removeprefix("#!")
     commands = set(run(python, "-c", COMMANDS_OF_DVC, cwd=None).splitlines())

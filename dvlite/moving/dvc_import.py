@@ -123,10 +123,11 @@ def move(
         runs.records.sync()
         _write_pipelines(repo, pipelines, versions, locks, moved)
         moved.notes += locker.notes
+    moved.written += repo.unstaged_ignore_files([path for path, _ in outs])  # of a run that was stopped, too
     moved.removed += [*project.pipelines, *project.locks]
     _take_over_ignores(repo, project, moved)
     for file in moved.removed:
-        os.unlink(repo.root / file)
+        (repo.root / file).unlink(missing_ok=True)
     return moved
 
 
@@ -181,7 +182,7 @@ def _refuse_twice(
 ) -> None:
     """Raises UsageError for files in the way, or which git ignores, and for two paths of which one lies inside the other."""
     for one in pipelines:
-        if files.is_there(repo.root / one.file):
+        if repo.work_tree.read(one.file) not in (None, one.data):  # a run that was stopped may have written it
             raise UsageError(f"{quote(one.file)} is there already", hint=f"move its stages into {one.source}, or away")
     pointers = [path + SUFFIX for rows in tracked.values() for path, _ in rows]
     lockfiles = [stage.stage.lockfile for one in pipelines for stage in one.stages]
@@ -263,6 +264,6 @@ def _take_over_ignores(repo: Repo, project: DvcProject, moved: Moved) -> None:
             moved.left[file] = f"dvlite reads {ignore.FILE_NAME} at the root only: add its patterns there"
             continue
         lines = [line for line in data.split(b"\n") if line.strip() and not line.startswith(b"#")]
-        if lines and ignore.add_lines(repo.root / ignore.FILE_NAME, lines):
+        if lines and (ignore.add_lines(repo.root / ignore.FILE_NAME, lines) or repo.git.unstaged([ignore.FILE_NAME])):
             moved.written.append(ignore.FILE_NAME)
         moved.removed.append(file)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from dvlite.errors import DvliteError
+from dvlite.errors import FormatError, ObjectMissing
 from dvlite.formats import dvc_files, dvc_pipeline, lockfile, parameters, pipeline
 from dvlite.formats.dvc_files import LOCK_NAME, DvcLockedStage, DvcOut
 from dvlite.formats.lockfile import Locked, LockedStage, Lockfile
@@ -123,6 +123,9 @@ class Locker:
             self.notes.append(f"{stage.address} has to run: an output of it is not as DVC locked it, or not there")
             return None
         now = now_of(stage, self.contents, params, dict)
+        for gap in now.gaps:
+            if not gap.is_missing and not isinstance(gap.error, FormatError | ObjectMissing):
+                raise gap.error
         changed = [str(gap.error.message) for gap in now.gaps]
         wdir = stage.wdir
         theirs = {posixpath.normpath(posixpath.join(wdir, dep.path)): dep for dep in locked.deps}
@@ -171,7 +174,7 @@ class Locker:
         """Returns whether what stands at a path has the md5 that DVC locked."""
         try:
             return self._md5(path, old=theirs.old) == theirs.md5
-        except (DvliteError, OSError):
+        except (FormatError, ObjectMissing):  # any other error stops the import: it may be as it was
             return False
 
     def _md5(self, path: str, *, old: bool) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dvlite.errors import UsageError
-from dvlite.files import refused
+from dvlite.files import is_there, refused
 from dvlite.formats import dvc_files
 from dvlite.formats.dvc_files import DvcConfig, DvcFile, DvcLockedStage, DvcOut
+from dvlite.formats.pipeline import FILE_NAME as PIPELINE_NAME
+from dvlite.formats.pointer import SUFFIX
+from dvlite.repo import ignore
 from dvlite.repo.dvc_version import FOLDER, DvcVersion, check_places, config_of, is_outside
 from dvlite.repo.repository import Repo
 from dvlite.show import quote, some, word
@@ -48,7 +51,8 @@ def read_project(repo: Repo, *, may_be_empty: bool = False) -> DvcProject:
         )
     if not may_be_empty and not any(name.endswith((dvc_files.SUFFIX, dvc_files.PIPELINE_NAME)) for name in names):
         raise UsageError("there are no files of DVC here", hint="dvlite add PATH   tracks data that nothing tracks yet")
-    read = {name: _read(repo, name) for name in names if is_named(name)}
+    stopped = _taken_by_a_stopped_import(repo, names)
+    read = {name: _read(repo, name, stopped.get(name)) for name in names if is_named(name)}
     base = posixpath.basename
     project = DvcProject(
         config_of(DvcVersion({}, root=str(repo.root)), repo.environ),
@@ -57,7 +61,7 @@ def read_project(repo: Repo, *, may_be_empty: bool = False) -> DvcProject:
         {name: dvc_files.parse_lock(data, name) for name, data in read.items() if base(name) == dvc_files.LOCK_NAME},
         {name: data for name, data in read.items() if base(name) == dvc_files.IGNORE_NAME},
     )
-    changed = [name for name, _ in repo.git.changes(*(f":(literal){name}" for name in names))]
+    changed = [name for name, _ in repo.git.changes(*(f":(literal){name}" for name in names)) if name not in stopped]
     if changed:
         raise UsageError(
             f"{some([quote(name) for name in changed])}: not as in the last commit",
@@ -91,8 +95,25 @@ def is_named(name: str) -> bool:
     return base in names or (base.endswith(dvc_files.SUFFIX) and base != dvc_files.SUFFIX)
 
 
-def _read(repo: Repo, name: str) -> bytes:
-    data = repo.work_tree.read(name, dvc_files.limit_of(name))
+def _taken_by_a_stopped_import(repo: Repo, names: Iterable[str]) -> dict[str, str]:
+    """Returns the blobs in git's index of files that are gone from disk, where what takes their place is there."""
+    gone = {name for name in names if not is_there(repo.root / name) and is_there(repo.root / _counterpart(name))}
+    return {entry.path: entry.blob for entry in repo.git.list_index() if entry.path in gone} if gone else {}
+
+
+def _counterpart(name: str) -> str:
+    """Returns the file of dvlite that takes the place of one of DVC's."""
+    folder, base = posixpath.split(name)
+    if base in (dvc_files.PIPELINE_NAME, dvc_files.LOCK_NAME):
+        return posixpath.join(folder, PIPELINE_NAME)
+    return ignore.FILE_NAME if base == dvc_files.IGNORE_NAME else name.removesuffix(dvc_files.SUFFIX) + SUFFIX
+
+
+def _read(repo: Repo, name: str, blob: str | None) -> bytes:
+    limit_bytes = dvc_files.limit_of(name)
+    data = repo.work_tree.read(name, limit_bytes)
+    if data is None and blob is not None:
+        data = repo.git.read_blobs([blob], limit_bytes=limit_bytes)[blob]
     if data is None:
         raise refused(name, "it is not on disk", hint=f"git checkout HEAD -- {word(name)}")
     return data

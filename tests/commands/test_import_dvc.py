@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from dvlite.errors import DvliteError
 from dvlite.store.remote import open_store
 from dvlite.store.retry import RetryBudget
 from dvlite.store.url import parse_url
@@ -97,6 +98,25 @@ def test_data_that_is_nowhere_whole_stops_the_import_or_stays_with_dvc(project, 
     assert not project.has("here.dvc")
     assert not project.has("flipped.dvlite")
     assert not project.has("large.dvlite")
+
+
+def test_a_stopped_import_is_completed_by_the_next(project, theirs, monkeypatch):
+    theirs.track("x", theirs.put(b"x"))
+    project.write("dvc.yaml", b"stages:\n  a:\n    cmd: cp x y\n    deps: [x]\n    outs: [y]\n")
+    project.write(".dvcignore", b"*.tmp\n")
+    project.commit()
+
+    def stop(*_, **__):
+        raise DvliteError("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dvlite.repo.repository.Repo.stage", stop)
+        project.dvlite("import-dvc", code=1)
+    assert not project.has("x.dvc")
+    project.dvlite("import-dvc")
+    project.git("commit", "-qm", "Move")
+    assert project.git("status", "--porcelain") == ""
+    assert (project.tracked(), project.has("dvlite.yaml"), project.has("dvc.yaml")) == (["x"], True, False)
 
 
 @pytest.mark.parametrize(
