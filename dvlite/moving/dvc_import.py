@@ -77,30 +77,17 @@ def move(
     pipelines = [convert(repo.work_tree, project, source) for source in project.pipelines]
     moved.notes += [note for one in pipelines for note in one.notes]
     _refuse_twice(repo, tracked, pipelines)
-    made = {one.source: one.made() for one in pipelines}
-    outs = [row for rows in (*tracked.values(), *made.values()) for row in rows]
     before = DvcHistory(repo, (), progress) if history is None else history
     before.survey()
     if dry_run:
-        moved.paths = [
-            TakenOver(path, file, out.size_bytes, out.files)
-            for file, rows in (*tracked.items(), *made.items())
-            for path, out in rows
-        ]
-        moved.stages = [stage.stage.address for one in pipelines for stage in one.stages]
-        moved.removed = [*tracked, *project.pipelines, *project.locks]
-        moved.left |= before.left
-        moved.copies = before.used
-        return moved
+        return _planned(moved, project, tracked, pipelines, before)
+    outs = [row for rows in (*tracked.values(), *(one.made() for one in pipelines)) for row in rows]
     repo.ensure_ignored([path for path, _ in outs], write=False)
     every = {(out.md5, out.old): out for out in [*(out for _, out in outs), *(out for *_, out in before.outs)]}
     total_bytes, total_files = sum(out.size_bytes for out in every.values()), sum(out.files for out in every.values())
     progress.start("importing", total_bytes=total_bytes, total_files=total_files)
-    named = [*(out.remote for out in every.values()), *(name for one in pipelines for name in one.remotes)]
-    with (
-        Writer(open_cache(repo), progress) as writer,
-        _taking(repo, project, [*named, *before.remotes], writer, progress) as taker,
-    ):
+    named = [*(out.remote for _, out in outs), *(name for one in pipelines for name in one.remotes), *before.remotes]
+    with Writer(open_cache(repo), progress) as writer, _taking(repo, project, named, writer, progress) as taker:
         versions = taker.take(outs)
         lost = before.take(taker, writer)
         progress.finish()
@@ -128,6 +115,24 @@ def move(
     _take_over_ignores(repo, project, moved)
     for file in moved.removed:
         (repo.root / file).unlink(missing_ok=True)
+    return moved
+
+
+def _planned(
+    moved: Moved,
+    project: DvcProject,
+    tracked: Mapping[str, Sequence[tuple[str, DvcOut]]],
+    pipelines: Sequence[MovedPipeline],
+    history: DvcHistory,
+) -> Moved:
+    """Adds what would be done."""
+    rows = [(file, row) for file, rows in tracked.items() for row in rows]
+    rows += [(one.source, row) for one in pipelines for row in one.made()]
+    moved.paths = [TakenOver(path, file, out.size_bytes, out.files) for file, (path, out) in rows]
+    moved.stages = [stage.stage.address for one in pipelines for stage in one.stages]
+    moved.removed = [*tracked, *project.pipelines, *project.locks]
+    moved.left |= history.left
+    moved.copies = history.used
     return moved
 
 
