@@ -1,19 +1,22 @@
 """One large file on its way from a remote: a file of its final size in the cache's `partial/`, filled in any order.
 
 A window of consecutive terms is known at a time, however large the file. It survives an interruption: what it holds is checked chunk by
-chunk when the download is taken up again.
+chunk when the download is taken up again. Nothing says what a stretch of a chunk must be, so those that were written are checked with the
+whole file; if that is wrong, they are fetched again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import threading
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dvlite.errors import ObjectCorrupt
+from dvlite.errors import DvliteError, ObjectCorrupt
 from dvlite.files import os_error, read_at, write_at
 from dvlite.formats import recipe
 from dvlite.formats.recipe import Term
@@ -55,6 +58,7 @@ class PartialFile:
         self._digest, self._size, self._writer = digest, size_bytes, writer
         self.start_bytes = self.end_bytes = 0  # of the window in the file
         self._path, self._file, self.resumed = self._open()
+        self._unchecked = array("Q")  # offset and length of each stretch that an earlier try wrote
         self._writing = threading.RLock()  # writers of one file wait for each other in the kernel too, but busily
         self.begin(())
 
@@ -117,8 +121,10 @@ class PartialFile:
         raise AssertionError("a new temporary file is never locked")
 
     def close(self) -> None:
-        """Closes the file; what it holds stays for the next try."""
+        """Closes the file; what it holds, and what was still in memory, stays for the next try."""
         if self._file >= 0:
+            with contextlib.suppress(DvliteError), self._writing:
+                self._write_kept()
             os.close(self._file)
             self._file = -1
 
@@ -148,15 +154,18 @@ class PartialFile:
                 yield term.pack, term.first + place.number % term.count, place
 
     def keep_what_is_right(self, progress: Progress) -> None:
-        """Keeps the chunks that an earlier try left where they belong."""
+        """Keeps the chunks that an earlier try left where they belong, and the stretches that it wrote: to the end, which is zero before."""
         for places in self._places.values():
             for place in places:
-                if not place.is_whole:  # nothing says what a stretch of a chunk must be
-                    continue
-                chunk = read_at(self._file, place.record.raw_length, place.offset)
-                if digest_bytes(chunk) == place.record.digest:
+                chunk = read_at(self._file, place.length_bytes, place.offset)
+                if place.is_whole and digest_bytes(chunk) == place.record.digest:
                     self._mark(place.term, place.number)
-                    progress.advance(size_bytes=len(chunk))
+                elif not place.is_whole and chunk and chunk[-1]:
+                    self._done.add(place.term)
+                    self._unchecked.extend((place.offset, len(chunk)))
+                else:
+                    continue
+                progress.advance(size_bytes=len(chunk))
 
     def fill(self, place: ChunkLocation, chunk: bytes, progress: Progress) -> None:
         """Writes a chunk, or what belongs there of it, that was found elsewhere."""
@@ -316,7 +325,11 @@ class PartialFile:
         right = digest_file(self._file, self._size) == self._digest
         synced.result()
         if not right:
-            os.unlink(self._path)
+            if self._unchecked:  # the next try has to bring these, and nothing else
+                for offset, length in zip(self._unchecked[::2], self._unchecked[1::2], strict=True):
+                    write_at(self._file, bytes(length), offset)
+            else:
+                os.unlink(self._path)
             raise ObjectCorrupt(
                 f"object {format_oid('blake3', self._digest)} is damaged: its chunks do not make the file that its name promises",
                 hint="push it again from a clone that has it",

@@ -17,7 +17,7 @@ from tests.store.collector import Collector
 from tests.store.pushed import assert_complete
 from tests.store.test_check_remote import checked, is_sound
 from tests.store.test_collect import gc, stored
-from tests.store.world import SIGNER, HookStore, noise
+from tests.store.world import SIGNER, HookStore, Interrupted, noise
 
 FIRST = noise(60_000, 1)
 
@@ -285,17 +285,46 @@ def test_what_two_texts_have_in_common_is_in_both_and_in_order():
         assert end <= len(new)
 
 
-def test_an_interrupted_fetch_of_stretches_continues(world, monkeypatch):
-    monkeypatch.setattr(pack, "TARGET_BYTES", 8_000)
+def test_an_interrupted_fetch_of_stretches_continues(world, store, monkeypatch):
+    monkeypatch.setattr(pack, "TARGET_BYTES", 64_000)
     here = world.site("here")
-    contents = versions_of(4)
-    versions = pushed(here, contents)
-    colleague = world.site("colleague")
-    partial = colleague.cache.partial_path(versions[3].digest)
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_bytes(contents[3][:20_000] + noise(len(contents[3]) - 20_000, 99))
-    assert colleague.fetch(versions[3]) == []
-    assert colleague.content(versions[3]) == contents[3]
+    first = noise(600_000, 3)
+    (_, version) = pushed(here, [first, edited(first, 4, edits=60)])
+    store.forget()
+    assert world.site("fresh").fetch(version) == []
+    whole_bytes = store.received_bytes
+    for calls in (7, 10):
+        name = f"colleague {calls}"
+        broken = HookStore(store, calls, lambda: (_ for _ in ()).throw(Interrupted()), lambda _, of: "packs/" in of)
+        store.forget()
+        with pytest.raises(Interrupted):
+            world.site(name, store=broken, jobs=1).fetch(version)
+        assert 0.2 * whole_bytes < store.received_bytes < 0.9 * whole_bytes
+        colleague = world.site(name)
+        assert colleague.fetch(version) == []
+        assert store.received_bytes < 1.1 * whole_bytes
+        assert colleague.content(version) == edited(first, 4, edits=60)
+
+
+def test_stretches_that_were_left_wrong_are_fetched_again_and_nothing_else(world, store, monkeypatch):
+    monkeypatch.setattr(index, "GAP_BYTES", 1000)
+    here = world.site("here")
+    content = edited(noise(400_000, 3), 4, edits=20)
+    (_, version) = pushed(here, [noise(400_000, 3), content])
+    catalog = Catalog(here.remote).look()
+    (file,) = catalog.recipes.find([version.digest]).values()
+    torn, at = bytearray(content), 0
+    for term in catalog.recipes.terms(file):
+        if term.skip_bytes is not None:
+            torn[at + term.length_bytes // 2] ^= 0x55
+        at += term.length_bytes
+    for left, most_bytes in ((torn, 0.5 * len(content)), (content[:200_000] + noise(200_000, 99), 10 * len(content))):
+        colleague = world.site(f"colleague {most_bytes}")
+        colleague.cache.partial_path(version.digest).write_bytes(left)
+        store.forget()
+        assert colleague.fetch(version) == []
+        assert colleague.content(version) == content
+        assert store.received_bytes < most_bytes
 
 
 @pytest.mark.parametrize("terms_per_part", [65_536, 8])
