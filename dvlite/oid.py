@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NewType
 
@@ -113,7 +113,7 @@ class FileHasher:
         return Digest(self._state.digest())
 
 
-def signature(*parts: Buffer) -> int:
+def signature(parts: Iterable[Buffer]) -> int:
     """Returns the XXH3 of all parts, one after the other: detects that nothing changed, never identifies content."""
     state = xxh3_64()
     for part in parts:

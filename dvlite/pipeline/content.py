@@ -21,7 +21,7 @@ from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries, Ent
 from dvlite.formats.manifest import FILE as FILE_ENTRY
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, digest_file, format_oid, signature
-from dvlite.paths import PathMap, join_paths
+from dvlite.paths import PathMap, path_pieces
 from dvlite.pipeline.globs import names_on_disk
 from dvlite.pipeline.known_data import KnownData, as_output
 from dvlite.repo.tracked_paths import Tracked
@@ -150,8 +150,8 @@ class Contents:
         if scan is None or scan.paths == [b""]:
             return None
         counted = self._counted(path, scan)
-        columns = (counted.sizes, counted.mtimes, counted.inodes)
-        return signature(join_paths(counted.paths), *(memoryview(column) for column in columns))
+        columns = [memoryview(column) for column in (counted.sizes, counted.mtimes, counted.inodes)]
+        return signature([*path_pieces(counted.paths), *columns])
 
     def parts(self, path: str) -> list[str]:
         """Returns what a dependency on a path is recorded as: the path and, if it is a folder of git's, all data inside."""

@@ -22,7 +22,7 @@ from dvlite.formats.recipe import Term
 from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, format_oid
 from dvlite.progress import Progress
 from dvlite.show import quote
-from dvlite.store import pack, reuse
+from dvlite.store import index, pack, reuse
 from dvlite.store.cache import Cache
 from dvlite.store.cache_writer import Writer
 from dvlite.store.catalog import Catalog
@@ -133,16 +133,14 @@ def fetch_level(catalog: Catalog, digests: Sequence[Digest]) -> dict[Digest, byt
     raise catalog.missing(absent or digests[0], MANIFEST)
 
 
-def plan(catalog: Catalog, cache: Cache, needs: Iterable[Need]) -> FetchPlan:
-    """Finds the files that the cache lacks. Of small ones that the remote has, only rows are kept in memory: there may be millions."""
+def plan(catalog: Catalog, needs: Iterable[Need]) -> FetchPlan:
+    """Finds files on the remote. Of small ones that it has, only rows are kept in memory: there may be millions."""
     result = FetchPlan()
     others: dict[Digest, tuple[Need, int | None]] = {}  # with the size of a small file that is there and has another
     packs: dict[Digest, int] = {}  # beyond doubt
     waiting = iter(needs)
-    while part := list(itertools.islice(waiting, _PLANNED)):
-        lacks = cache.lacking(b"".join(need.digest for need in part), [need.size_bytes for need in part])
-        left: Sequence[Need] = [part[i] for i in lacks]
-        segments = catalog.indexes().values() if left and not catalog.wrong_rows else ()
+    while left := list(itertools.islice(waiting, _PLANNED)):
+        segments = () if catalog.wrong_rows else index.likely_first(catalog.indexes().values(), left[0].digest)
         if segments and not packs:
             sound = (name for name in catalog.packs if catalog.usable(name) and name not in catalog.condemned)
             packs = {name: catalog.packs[name] for name in sound}
@@ -171,6 +169,14 @@ def plan(catalog: Catalog, cache: Cache, needs: Iterable[Need]) -> FetchPlan:
     return result
 
 
+def _lacking(cache: Cache, needs: Iterable[Need]) -> Iterator[Need]:
+    """Yields the files that the cache lacks."""
+    waiting = iter(needs)
+    while part := list(itertools.islice(waiting, _PLANNED)):
+        lacks = cache.lacking(b"".join(need.digest for need in part), [need.size_bytes for need in part])
+        yield from (part[i] for i in lacks)
+
+
 def _has_size(need: Need, size_bytes: int, result: FetchPlan) -> bool:
     """Returns whether what a remote has of a name is as long as the pointer or listing says; else it is absent."""
     if need.size_bytes == size_bytes:
@@ -193,7 +199,7 @@ def run(
     left: list[Need] | None = None
     damage: DvliteError | None = None
     for attempt in range(_ROUNDS):
-        todo = first or plan(catalog, cache, needs if left is None else left)
+        todo = first or plan(catalog, _lacking(cache, needs if left is None else left))
         first = None
         if attempt == 0:
             _start(catalog, cache, todo, progress)
@@ -228,7 +234,7 @@ def rescue(
     """Copies objects into the cache from condemned packs while these still exist, so that a push can publish them again."""
     with catalog.counting_condemned():  # the new plan says what is nowhere else
         fetch_nodes(catalog, cache, nodes)
-        _bring(catalog, cache, plan(catalog, cache, contents), progress)
+        _bring(catalog, cache, plan(catalog, _lacking(cache, contents)), progress)
 
 
 def _bring(catalog: Catalog, cache: Cache, todo: FetchPlan, progress: Progress) -> _Arrival:

@@ -395,13 +395,15 @@ def _encode(rows: list[bytes], packs: Sequence[tuple[Digest, PackEntry]], nonce:
 def absent(
     segments: Iterable[Index], wanted: list[tuple[int, Digest]], kinds: Sequence[int] = _ANY
 ) -> list[tuple[int, Digest]]:
-    """Returns those numbered oids that no index object has a row of, of one of these kinds; asks the one first that has the first of them.
-
-    Neighbours in a listing were mostly stored together.
-    """
-    for segment in sorted(segments, key=lambda segment: not segment.places(wanted[0][1])) if wanted else ():
+    """Returns those numbered oids that no index object has a row of, of one of these kinds."""
+    for segment in likely_first(segments, wanted[0][1]) if wanted else ():
         wanted = segment.absent(wanted, kinds) if wanted else wanted
     return wanted
+
+
+def likely_first(segments: Iterable[Index], digest: Digest) -> list[Index]:
+    """Returns index objects, those first that have a row of an oid: its neighbours in a listing were mostly stored with it."""
+    return sorted(segments, key=lambda segment: not segment.places(digest))
 
 
 def repeated(segments: Collection[Index]) -> set[bytes]:

@@ -120,7 +120,7 @@ def fetch_versions(
                 problems.append(problem)
     _require_matches(cache, [part for part in parts if part.patterns and part.path not in missing])
     needs = _Needs(cache, [None if part.path in missing else part for part in parts])
-    todo = fetch.plan(catalog, cache, needs)
+    todo = fetch.plan(catalog, needs)
     left, damage, files, size_bytes = todo.absent, todo.damage, todo.files, todo.size_bytes
     if limit_bytes is not None and (missing or left or size_bytes > limit_bytes):
         dry_run = True

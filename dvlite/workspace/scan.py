@@ -8,6 +8,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +18,7 @@ from dvlite.files import TEMP_PREFIX, is_temporary_name, os_error
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK
 from dvlite.formats.table_formats import DELTA_LOG, MARKS
 from dvlite.oid import Digest, signature
-from dvlite.paths import join_paths
+from dvlite.paths import path_pieces
 from dvlite.progress import Progress
 from dvlite.show import quote
 
@@ -133,7 +134,7 @@ class Scan:
                 if flags == EMPTY_DIR:
                     mtimes[i] = ctimes[i] = inodes[i] = 0
         columns = [memoryview(column) for column in (self.sizes, mtimes, ctimes, inodes)]
-        return signature(join_paths(self.paths), self.flags, *columns)
+        return signature(chain(path_pieces(self.paths), [self.flags], columns))
 
 
 def scan(path: Path, shown: str, ignore: IgnoreRule, names: frozenset[bytes], progress: Progress) -> Scan | None:

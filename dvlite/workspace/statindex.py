@@ -20,7 +20,7 @@ from typing import overload
 
 from dvlite import files
 from dvlite.oid import DIGEST_BYTES, Buffer, Digest, signature
-from dvlite.paths import join_paths
+from dvlite.paths import path_pieces
 from dvlite.workspace.scan import Scan
 
 MAGIC = b"DVLS"
@@ -77,7 +77,7 @@ def open_index(path: Path) -> StatIndex | None:
         (check,) = _CHECK.unpack_from(head, _HEADER.size)
     except (OSError, struct.error):
         return None
-    if (magic, version, order) != (MAGIC, VERSION, _ORDER) or signature(head[: _HEADER.size]) != check:
+    if (magic, version, order) != (MAGIC, VERSION, _ORDER) or signature([head[: _HEADER.size]]) != check:
         return None
     return StatIndex(path, root, stamp, rows, racy)
 
@@ -86,18 +86,18 @@ def write(path: Path, root: Digest, scan: Scan, digests: Buffer, racy: bytes | b
     """Replaces the stat index of one tracked path. Not synced: a lost one is made again."""
     rows = len(scan.paths)
     header = _HEADER.pack(MAGIC, VERSION, _ORDER, 0, rows, rows - racy.count(0), scan.signature(), root)
-    paths = join_paths(scan.paths)
     stats = (scan.sizes, scan.mtimes, scan.ctimes, scan.inodes)
-    columns = [memoryview(c) for c in (scan.flags, racy, *stats, digests, paths)]  # written as they are: no copies
+    columns = [memoryview(c) for c in (scan.flags, racy, *stats, digests)]  # written as they are: no copies
+    columns += map(memoryview, path_pieces(scan.paths))
     path.parent.mkdir(parents=True, exist_ok=True)
-    head = header + _CHECK.pack(signature(header))
-    files.write_atomic(path, head, *columns, _CHECK.pack(signature(*columns)), sync=False)
+    head = header + _CHECK.pack(signature([header]))
+    files.write_atomic(path, head, *columns, _CHECK.pack(signature(columns)), sync=False)
 
 
 def _decode(view: memoryview) -> StatRows | None:
     rows = _HEADER.unpack_from(view)[4]
     at = _HEADER.size + _CHECK.size
-    stamp = signature(view[at : len(view) - _CHECK.size])
+    stamp = signature([view[at : len(view) - _CHECK.size]])
     if (
         len(view) < at + rows * (2 + 32 + DIGEST_BYTES) + _CHECK.size
         or _CHECK.unpack_from(view, len(view) - _CHECK.size)[0] != stamp
