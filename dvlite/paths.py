@@ -33,11 +33,6 @@ def ancestors(path: AnyStr) -> Iterator[AnyStr]:
         yield path
 
 
-def join_paths(paths: Sequence[bytes]) -> bytes:
-    """Returns paths with a zero byte between them."""
-    return b"".join(path_pieces(paths))
-
-
 def path_pieces(paths: Sequence[bytes]) -> Iterator[bytes]:
     """Yields paths with a zero byte between them, some thousand at a time: Python takes 80 bytes for each that it joins."""
     for at in range(0, len(paths), _TOGETHER):
@@ -99,7 +94,7 @@ def check_paths(paths: Sequence[bytes]) -> None:
     """Raises FormatError for a path that no listing may hold: not relative, `..`, too long, or named like `.git` or `.dvlite`."""
     if not paths:
         return
-    joined = b"\0%b\0" % join_paths(paths)
+    joined = b"".join((b"\0", *path_pieces(paths), b"\0"))
     if any(part in joined for part in _MAY_BE_EMPTY):
         _refuse_if(_EMPTY_OR_DOTS.search(joined[1:-1]), joined[1:-1], "it has an empty, '.' or '..' part")
     if max(map(len, paths)) > MAX_NAME_BYTES:

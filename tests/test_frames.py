@@ -21,10 +21,10 @@ PROJECT = Path(__file__).parent.parent
 BOUNDS = {
     "add": (199, 34, 12, 9),
     "status": (122, 29, 12, 0),
-    "push": (425, 59, 20, 0),
+    "push": (427, 59, 20, 0),
     "repro": (545, 68, 20, 0),
     "checkout": (214, 36, 19, 13),
-    "pull": (467, 61, 21, 3),
+    "pull": (468, 61, 21, 3),
 }
 COLUMNS = ("functions", "files", "frames", "frames of the first write")
 
