@@ -113,7 +113,11 @@ def reading(check: Stage, content: StageContent, base_of: BaseOf) -> CheckReadin
     """Returns what a check would read of some content, and the key of its result."""
     now = now_of(check, content, Params(lambda _: None), dict)
     if now.gaps:
-        return CheckReading(check, gap=now.gaps[0].error)
+        gap = now.gaps[0]
+        what = "matches nothing" if sparse.is_glob(gap.place.path) else "is neither in git nor data"
+        hint = f"correct its name in {word(check.file)}; git add and dvlite add make others have it"
+        error = DvliteError(f"{quote(gap.place.path)} {what}", hint=hint) if gap.is_missing else gap.error
+        return CheckReading(check, gap=error)
     spec, deps = spec_of(check), list(now.entry.deps)
     if spec.against:
         try:

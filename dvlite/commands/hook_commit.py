@@ -125,6 +125,8 @@ def _unchecked(repo: Repo, progress: Progress) -> tuple[list[Blocked], list[str]
     data = " ".join(dict.fromkeys(word(repo.display(each.path)) for each in blocking))
     names = " ".join(word(each.check) for each in blocking)
     fix = f"dvlite checkout {data} && dvlite check {names} && git commit --no-edit"
+    if any(each.state != "not checked" for each in blocking):
+        fix = f"correct {data} and add it, then: dvlite check {names} && git commit --no-edit"
     skip = "to commit it all the same: git commit --no-verify --no-edit"
     return [Blocked(message=f"the merge is not committed: {gates.message(blocking)}", fixes=(fix, skip))], notes
 

@@ -12,7 +12,7 @@ from dvlite.checks.verdicts import Bases, CheckVerdict, KnownResults, reading, s
 from dvlite.pipeline.revision_content import GitContent, RevisionContent
 from dvlite.pipeline.stages import Stage
 from dvlite.repo.revisions import Revision
-from dvlite.show import word
+from dvlite.show import printable, word
 from dvlite.verify.findings import Finding, Unchecked
 from dvlite.verify.parsed import TrackedFiles
 from dvlite.verify.source import ContentSource
@@ -44,7 +44,7 @@ def _reports(at: Revision, verdicts: Sequence[CheckVerdict], known: KnownResults
         if verdict.state == "unknown" or unfetched is not None:
             why = verdict.problems[0] if unfetched is None else f"no result is here: {unfetched.message}"
             yield Unchecked(
-                what=f"the check {verdict.check}",
+                what=f"{printable(verdict.path)} by the check {printable(verdict.check)}",
                 why=why,
                 file=verdict.file,
                 line=verdict.line,
