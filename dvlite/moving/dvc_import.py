@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dvlite import files
-from dvlite.errors import UsageError
+from dvlite.errors import FormatError, UsageError
 from dvlite.formats import dvc_files
 from dvlite.formats.dvc_files import DvcOut
 from dvlite.formats.pointer import SUFFIX, Pointer
@@ -91,6 +91,8 @@ def move(
         versions = taker.take(outs)
         lost = before.take(taker, writer)
         progress.finish()
+        if malformed := [error for error in versions.lost.values() if isinstance(error, FormatError)]:
+            raise malformed[0]
         if (versions.lost or lost) and not allow_missing:
             raise nowhere_whole(versions.lost | lost, _NOWHERE)
         writer.commit()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, UsageError
+from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.formats import source, strict_yaml
 from dvlite.formats.dvc_files import DvcOut, DvcSource
 from dvlite.formats.pointer import Pointer
@@ -26,11 +26,11 @@ class DvcTaker:
 
     def __init__(self, objects: DvcObjects, writer: Writer) -> None:
         self._objects, self._writer = objects, writer
-        self._known: dict[tuple[DvcName, bool], Pointer | ObjectMissing | ObjectCorrupt] = {}
+        self._known: dict[tuple[DvcName, bool], Pointer | DvliteError] = {}
         self.listing = lru_cache(_LISTINGS_KEPT)(self._listing)
 
     def take(self, outs: Iterable[tuple[str, DvcOut]]) -> DvcVersions:
-        """Stores the bytes of outputs, given with their paths; one that is not there whole is noted as lost."""
+        """Stores the bytes of outputs, given with their paths; one that is not there whole, or has no sound listing, is noted as lost."""
         versions, outs = DvcVersions(self.listing), sorted(outs, key=lambda row: row[1].is_directory)
         self._objects.expect(DvcName(out.md5, out.old) for _, out in outs if not out.is_directory)
         for path, out in outs:
@@ -39,7 +39,7 @@ class DvcTaker:
             if key not in self._known:
                 try:
                     self._known[key] = self._taken(name, executable=out.executable)
-                except (ObjectMissing, ObjectCorrupt) as error:
+                except (ObjectMissing, ObjectCorrupt, FormatError) as error:
                     self._known[key] = error
             known = self._known[key]
             if isinstance(known, Pointer):

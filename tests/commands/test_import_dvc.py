@@ -374,18 +374,19 @@ def test_history_gets_copies_that_answer_for_old_versions(released):
     assert len(released.json("runs")["runs"]) == 2
 
 
-def test_what_of_history_is_nowhere_or_hostile_is_left_with_its_commit(released):
+def test_what_of_history_is_nowhere_or_hostile_is_left_with_its_commit(released, theirs):
     name = md5(b"model 1" * 20)
     (released.root / f".dvc/cache/files/md5/{name[:2]}/{name[2:]}").unlink()
     released.write("x.dvc", b"outs:\n- path: ../x\n")
+    theirs.track("e", theirs.put(json.dumps([{"md5": "0" * 32, "relpath": "../../x"}]).encode(), ".dir"))
     released.commit("Hostile")
-    released.git("rm", "-q", "x.dvc")
+    released.git("rm", "-q", "x.dvc", "e.dvc")
     released.commit()
     refs, v1, hostile = released.git("for-each-ref"), *released.git("rev-parse", "v1", "HEAD^").split()
     assert "m.bin" in released.dvlite("import-dvc", "--all-history", code=12).stderr
     assert (released.git("for-each-ref"), released.is_clean()) == (refs, True)
     left = released.json("import-dvc", "--all-history", "--allow-missing", code=3)["left"]
-    assert [*left] == [f"{hostile[:8]}:x.dvc", f"{v1[:8]}:m.bin"]
+    assert {*left} == {f"{hostile[:8]}:x.dvc", f"{hostile[:8]}:e", f"{v1[:8]}:m.bin"}
     released.dvlite("get", ".", "d", "--rev", "v1", "-o", "../d1")
     assert released.read("../d1/a") == b"1\n"
 
