@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 from dvlite import files
@@ -15,7 +16,7 @@ from dvlite.errors import UsageError
 from dvlite.formats import lfs_transfer
 from dvlite.formats.lfs_transfer import POINTER_BYTES, LfsPointer
 from dvlite.git import operation
-from dvlite.git.output import REGULAR, join, split
+from dvlite.git.output import REGULAR, split
 from dvlite.git.program import DEEPEN
 from dvlite.git.rewrite import GitObjects, Rewritten, rewrite
 from dvlite.moving.lfs_import import LocalObjects
@@ -24,7 +25,7 @@ from dvlite.moving.lfs_trees import LfsTrees
 from dvlite.moving.taken_over import TakenOver, nowhere_whole
 from dvlite.oid import FILE, format_oid
 from dvlite.progress import Progress
-from dvlite.repo import attributes, config_files
+from dvlite.repo import attributes, config_files, ignore
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.show import count, quote, some
 from dvlite.store.cache_writer import Writer
@@ -33,6 +34,9 @@ from dvlite.workspace import unpushed
 
 _ORIGINAL = "refs/original/"  # where `git filter-branch` keeps what it rewrote, too
 _MAP = "lfs-commits"  # in dvlite's folder in git's: a line for each commit, its old and its new name
+_MOVED = (
+    "lfs-moved"  # in the folder of the work tree, until it is what its branch names: the old commit and the new one
+)
 _LEAST_BYTES = len(lfs_transfer.pointer("0" * 64, 0))
 _MESSAGE = "dvlite import-lfs --all-history"
 
@@ -60,7 +64,8 @@ def rewrite_history(repo: Repo, *, allow_missing: bool, dry_run: bool, progress:
     """
     branch, refs = _branch(repo), _refs(repo)
     progress.start("reading the history")
-    if (stopped := _stopped(repo, branch)) is not None:
+    if (stopped := _stopped(repo)) is not None:
+        _refuse_edits(repo, stopped)
         _follow(repo, stopped, _pointers(repo, {branch: stopped}))
         return LfsHistory(refs=[branch], notes=["an import that was stopped is complete now"])
     items = _pointers(repo, refs)
@@ -93,7 +98,9 @@ def rewrite_history(repo: Repo, *, allow_missing: bool, dry_run: bool, progress:
         rewritten = _written(repo, refs, contents, history, progress)
         history.paths = [_taken_over(repo, item, content) for item, content in taken.items()]
         if branch in rewritten.refs:
-            _refuse_in_the_way(repo, *rewritten.refs[branch])
+            old, new = (name.hex() for name in rewritten.refs[branch])
+            _refuse_in_the_way(repo, old, new)
+            files.write_atomic(repo.state_dir / _MOVED, f"{old} {new}\n".encode())
         _move(repo, rewritten)
     if branch in rewritten.refs:
         _follow(repo, refs[branch], items)
@@ -144,19 +151,18 @@ def _refs(repo: Repo) -> dict[str, str]:
     return {ref: name for ref, name in named.items() if ref in commits}
 
 
-def _stopped(repo: Repo, branch: str) -> str | None:
-    """Returns the commit of this branch before an import that moved refs and did nothing after. Raises UsageError for one that is complete."""
-    before = [ref for ref in repo.git.ref_commits() if ref.startswith(_ORIGINAL)]
-    if not before:
-        return None
-    if _ORIGINAL + branch in before:
-        old = repo.git.resolve(_ORIGINAL + branch)
-        if old != repo.git.head() and not repo.git.staged_changes(old):
-            return old
-    raise UsageError(
-        f"cannot rewrite history: {quote(before[0])} keeps what it was before an earlier time",
-        hint=f"see what is there: git for-each-ref {_ORIGINAL}",
-    )
+def _stopped(repo: Repo) -> str | None:
+    """Returns the commit before an import that moved refs, and was stopped before the work tree followed. Raises UsageError for one that is complete."""
+    words = (files.read_own(repo.state_dir / _MOVED) or b"").decode("ascii", "replace").split()
+    if len(words) == 2 and words[1] == repo.git.head():
+        return words[0]
+    before = next((ref for ref in repo.git.ref_commits() if ref.startswith(_ORIGINAL)), None)
+    if before is not None:
+        raise UsageError(
+            f"cannot rewrite history: {quote(before)} keeps what it was before an earlier time",
+            hint=f"see what is there: git for-each-ref {_ORIGINAL}",
+        )
+    return None
 
 
 def _pointers(repo: Repo, refs: Mapping[str, str]) -> dict[str, LfsFile]:
@@ -223,9 +229,9 @@ def _written(
     return rewritten
 
 
-def _refuse_in_the_way(repo: Repo, old: bytes, new: bytes) -> None:
+def _refuse_in_the_way(repo: Repo, old: str, new: str) -> None:
     """Raises UsageError for a file that git ignores where it is to write one."""
-    fresh = (path for path, status in _changes(repo, old.hex(), new.hex()).items() if status == "A")
+    fresh = (path for path, status in _changes(repo, old, new).items() if status == "A")
     file = next((path for path in fresh if files.is_there(repo.root / path)), None)
     if file is not None:
         raise UsageError(f"cannot rewrite history: {quote(file)} is in the way", hint="move that file away")
@@ -247,15 +253,23 @@ def _changes(repo: Repo, old: str, new: str) -> dict[str, str]:
     return dict(zip(fields[1::2], fields[::2], strict=True))
 
 
+def _refuse_edits(repo: Repo, old: str) -> None:
+    """Raises UsageError for a file that is neither as it was nor as it is to be."""
+    differing = ("diff", "--name-only", "-z", "--no-renames", "--no-ext-diff")
+    edited = set(split(repo.git.run(*differing, old))).intersection(split(repo.git.run(*differing, "HEAD")))
+    written = (path for path, status in _changes(repo, old, "HEAD").items() if status != "D" and path in edited)
+    file = next((path for path in written if files.is_there(repo.root / path)), None)
+    if file is not None:
+        raise UsageError(f"an import was stopped, and {quote(file)} was changed since", hint="move that file away")
+
+
 def _follow(repo: Repo, old: str, items: Mapping[str, LfsFile]) -> None:
     """Makes git's index and work tree what HEAD has in place of an old commit; data on disk is not touched."""
-    changed = _changes(repo, old, "HEAD")
-    repo.git.run("read-tree", "--reset", "HEAD")
-    written = [path for path, status in changed.items() if status != "D"]
-    repo.git.run("checkout-index", "--force", "-u", "-z", "--stdin", stdin=join(written))
-    were = _in_tree(repo, old, items)
+    changed, were = _changes(repo, old, "HEAD"), _in_tree(repo, old, items)
     gone = [path for path, status in changed.items() if status == "D"]
     repo.exclude([path for path in gone if path in were])
+    _write(repo, {path for path, status in changed.items() if status != "D"})
+    repo.git.run("read-tree", "--reset", "HEAD")  # after what makes git ignore the data
     for path in gone:
         pointer = were.get(path)
         is_pointer = pointer and files.holds(
@@ -264,3 +278,16 @@ def _follow(repo: Repo, old: str, items: Mapping[str, LfsFile]) -> None:
         if is_pointer or path.rpartition("/")[2] == attributes.FILE_NAME:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(repo.root / path)
+    (repo.state_dir / _MOVED).unlink(missing_ok=True)
+
+
+def _write(repo: Repo, paths: Container[str]) -> None:
+    """Writes files as HEAD has them: pointers, and files of git's and dvlite's own. git itself would not do it durably."""
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for entry in repo.git.list_tree("HEAD"):
+        if entry.path in paths and entry.mode in REGULAR:
+            places[entry.blob].append(entry.path)
+    for blob, data in repo.git.each_blob(dict.fromkeys(places, ignore.MOST_BYTES)):
+        for path in places[blob]:
+            (repo.root / path).parent.mkdir(parents=True, exist_ok=True)
+            files.write_atomic(repo.root / path, data)

@@ -184,5 +184,6 @@ SCENARIOS = (
     Scenario("runs apply", ("runs", "apply", "last:train", "--branch", "best"), worlds.ran_once),
     Scenario("import-dvc", ("import-dvc",), worlds.of_dvc, proof=proofs.restores),
     Scenario("import-lfs", ("import-lfs",), worlds.of_lfs, proof=proofs.restores),
+    Scenario("import-lfs (history)", ("import-lfs", "--all-history"), worlds.of_lfs_history, proof=proofs.restores),
     Scenario("export-lfs", ("export-lfs",), worlds.tracked, seen=("data.dvlite", "model.bin.dvlite")),
 )

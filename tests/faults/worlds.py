@@ -403,6 +403,14 @@ def of_dvc(world: World) -> None:
     world.write("n", "1 1 4 raw.txt\n")
 
 
+def of_lfs_history(world: World) -> None:
+    """It with two commits."""
+    of_lfs(world)
+    theirs = LfsRepository(world)
+    theirs.track("data/large", noise(80_000, 6))
+    theirs.commit()
+
+
 def of_lfs(world: World) -> None:
     """A repository of Git LFS: small files and large ones, in its folder and checked out."""
     world.git("init", "-q")
