@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dvlite.errors import DvliteError, FormatError, ObjectMissing
+from dvlite.errors import DvliteError, FormatError, ObjectMissing, UsageError
 from dvlite.exports.table import csv_cell, csv_lines
 from dvlite.files import read_own, write_atomic
 from dvlite.formats.manifest import Entry
@@ -22,7 +22,7 @@ from dvlite.merge.files import MergeConflict
 from dvlite.merge.listings import MergeContent
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
-from dvlite.show import one_line, quote, size_text
+from dvlite.show import one_line, quote, size_text, word
 from dvlite.store.cache_writer import Writer
 from dvlite.tables.declared import declared, table_at
 from dvlite.tables.merge import CellConflict, Take, merge_rows
@@ -118,7 +118,10 @@ class TableMerges:
         )
 
     def listed(self, *, is_settled: bool) -> str | None:
-        """Writes the list of cells in conflict beside the tracked path, or removes it if there are none; returns its path."""
+        """Writes the list of cells in conflict beside the tracked path, or removes it if there are none; returns its path.
+
+        Raises UsageError where that is no place to write: behind a link, or where another file is.
+        """
         target = self._repo.root / f"{self._tracked}{SUFFIX}"
         rows = [
             (
@@ -132,6 +135,14 @@ class TableMerges:
             if is_list(target):
                 target.unlink()
             return None
+        is_behind_link = os.path.realpath(target.parent) != str(target.parent)
+        if is_behind_link or (os.path.lexists(target) and not is_list(target)):
+            shown = self._repo.display(f"{self._tracked}{SUFFIX}")
+            reason = "it is behind a symbolic link" if is_behind_link else "another file has that name"
+            raise UsageError(
+                f"cannot list the cells in conflict in {quote(shown)}: {reason}",
+                hint=f"dvlite resolve {word(self._repo.display(self._tracked))} --ours or --theirs",
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         text = "".join(f"{line}\n" for line in csv_lines([_COLUMNS, *rows]))
         write_atomic(target, text.encode("utf-8", "surrogateescape"), sync=False)

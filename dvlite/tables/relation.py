@@ -177,6 +177,8 @@ def _of_json_lines(engine: Connection, files: Sequence[TableFile], which: str) -
 
 
 def _of_sqlite(engine: Connection, path: Path, table: str, which: str) -> Relation:
+    if table not in sqlite.tables(path, which):
+        return EMPTY
     sql, declared, key = sqlite.load(engine, path, table, which)
     return Relation(sql, tuple(Column(name, kind, f"c{i}") for i, (name, kind) in enumerate(declared.items())), key)
 

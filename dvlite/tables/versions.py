@@ -21,7 +21,7 @@ from dvlite.store.pack import KIND_FILE
 from dvlite.tables import csv, lines, parquet, sqlite
 from dvlite.tables.diff import Matching, TableDiff, compare, key_of
 from dvlite.tables.engine import Connection, connected, literal, reading
-from dvlite.tables.relation import EMPTY, Relation, TableFile, format_of, open_relation, parquet_sql
+from dvlite.tables.relation import Relation, TableFile, format_of, open_relation, parquet_sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def _which(word: str) -> str:
 
 def _like(side: Relation, other: Relation) -> Relation:
     """Returns the side, or one without rows that has the columns of the other."""
-    return side if side is not EMPTY else replace(other, sql=f"(SELECT * FROM {other.sql} WHERE false)")
+    return side if side.columns else replace(other, sql=f"(SELECT * FROM {other.sql} WHERE false)")
 
 
 def _compare(

@@ -149,3 +149,15 @@ def test_without_a_key_a_table_is_a_file(merging):
     code, said = merging.try_git("merge", "other")
     assert code == 1
     assert "cannot merge 'data': changed on both sides: birds.csv" in said
+
+
+@pytest.mark.long
+def test_the_list_of_conflicts_overwrites_no_other_file(merging):
+    branches(merging, BIRDS.replace("9.0", "8"), EDITED)
+    merging.write("data.conflicts.csv", "mine\n")
+    code, said = merging.try_git("merge", "other")
+    assert code == 1
+    assert "cannot list the cells in conflict in 'data.conflicts.csv': another file has that name" in said
+    assert merging.read("data.conflicts.csv") == b"mine\n"
+    merging.dvlite("resolve", "data", "--theirs")
+    assert merging.read("data.conflicts.csv") == b"mine\n"

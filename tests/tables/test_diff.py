@@ -166,6 +166,15 @@ def test_a_database_has_its_own_keys(compared, tmp_path):
     assert diff.rows[2].values == {"name": "x'00FF'", "mass": "2.0"}
 
 
+def test_a_table_may_be_in_one_version_of_a_database_only(compared, tmp_path):
+    old = database(tmp_path / "db", (1, "a", 1.5))
+    with sqlite3.connect(tmp_path / "db") as base:
+        base.execute("CREATE TABLE more AS SELECT 7 AS x")
+    base.close()
+    diff = compared(old, (tmp_path / "db").read_bytes(), "t.db")
+    assert (diff.table, diff.added, diff.rows[0].key or diff.rows[0].values) == ("more", 1, {"x": "7"})
+
+
 def test_a_folder_is_one_table_and_its_partitions_are_columns(compared):
     old = {"year=2025/a.csv": BIRDS}
     diff = compared(old, {"year=2025/a.csv": EDITED, "year=2026/b%20.csv": BIRDS}, key=["year", "id"])
