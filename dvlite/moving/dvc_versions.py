@@ -18,7 +18,7 @@ from dvlite.share.dvc_reader import version_of_rows
 from dvlite.store.cache_writer import Writer
 from dvlite.store.dvc_objects import DvcName, DvcObjects
 
-_LISTINGS_KEPT = 16  # in memory: history may name thousands
+_LISTINGS_KEPT = 4  # in memory: history may name thousands, each with many files
 
 
 class DvcTaker:
