@@ -77,7 +77,9 @@ class TablesReader:
         lacking = work.cache.lacking if self._source is None else None
         for _ in range(_LOOKS):
             scan = self._part(named_only(scan) if None in scan.tables.values() else scan)
-            torn = self._torn(scan)
+            before, torn = torn, self._torn(scan)
+            if torn is not None and torn == before and not self._force:
+                break  # it does not change
             if torn is None or self._force:
                 snapshot = identify(scan, rows, work.progress, self._reader, lacking=lacking)
                 if not _has_moved_on(snapshot):
