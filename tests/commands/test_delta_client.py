@@ -175,16 +175,25 @@ def test_add_takes_one_version_while_a_writer_goes_on(project):
         assert table.to_pyarrow_table().num_rows == 10 * (table.version() + 1)
 
 
-def test_an_append_pushes_its_files_and_nothing_else(shared):
+def test_a_version_costs_what_its_commits_wrote(shared):
     folder = shared.root / "orders"
     draw = random.Random(7)
-    noise = lambda: pa.table({"id": list(range(20_000)), "x": [draw.random() for _ in range(20_000)]})  # noqa: E731
+
+    def append():
+        deltalake.write_deltalake(str(folder), pa.table({"x": [draw.random() for _ in range(20_000)]}), mode="append")
+
+    def pushed():
+        shared.dvlite("add", "orders")
+        shared.commit("More")
+        return shared.json("push")["uploaded_bytes"]
+
     for _ in range(5):
-        deltalake.write_deltalake(str(folder), noise(), mode="append")
-    shared.dvlite("add", "orders")
-    shared.commit("Five")
-    first = shared.json("push")["uploaded_bytes"]
-    deltalake.write_deltalake(str(folder), noise(), mode="append")
-    shared.dvlite("add", "orders")
-    shared.commit("Six")
-    assert shared.json("push")["uploaded_bytes"] < first / 4
+        append()
+    first = pushed()
+    append()
+    assert pushed() < first / 4
+    table = deltalake.DeltaTable(str(folder))
+    table.optimize.compact()
+    assert first < pushed() < first * 1.5
+    table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    assert pushed() < first / 20
