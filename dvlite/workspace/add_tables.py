@@ -72,7 +72,8 @@ class TablesReader:
 
         Raises StrangeFile for a table that is not whole, or a mixture of two, unless such are to be taken as well.
         """
-        work, target, torn = self._work, self._target, None
+        work, target = self._work, self._target
+        torn: tuple[str, str] | None = None
         rows = work.stat_rows(target.path) if self._source is None else None
         lacking = work.cache.lacking if self._source is None else None
         for _ in range(_LOOKS):
