@@ -308,6 +308,10 @@ def test_an_import_of_history_that_was_stopped_is_completed_by_the_next(history,
         with monkeypatch.context() as patch:
             patch.setattr(f"dvlite.moving.lfs_history.{step}", _stop)
             history.dvlite("import-lfs", "--all-history", code=1)
+    mine = history.read(".gitattributes")
+    history.write(".gitattributes", b"mine")
+    assert "was changed since" in history.dvlite("import-lfs", "--all-history", code=2).stderr
+    history.write(".gitattributes", mine)
     history.json("import-lfs", "--all-history")
     history.dvlite("checkout")
     assert history.is_clean()
