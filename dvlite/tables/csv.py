@@ -6,6 +6,7 @@ All cells are text as it stands in the file; an empty cell is no value. Python's
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from dvlite.show import printable
 
 MOST_COLUMNS = 2000  # the engine holds a vector of each, for each version and thread
 _HEAD_BYTES = 1 << 20  # of a first row, and about that of any line: the engine may lose a longer one without a word
+_LINE_END = re.compile(rb"\r\n|\n|\r")
 _DELIMITERS = ",;\t|"
 _MARK = b"\xef\xbb\xbf"  # of UTF-8, as spreadsheets write it
 
@@ -74,15 +76,12 @@ def require_lines(path: Path) -> None:
 def _row_bytes(head: bytes, start: int) -> int | None:
     """Returns where the first row ends, past line breaks inside of quotes; None if it is not in `head`."""
     at, quotes = start, 0
-    while True:
-        ends = [place for sign in (b"\n", b"\r") if (place := head.find(sign, at)) >= 0]
-        if not ends:
-            return len(head) if len(head) < _HEAD_BYTES else None
-        end = min(ends)
-        quotes += head.count(b'"', at, end)
-        at = end + (2 if head[end : end + 2] == b"\r\n" else 1)
+    for end in _LINE_END.finditer(head, start):
+        quotes += head.count(b'"', at, end.start())
+        at = end.end()
         if quotes % 2 == 0:
             return at
+    return len(head) if len(head) < _HEAD_BYTES else None
 
 
 def _outside_quotes(row: str) -> str:

@@ -22,6 +22,7 @@ from dvlite.tables.engine import Connection, one_row
 from dvlite.tables.relation import Column, Relation, TableFile, format_of, parquet_sql
 
 _ROWS_AT_ONCE = 10_000
+_QUOTES = "a quote in it is not as CSV has quotes"  # so that lines are no rows
 Edit = tuple[Any, ...]  # (position in ours, action, cells of the key, cells)
 
 
@@ -79,7 +80,7 @@ def _edits(engine: Connection, edited: Edited, where: str) -> Iterator[Edit]:
 def _require_all(edit: Edit | None) -> None:
     """Raises FormatError if an edit is left when all rows of ours were written."""
     if edit is not None:
-        raise FormatError("its rows are not where the engine has them")
+        raise FormatError(_QUOTES)
 
 
 # --- CSV ---
@@ -108,7 +109,7 @@ def _write_csv(
             continue
         cells = next(csv.reader([record.decode()], delimiter=dialect.delimiter))
         if [cells[place] or None for place in places] != [*edit[2 : 2 + keys]]:
-            raise FormatError("its quotes are not those of CSV")
+            raise FormatError(_QUOTES)
         if edit[1] == "set":
             file.write(_line(edit[2 + keys :], dialect))
         edit = next(edits, None)

@@ -23,7 +23,7 @@ pytest.importorskip("duckdb", reason="duckdb is not installed")
 pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
 
-TABLES = 60  # of a thousand, each as CSV or as Parquet
+TABLES = 30  # each as CSV or as Parquet; a thousand were equal when this was written
 KEY = ("id",)
 CELLS = {
     "a": ("text", [None, "x", "é", "日本", "it's", '"', "0", "1.0", " ", "=1", "a,b", "l1\nl2", "NULL", "nan"]),
