@@ -22,7 +22,7 @@ from dvlite.repo.sources import SourceUntrusted
 from dvlite.show import printable, quote
 from dvlite.store.dvc_objects import Folder
 from dvlite.store.object_store import ObjectAbsent, ObjectStore
-from dvlite.store.origins import Download, NothingThere, download
+from dvlite.store.origins import Download, NothingThere, Origin, download
 from dvlite.store.remote import open_origin, open_store
 from dvlite.store.retry import Retries, RetryBudget
 from dvlite.store.url import FOLDER, S3, Location, check_options, parse_url
@@ -69,9 +69,10 @@ class DvcRemote:
 
     def close(self) -> None:
         """Closes connections, and drops what nothing asked for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
         if isinstance(self._place, Bucket | Web):
             self._place.close()
-        self._threads.shutdown(cancel_futures=True)
+        self._threads.shutdown()
         for future in self._flying.values():
             descriptor = None if future.cancelled() or future.exception() is not None else future.result()
             if descriptor is not None:
@@ -163,15 +164,19 @@ class Web:
     def __init__(self, url: str, folder: Path, retry_seconds: float) -> None:
         self._url, self._folder = url.rstrip("/"), folder
         self._retries = Retries(RetryBudget(retry_seconds))
+        self._open: set[Origin] = set()
 
     def close(self) -> None:
-        """Ends waits for a server that does not answer."""
+        """Ends what is on its way."""
         self._retries.close()
+        for origin in list(self._open):
+            origin.close()
 
     def find(self, name: str) -> int | None:
         """Returns a descriptor of a copy; one request."""
         temporary = self._folder / files.temporary_name()
         with contextlib.closing(open_origin(f"{self._url}/{name}", None, {}, 1)) as origin:
+            self._open.add(origin)
             into = Download(None, temporary, NullProgress(), self._retries)
             try:
                 download(origin, Item(""), into, self._retries)
@@ -179,5 +184,6 @@ class Web:
             except NothingThere:
                 return None
             finally:
+                self._open.discard(origin)
                 into.close()
                 temporary.unlink(missing_ok=True)
