@@ -5,6 +5,8 @@ import os
 
 import pytest
 
+from dvlite.errors import UsageError
+from dvlite.formats import parquet
 from dvlite.workspace import delta_scan
 from dvlite.workspace.scan import scan
 from tests.commands.project import tree
@@ -221,3 +223,18 @@ def test_a_file_that_is_named_after_the_folder_was_listed_is_there(tmp_path, mon
     assert seen.tables[b""].absent == ()
     assert seen.tables[b""].version == 2  # as it was when its log was listed
     assert seen.left_out == {delta_scan.UNNAMED: 1}
+
+
+def test_a_checkpoint_without_the_package_that_reads_it_leaves_all_files(tmp_path, monkeypatch):
+    def absent():
+        raise UsageError("Parquet needs the package pyarrow", hint="pip install pyarrow")
+
+    monkeypatch.setattr(parquet, "_packages", absent)
+    table = DeltaTable(tmp_path / "t").append("a.parquet")
+    for version in range(2):
+        table.log(version).unlink()
+    (table.folder / "_delta_log/00000000000000000001.checkpoint.parquet").write_bytes(b"PAR1")
+    (table.folder / "orphan.parquet").write_bytes(b"")
+    seen = delta_scan.named_only(scan(tmp_path / "t", "t", None, frozenset(), None))
+    assert seen.tables[b""].unread == "pip install pyarrow"
+    assert b"orphan.parquet" in seen.paths
