@@ -73,6 +73,8 @@ def reading(what: str) -> Iterator[None]:
     duckdb = _package()
     try:
         yield
+    except duckdb.OutOfMemoryException:
+        raise FormatError(f"{what}: its rows are too large for the memory that the table engine may take") from None
     except duckdb.Error as error:
         raise FormatError(f"{what}: {reason_of(str(error))}") from None
 

@@ -22,6 +22,7 @@ from dvlite.tables.engine import Connection, one_row
 from dvlite.tables.relation import Column, Relation, TableFile, format_of, parquet_sql
 
 _ROWS_AT_ONCE = 10_000
+_ROW_GROUP_BYTES = 1 << 30
 _QUOTES = "a quote in it is not as CSV has quotes"  # so that lines are no rows
 Edit = tuple[Any, ...]  # (position in ours, action, cells of the key, cells)
 
@@ -214,7 +215,7 @@ def _write_parquet(engine: Connection, ours: Path, edited: Edited, target: Path)
         ) as writer:
             first = 0
             for number in range(metadata.num_row_groups):
-                group = source.read_row_group(number)
+                group = _row_group(source, number, pyarrow)
                 for name in schema.names[len(kept) :]:
                     group = group.append_column(schema.field(name), pyarrow.nulls(len(group), schema.field(name).type))
                 group = _edited_group(engine, group, first, rows, pyarrow)
@@ -223,6 +224,17 @@ def _write_parquet(engine: Connection, ours: Path, edited: Edited, target: Path)
             added = rows("place IS NULL")
             if len(added):
                 writer.write_table(added)
+
+
+def _row_group(source: Any, number: int, pyarrow: Any) -> Any:
+    """Returns a row group. Raises FormatError for one that has more than it may when it is unpacked: a few bytes can stand for any number of rows."""
+    batches, size = [], 0
+    for batch in source.iter_batches(_ROWS_AT_ONCE, row_groups=[number]):
+        size += batch.nbytes
+        if size > _ROW_GROUP_BYTES:
+            raise FormatError(f"a row group of it has more than {_ROW_GROUP_BYTES >> 30} GiB")
+        batches.append(batch)
+    return pyarrow.Table.from_batches(batches, source.schema_arrow)
 
 
 def _edited_group(engine: Connection, group: Any, first: int, rows: Any, pyarrow: Any) -> Any:
