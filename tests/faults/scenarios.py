@@ -142,6 +142,7 @@ SCENARIOS = (
         Scenario(words, tuple(words.split()), worlds.edited, changes=False)
         for words in ("diff", "ls -R", "cat HEAD:data/large", "du", "log data", "verify")
     ),
+    Scenario("check (first)", ("check",), worlds.demanded),
     Scenario("fsck", ("fsck", "--deep"), worlds.pushed),
     Scenario(
         "stage add", ("stage", "add", "-f", "count", "-d", "raw.txt", "-o", "n", "--", "wc raw.txt > n"), worlds.stages

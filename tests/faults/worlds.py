@@ -321,6 +321,13 @@ def stages(world: World) -> None:
     world.commit()
 
 
+def demanded(world: World) -> None:
+    """Data with a check that was never made."""
+    tracked(world)
+    world.write("dvlite.yaml", "checks: {whole: {path: data, cmd: test -s data/large}}\n")
+    world.commit()
+
+
 def ran_once(world: World) -> None:
     stages(world)
     world.dv("repro")
