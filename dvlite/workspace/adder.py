@@ -40,6 +40,8 @@ from dvlite.workspace.workspace import NO_VERSION, Workspace, lacking, set_aside
 if TYPE_CHECKING:
     from dvlite.workspace.add_tables import TableFound  # slow to load: only data with tables pays it
 
+_MOST_PATTERNS = 1000  # for files added outside of the part that is here: each is tried for every path
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddedPath:
@@ -275,7 +277,9 @@ class Adder:
         work, old, on_disk = self._work, target.old, snapshot.entries()
         if old is None or old.kind != "directory":
             return self._built(target, on_disk, partial(writer.put, KIND_MANIFEST))
-        chooses = sparse.selector(target.inside) if target.inside else work.removable(target.path)
+        chooses = work.removable(target.path)
+        if target.inside:
+            chooses = _both(chooses, sparse.selector(target.inside))
         edit = partial(self._edited, target, old.digest, on_disk, chooses)
         if chooses is not None:
             from dvlite.workspace.fetch import with_listings  # the remote side: slow to load
@@ -319,6 +323,15 @@ class Adder:
         if stays and work.is_new_here(target.path):
             self._partial.add(target.path)
         return manifest.edit(old, edits, work.cache.read_node)
+
+    def _widen(self, path: str, on_disk: Sequence[bytes]) -> None:
+        """Has files that were added outside of the part that is here belong to it: another version without them removes them."""
+        patterns = self._work.sparse[path]
+        chosen = sparse.selector(patterns) if patterns else None
+        more = [] if chosen is None else [inner for inner in on_disk if not chosen(inner)]
+        if len(more) <= _MOST_PATTERNS:
+            literals = [sparse.literal(os.fsdecode(inner)) for inner in more]
+            self._work.set_sparse(path, sparse.added(patterns, literals))
 
     def _check(self, target: AddTarget, paths: Sequence[bytes]) -> None:
         try:
@@ -380,6 +393,7 @@ class Adder:
             if path in work.sparse:  # what was lost, and is on disk now, is no longer missed
                 present = {sparse.LOST + os.fsdecode(inner) for inner in snapshot.scan.paths}
                 work.set_sparse(path, [pattern for pattern in work.sparse[path] if pattern not in present])
+                self._widen(path, snapshot.scan.paths)
             before = None if old is None else old.oid
             versions = work.versions_here(path)
             work.note_version(path, new.oid, whole=whole, part=bool(versions) and versions[0] != before, before=before)
@@ -400,6 +414,10 @@ def write_pointers(repo: Repo, versions: Mapping[str, Pointer], writer: Writer) 
 def _is_replaced(path: bytes, present: Sequence[bytes]) -> bool:
     """Returns whether what is on disk now, in order, has a folder where this file was, or a file where its folder was."""
     return _is_folder(path, present) or any(_is_entry(above, present) for above in ancestors(path))
+
+
+def _both(one: sparse.Selects | None, other: sparse.Selects) -> sparse.Selects:
+    return other if one is None else lambda path: one(path) and other(path)
 
 
 def _may_be_replaced(after: bytes, last: bytes, present: Sequence[bytes]) -> bool:

@@ -264,6 +264,21 @@ def test_a_part_that_is_edited_and_added_keeps_the_rest_of_the_version(there, he
     assert contents(reader) == contents(here) | {b"sub/c": b"edited in a part", b"sub/more": b"new in a part"}
 
 
+@pytest.mark.parametrize("added", ["data", "data/sub", "data/sub/more"])
+def test_what_is_added_beside_a_part_leaves_what_is_not_here_and_goes_with_its_version(there, here, added):
+    there.dv("pull", "data/a")
+    put(there.path / "data" / "sub" / "more", b"new beside a part")
+    there.dv("add", added)
+    there.commit("more")
+    assert there.is_clean()
+    back(there)
+    there.dv("checkout")
+    assert set(contents(there)) == {b"a"}
+    git(there.path, "checkout", "-q", "HEAD", "--", "data.dvlite")
+    there.dv("pull", "data")
+    assert contents(there) == contents(here) | {b"sub/more": b"new beside a part"}
+
+
 def test_a_file_removed_from_a_part_is_removed_from_the_version(there, here):
     there.dv("pull", "data/sub", "data/a")
     (there.path / "data" / "a").unlink()
