@@ -19,6 +19,15 @@ def declare(project, text=CHECKS):
 
 
 @pytest.fixture
+def declared(tracked, tmp_path, monkeypatch):
+    """A repository with three files in `data`, and a check that was never made."""
+    monkeypatch.setenv("RAN", str(tmp_path / "ran"))
+    tracked.write("data/one.txt", "one")
+    declare(tracked)
+    return tracked
+
+
+@pytest.fixture
 def checked(team, tmp_path, monkeypatch):
     """The repository with hooks, its data checked, pushed."""
     monkeypatch.setenv("RAN", str(tmp_path / "ran"))
@@ -33,31 +42,31 @@ def times_looked(tmp_path):
     return (tmp_path / "ran").read_text().count("looked")
 
 
-def test_a_result_is_made_once_for_each_content_and_check(checked, tmp_path):
-    assert "good  passed  data " in checked.dvlite("check").stdout
-    checked.write("data/one.txt", "other")
-    assert checked.json("check")["checks"][0]["ran"]  # of what is on disk, added or not
-    checked.write("data/one.txt", "one")
-    (known,) = checked.json("check", "data/two.txt")["checks"]  # a path that it reads
+def test_a_result_is_made_once_for_each_content_and_check(declared, tmp_path):
+    assert "good  passed  data " in declared.dvlite("check").stdout
+    declared.write("data/one.txt", "other")
+    assert declared.json("check")["checks"][0]["ran"]  # of what is on disk, added or not
+    declared.write("data/one.txt", "one")
+    (known,) = declared.json("check", "data/b")["checks"]  # a path that it reads
     assert (known["state"], known["ran"], known["path"], known["line"]) == ("passed", False, "data", 2)
     assert times_looked(tmp_path) == 2
-    assert dvlite.Repo(checked.root).check(force=True).checks[0].ran
-    declare(checked, CHECKS.replace("good", "renamed").replace("}", ", on: ci}"))  # the same demand
-    checked.dvlite("check")
+    assert dvlite.Repo(declared.root).check(force=True).checks[0].ran
+    declare(declared, CHECKS.replace("good", "renamed").replace("}", ", on: ci}"))  # the same demand
+    declared.dvlite("check")
     assert times_looked(tmp_path) == 3
-    checked.write("look.sh", LOOK + "# more\n")
-    assert checked.json("check", "-n", code=3)["checks"][0]["state"] == "not checked"
+    declared.write("look.sh", LOOK + "# more\n")
+    assert declared.json("check", "-n", code=3)["checks"][0]["state"] == "not checked"
 
 
-def test_a_failure_is_explained_and_made_again(checked, tmp_path):
-    checked.write("data/one.txt", "bad")
-    done = checked.dvlite("check", code=1)
+def test_a_failure_is_explained_and_made_again(declared, tmp_path):
+    declared.write("data/one.txt", "bad")
+    done = declared.dvlite("check", code=1)
     assert done.stdout.splitlines()[1].strip() == "cmd: it is \\x1b[31mbad (exit 1)"
     assert done.stdout.splitlines()[2].startswith("1 check: 1 failed. ")
-    checked.dvlite("check", "good", code=1)
-    assert times_looked(tmp_path) == 3
-    declare(checked, CHECKS.replace("}", ", on: {ci: warn}}"))  # a failure that only warns
-    assert "; it only warns" in checked.dvlite("check").stdout
+    declared.dvlite("check", "good", code=1)
+    assert times_looked(tmp_path) == 2
+    declare(declared, CHECKS.replace("}", ", on: {ci: warn}}"))  # a failure that only warns
+    assert "; it only warns" in declared.dvlite("check").stdout
 
 
 def test_a_push_waits_for_a_result(checked, tmp_path):
@@ -122,16 +131,16 @@ def test_the_commit_of_a_merge_waits_for_a_result(checked):
     assert checked.dvlite("verify")
 
 
-def test_reports_have_each_check(checked):
+def test_reports_have_each_check(declared):
     text = CHECKS + "  other: {path: look.sh, cmd: 'false', on: {push: warn}}\n  gone: {path: gone.csv, cmd: 'true'}\n"
-    declare(checked, text)
-    checked.dvlite("check", "--junit", "c.xml", "--md", "c.md", code=3)
-    xml = checked.read("c.xml").decode()
+    declare(declared, text)
+    declared.dvlite("check", "--junit", "c.xml", "--md", "c.md", code=3)
+    xml = declared.read("c.xml").decode()
     assert (xml.count("<testcase"), xml.count("<error"), xml.count("<skipped"), xml.count("<failure")) == (3, 1, 1, 0)
-    lines = checked.read("c.md").decode().splitlines()
+    lines = declared.read("c.md").decode().splitlines()
     assert lines[1] == "### ⚠️ dvlite check: 2 checks of 3 not passed"
     assert any(line.startswith("| ❌ | `other` | failed (only warns)") for line in lines)
-    assert checked.dvlite("check", "--md", code=3).stdout.startswith("<!-- dvlite check -->")
+    assert declared.dvlite("check", "--md", code=3).stdout.startswith("<!-- dvlite check -->")
 
 
 def test_what_cannot_be_meant(project):
