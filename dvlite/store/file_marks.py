@@ -11,7 +11,7 @@ from dvlite.oid import DIGEST_BYTES, Digest
 from dvlite.store import index
 from dvlite.store.cache import Cache
 from dvlite.store.pack import KIND_FILE
-from dvlite.store.pack_order import row_of
+from dvlite.store.pack_order import rows_of
 
 
 class FileMarks:
@@ -22,11 +22,8 @@ class FileMarks:
         self._packed: dict[Digest, array[int]] = {}  # by pack, for each row the mark and one; 0: none
         self._others: dict[Digest, int] = {}
         self._repeated = index.repeated(cache.segments().values())  # these may have several marks
-        self._follows: tuple[Digest, bytes, int] = (
-            Digest(b""),
-            b"",
-            0,
-        )  # what lies after the file that was asked about last
+        # the pack of the file that was asked about last, its digests, and which comes next
+        self._follows: tuple[Digest, bytes, int] = (Digest(b""), b"", 0)
 
     def add(self, digests: bytes, mark: int) -> None:
         """Marks files, whose digests follow each other."""
@@ -53,13 +50,14 @@ class FileMarks:
             and column.startswith(digest, row * DIGEST_BYTES)
         ):
             self._follows = name, column, row + 1
-            return self._packed[name][row] - 1 if self._packed[name][row] else None
-        marks = [self._others[digest]] if digest in self._others else []
+            mark = self._packed[name][row]
+            return mark - 1 if mark else None
+        marks = {self._others[digest] + 1} if digest in self._others else set[int]()
         for place in self._cache.locations(digest, (KIND_FILE,)) if self._packed else ():
             if place.pack in self._packed:
                 column = self._order.column(place.pack)
-                row = row_of(column, digest)
-                if row >= 0:
+                for row in rows_of(column, digest):
                     self._follows = place.pack, column, row + 1
-                    marks += [self._packed[place.pack][row] - 1] if self._packed[place.pack][row] else []
-        return min(marks, default=None)
+                    marks.add(self._packed[place.pack][row])
+        marks.discard(0)
+        return min(marks) - 1 if marks else None

@@ -6,7 +6,7 @@ The answer is that of the index objects, at a tenth of the cost of asking them a
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from dvlite.errors import LaterVersion, ObjectCorrupt, ObjectMissing
@@ -89,7 +89,7 @@ class PackOrder:
                         column = self.column(place.pack) if self._is_complete(segment) else b""
                     except (ObjectCorrupt, ObjectMissing):
                         column = b""
-                    return place.pack, column, max(row_of(column, digest), 0)
+                    return place.pack, column, next(rows_of(column, digest), 0)
         return None
 
     def column(self, name: Digest) -> bytes:
@@ -114,12 +114,13 @@ class PackOrder:
         return is_complete
 
 
-def row_of(column: bytes, digest: Digest) -> int:
-    """Returns where a digest is among others, -1 if it is not."""
+def rows_of(column: bytes, digest: Digest) -> Iterator[int]:
+    """Yields where a digest is among others: mostly once."""
     start = column.find(digest)
-    while start % DIGEST_BYTES and start >= 0:
+    while start >= 0:
+        if not start % DIGEST_BYTES:
+            yield start // DIGEST_BYTES
         start = column.find(digest, start + 1)
-    return start // DIGEST_BYTES
 
 
 def _digest(digests: bytes, at: int) -> Digest:

@@ -6,9 +6,10 @@ import pytest
 
 from dvlite.oid import digest_bytes
 from dvlite.store import index
+from dvlite.store.cache_writer import Writer
 from dvlite.store.file_marks import FileMarks
 from dvlite.store.index import Index
-from dvlite.store.pack import KIND_FILE
+from dvlite.store.pack import FILES, KIND_FILE, PackWriter
 from tests.store.cached import put, read, reopened
 
 CONTENTS = [b"file %d" % number for number in range(1200)]
@@ -100,6 +101,23 @@ def test_marks_are_the_smallest_that_a_file_was_given(cache, seed, look_ups):
     assert len(look_ups) < (60 if seed < 2 else 2600)
     assert marks.get(digest_bytes(b"other")) == 0
     assert marks.get(digest_bytes(b"unknown")) is None
+
+
+def test_a_file_that_a_pack_has_twice_has_its_mark_whichever_was_meant(cache):
+    whole = PackWriter(FILES, bytes(16))
+    for content in (*CONTENTS[:40], CONTENTS[3], *CONTENTS[40:80], CONTENTS[3]):
+        whole.add(KIND_FILE, digest_bytes(content), content)
+    with Writer(cache) as writer:
+        writer.put_pack(whole.finish())
+        writer.commit()
+    each = reopened(cache)
+    for first in (30, 70):
+        marks = FileMarks(each)
+        marks.add(columns([*CONTENTS[first : first + 10], CONTENTS[3]])[0], 5)
+        assert [marks.get(digest_bytes(CONTENTS[number])) for number in (2, 3, 4, 35, 75)] == [
+            *[None, 5, None],
+            *[5 if first <= number < first + 10 else None for number in (35, 75)],
+        ]
 
 
 def test_an_oid_with_rows_in_several_places_is_known(cache):
