@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dvlite.errors import FormatError
+from dvlite.formats import parquet
 from dvlite.formats.delta_log import FOLDER, log_files, read_table
-from dvlite.formats.parquet import rows
 
 pytestmark = [pytest.mark.long]
 deltalake = pytest.importorskip("deltalake")
@@ -136,16 +136,20 @@ def test_a_vacuumed_table_with_a_short_log_is_read_from_its_checkpoint(project):
         assert not (folder / gone).exists()
 
 
-def test_a_checkpoint_that_decodes_to_any_number_of_bytes_is_refused(tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet")
-    paths = pa.DictionaryArray.from_arrays(pa.array([0] * 200, pa.int32()), pa.array(["a" * (30 << 20)]))
-    parquet.write_table(
-        pa.table({"add": pa.StructArray.from_arrays([paths], ["path"])}), tmp_path / "x", store_schema=False
-    )
-    assert (tmp_path / "x").stat().st_size < 2_000_000
-    with open(tmp_path / "x", "rb") as file, pytest.raises(FormatError, match=r"decodes to more than 4\.0 GiB"):
-        for _ in rows(file, ["add"]):
+def test_a_checkpoint_that_decodes_to_any_number_of_bytes_is_refused(tmp_path, monkeypatch):
+    import pyarrow.parquet
+
+    monkeypatch.setattr(parquet, "_BYTES_AT_ONCE", 1 << 24)
+    monkeypatch.setattr(parquet, "_MOST_BYTES", 1 << 27)
+    paths = pa.DictionaryArray.from_arrays(pa.array([0] * 400, pa.int32()), pa.array(["a" * (1 << 20)]))
+    table = pa.table({"add": pa.StructArray.from_arrays([paths], ["path"])})
+    pyarrow.parquet.write_table(table, tmp_path / "x", store_schema=False)
+    assert (tmp_path / "x").stat().st_size < 100_000
+    read = 0
+    with open(tmp_path / "x", "rb") as file, pytest.raises(FormatError, match=r"decodes to more than 128\.0 MiB"):
+        for read, _ in enumerate(parquet.rows(file, ["add"])):  # noqa: B007
             pass
+    assert 100 < read < 128
 
 
 WRITER = """
