@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from dvlite.errors import DvliteError, FormatError, UsageError
+from dvlite.files import os_error
 from dvlite.formats.tables import TableSpec
 from dvlite.oid import parse_oid
 from dvlite.progress import Progress
@@ -174,4 +175,6 @@ def _compare(
             diffs = compare_versions(old, new, how, only=options.columns, limit=options.limit)
         except FormatError as error:
             return RowsOfTable(path=place.path, problem=error.message)
+        except OSError as error:
+            raise os_error(error, "write", folder) from error
     return RowsOfTable(path=place.path, tables=tuple(diffs))

@@ -44,3 +44,10 @@ def table_at(known: Mapping[str, TableSpec], path: str) -> TableSpec | None:
             if sparse.is_glob(pattern) and sparse.selector([pattern])(os.fsencode(name)):
                 return replace(spec, path=name)
     return None
+
+
+def key_in_file(spec: TableSpec, path: str) -> tuple[str, ...]:
+    """Returns the columns of a table's key that a file of it has: not those that are folders `name=value` around it."""
+    folders = path.removeprefix(spec.path).split("/")[:-1]
+    names = {name for name, equals, _ in (folder.partition("=") for folder in folders) if equals}
+    return tuple(column for column in spec.key if column not in names)

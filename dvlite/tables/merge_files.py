@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dvlite.errors import DvliteError, FormatError, ObjectMissing, UsageError
+from dvlite.errors import DvliteError, FormatError, ObjectMissing, UsageError, reason_of
 from dvlite.exports.table import csv_cell, csv_lines
 from dvlite.files import read_own, write_atomic
 from dvlite.formats.manifest import Entry
@@ -24,7 +24,7 @@ from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.show import one_line, quote, size_text, word
 from dvlite.store.cache_writer import Writer
-from dvlite.tables.declared import declared, table_at
+from dvlite.tables.declared import declared, key_in_file, table_at
 from dvlite.tables.merge import CellConflict, Take, merge_rows
 from dvlite.tables.relation import format_of
 from dvlite.tables.rewrite import can_write
@@ -72,14 +72,15 @@ class TableMerges:
     def _merged(self, inner: bytes, base: Entry, ours: Entry, theirs: Entry) -> tuple[Entry, bool] | None:
         path = posixpath.join(self._tracked, os.fsdecode(inner)) if inner else self._tracked
         spec = table_at(self._known, path)
-        if spec is None or not spec.key or not can_write(format_of(path)):
+        key = () if spec is None else key_in_file(spec, path)
+        if not key or not can_write(format_of(path)):
             return None
         name = posixpath.basename(path)
         versions = [StoredFile(name, entry.digest, entry.size_bytes) for entry in (base, ours, theirs)]
         try:
-            return self._merge(path, versions, spec.key, (base, ours, theirs))
-        except DvliteError as error:  # as without a key: the whole file is in conflict
-            self.conflicts[path] = TableConflict(problem=one_line(error.message))
+            return self._merge(path, versions, key, (base, ours, theirs))
+        except (DvliteError, OSError) as error:  # as without a key: the whole file is in conflict
+            self.conflicts[path] = TableConflict(problem=one_line(reason_of(error)))
             return None
 
     def _merge(

@@ -22,6 +22,7 @@ from dvlite.tables.engine import Connection, one_row
 from dvlite.tables.relation import Column, Relation, TableFile, format_of, parquet_sql
 
 _ROWS_AT_ONCE = 10_000
+_UNPACKED_ROWS = 65_536  # of Parquet, at once
 _ROW_GROUP_BYTES = 1 << 30
 _QUOTES = "a quote in it is not as CSV has quotes"  # so that lines are no rows
 Edit = tuple[Any, ...]  # (position in ours, action, cells of the key, cells)
@@ -229,7 +230,7 @@ def _write_parquet(engine: Connection, ours: Path, edited: Edited, target: Path)
 def _row_group(source: Any, number: int, pyarrow: Any) -> Any:
     """Returns a row group. Raises FormatError for one that has more than it may when it is unpacked: a few bytes can stand for any number of rows."""
     batches, size = [], 0
-    for batch in source.iter_batches(_ROWS_AT_ONCE, row_groups=[number]):
+    for batch in source.iter_batches(_UNPACKED_ROWS, row_groups=[number]):
         size += batch.nbytes
         if size > _ROW_GROUP_BYTES:
             raise FormatError(f"a row group of it has more than {_ROW_GROUP_BYTES >> 30} GiB")
