@@ -12,7 +12,7 @@ from dvlite.checks.verdicts import Bases, CheckVerdict, KnownResults, reading, s
 from dvlite.pipeline.revision_content import GitContent, RevisionContent
 from dvlite.pipeline.stages import Stage
 from dvlite.repo.revisions import Revision
-from dvlite.show import printable, word
+from dvlite.show import printable
 from dvlite.verify.findings import Finding, Unchecked
 from dvlite.verify.parsed import TrackedFiles
 from dvlite.verify.source import ContentSource
@@ -60,6 +60,6 @@ def _reports(at: Revision, verdicts: Sequence[CheckVerdict], known: KnownResults
             line=verdict.line,
             stage=verdict.check,
             path=verdict.path,
-            fix=f"dvlite check {word(verdict.check)}",
+            fix=verdict.hint,
             commit=at.commit,
         )

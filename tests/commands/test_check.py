@@ -79,7 +79,8 @@ def test_a_push_waits_for_a_result(checked, tmp_path):
     assert "it is \\x1b[31mbad (exit 1)" in said(checked.refuses("push"))[0]
     done = checked.dvlite("push", code=1)
     assert "nothing is pushed: 'data' " in done.stderr
-    assert checked.json("verify", code=1)["findings"][0]["kind"] == "check-failed"
+    (found,) = checked.json("verify", code=1)["findings"]
+    assert (found["kind"], found["fix"]) == ("check-failed", "correct data, then: dvlite check good")
     checked.write("data/one.txt", "fine")
     checked.save("Good")
     assert "has no result" in checked.dvlite("push", "--rev", "HEAD", code=1).stderr
