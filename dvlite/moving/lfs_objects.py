@@ -40,7 +40,9 @@ from dvlite.store.remote import Remote
 _NAMES = "lfs"  # notes in the clone: which objects of Git LFS a snapshot names, once it was read
 _ROW = struct.Struct(f"{DIGEST_BYTES}s{DIGEST_BYTES}sQ")
 _AT_ONCE = 1000  # objects in one round of a push
-_OTHERS_BYTES = 64 << 20  # of those that go with the one that git-lfs waits for
+_OTHERS_BYTES = (
+    64 << 20
+)  # of those that go with the one that git-lfs waits for; the last may go beyond, a larger one goes alone
 _WINDOW_BYTES = (
     1 << 20
 )  # of a pack: what one request brings, because git-lfs is likely to ask for what lies beside an object
@@ -94,7 +96,7 @@ class LfsObjects:
         others: Iterator[LfsPointer] = iter(()) if self._together is None else self._together.others(asked)
         left_bytes = _OTHERS_BYTES
         while len(objects) < _AT_ONCE and left_bytes > 0 and (other := next(others, None)) is not None:
-            if other.size_bytes <= left_bytes and other.sha256 not in self._sent:
+            if other.size_bytes <= _OTHERS_BYTES and other.sha256 not in self._sent:
                 with contextlib.suppress(DvliteError):  # it is not here, or damaged: git-lfs may not ask for it
                     objects[other.sha256] = self._take_in(other, object_in(self._local, other.sha256), writer)
                     left_bytes -= other.size_bytes

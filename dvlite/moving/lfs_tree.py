@@ -20,6 +20,10 @@ from dvlite.show import quote, some
 from dvlite.workspace.add_checks import refuse_ignored, tracked_above
 
 FILTER = "lfs"
+_OF_GIT = (
+    ".gitignore",
+    attributes.FILE_NAME,
+)  # no data, whatever pattern covers them: an import that was stopped may have staged some
 EXTENDED = "an extension of Git LFS changed its bytes: git lfs pull, then dvlite add"
 
 
@@ -58,6 +62,8 @@ def read_tree(repo: Repo) -> LfsTree:
     for entry in given:
         pointer = lfs_transfer.parse_pointer(contents.get(entry.blob, b""))
         above = tracked_above(entry.path.rpartition("/")[0], tracked)
+        if pointer is None and entry.path.rpartition("/")[2] in _OF_GIT:
+            continue
         if pointer is None:
             tree.left[entry.path] = "git has the data itself, and no pointer of Git LFS"
         elif links.intersection(ancestors(entry.path)):

@@ -239,7 +239,7 @@ class Repo:
     def unstaged_ignore_files(self, paths: Sequence[str]) -> list[str]:
         """Returns the `.gitignore` files beside paths that are not in git's index as they are: a run that was stopped leaves them so."""
         names = list(dict.fromkeys(f"{path.rpartition('/')[0]}/.gitignore".lstrip("/") for path in paths))
-        there = {name for name in names if os.path.lexists(self.root / name)}
+        there = {name for name in names if files.is_there(self.root / name)}
         tracked = set(self.git.tracked_under(names))
         new = sorted(there - tracked)
         known = {*tracked, *new} - set(self.git.ignored(new))
