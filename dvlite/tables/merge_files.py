@@ -80,7 +80,10 @@ class TableMerges:
         try:
             return self._merge(path, versions, key, (base, ours, theirs))
         except (DvliteError, OSError) as error:  # as without a key: the whole file is in conflict
-            self.conflicts[path] = TableConflict(problem=one_line(reason_of(error)))
+            hint = getattr(error, "hint", None) or ""
+            self.conflicts[path] = TableConflict(
+                problem="; ".join(map(one_line, filter(None, (reason_of(error), hint))))
+            )
             return None
 
     def _merge(
@@ -89,7 +92,10 @@ class TableMerges:
         cache = open_cache(self._repo)
         lacking = sum(file.size_bytes for file in versions if not cache.has_file(file.digest, file.size_bytes))
         if self._limit_bytes is not None and lacking > self._limit_bytes:
-            raise ObjectMissing(f"{size_text(lacking)} to download is more than hooks.fetch_limit")
+            raise ObjectMissing(
+                f"{size_text(lacking)} to download is more than hooks.fetch_limit",
+                hint=f"dvlite resolve {word(self._repo.display(self._tracked))}",
+            )
         bring(self._repo, cache, path, versions, self._progress)
         inner = path if path == self._tracked else path.removeprefix(f"{self._tracked}/")
         with tempfile.TemporaryDirectory(prefix="dvlite-") as folder:

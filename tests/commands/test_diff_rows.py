@@ -134,7 +134,7 @@ def test_a_merge_downloads_no_more_than_it_may_and_resolve_does(merging):
     merging.dvlite("config", "--user", "hooks.fetch_limit", "10B")
     code, said = merging.try_git("merge", "other")
     assert code == 1
-    assert "is more than hooks.fetch_limit" in said
+    assert "to download is more than hooks.fetch_limit; dvlite resolve data)" in said
     assert not merging.has("data.conflicts.csv")
     merging.dvlite("resolve", "data")
     merging.dvlite("checkout")
