@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from dvlite.checks.verdicts import CheckVerdict
 from dvlite.commands.verify import VerifyResult
-from dvlite.show import NAMED, Show, count, duration_text, one_line, printable, short_oid, size_text, some, value_text
+from dvlite.show import Show, count, duration_text, one_line, printable, short_oid, size_text, some, value_text
 from dvlite.verify.findings import Finding, OutputVerdict, StageCheck, Unchecked
 
 _MOST_FIXES = 2
@@ -31,8 +31,8 @@ def text(result: VerifyResult, show: Show) -> Iterator[str]:
         yield f"the clean clone is kept: {printable(result.kept)}"
     if not show.quiet:
         passed = [f"{check.check} on {show.path(check.path)}{_at(check)}" for check in result.checks if check.passed]
-        if passed:
-            yield f"checked before, and passed: {some(passed, len(passed) if show.verbose else NAMED)}"
+        for named in passed if show.verbose else [some(passed)] if passed else []:
+            yield f"checked before, and passed: {named}"
         if result.rerun:
             yield _rerun_summary(result, show)
         if not result.rerun or result.findings or result.unchecked:
