@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _kinds() -> dict[str, Callable[[bytes], bytes]]:
-    kinds = {"csv": bytes, "sqlite": _Database().updated}
+    kinds = {"csv": bytes, "sqlite": Database().updated}
     try:
         from pyarrow import csv, parquet
     except ImportError:
@@ -59,12 +59,14 @@ def _kinds() -> dict[str, Callable[[bytes], bytes]]:
     return kinds | {"parquet": columns}
 
 
-class _Database:
-    """A database that lives on from version to version: only rows that differ are written."""
+class Database:
+    """A database that lives on from version to version: only rows that differ are written. `before` and `after` it runs a statement."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, before: str = "", after: str = "") -> None:
         self._rows: dict[int, bytes] = {}
+        self._after = after
         self._base = sqlite3.connect(":memory:")
+        self._base.execute(before)
         self._base.execute(
             "create table t (id integer primary key, a real, b real, c real, d real, e real, f real, g real)"
         )
@@ -80,11 +82,12 @@ class _Database:
                 [tuple(map(float, line.split(b","))) for line in changed],
             )
         self._rows = rows
+        self._base.execute(self._after)
         return self._base.serialize()
 
 
 def _measure(folder: Path, kind: str, versions: Iterator[bytes]) -> None:
-    repo, clone, env = folder / "repo", folder / "clone", _environment(folder)
+    repo, clone, env = folder / "repo", folder / "clone", environment(folder)
     repo.mkdir()
 
     def cost(*words: str | Path, cwd: Path = repo) -> float:
@@ -119,7 +122,8 @@ def _measure(folder: Path, kind: str, versions: Iterator[bytes]) -> None:
         )
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def environment(folder: Path) -> dict[str, str]:
+    """Returns the environment of all commands, with a home in the folder."""
     (folder / "home").mkdir()
     return os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
