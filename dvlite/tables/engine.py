@@ -36,7 +36,7 @@ def connected(
 ) -> Iterator[Connection]:
     """Opens an engine that may read these files, named exactly so in queries, and those of a file system of fsspec.
 
-    Its temporary folder is gone afterwards. A name with `*`, `?` or `[` is a pattern to DuckDB: give links with plain names (`linked`). Raises UsageError without the package.
+    Its temporary folder is gone afterwards. A name with `*`, `?` or `[` is a pattern to DuckDB: give links with plain names (`versions.lay`). Raises UsageError without the package.
     """
     duckdb = _package()
     with tempfile.TemporaryDirectory(prefix="dvlite-") as folder:
