@@ -15,6 +15,7 @@ from dvlite.formats import strict_json
 
 LINE_BYTES = 1 << 20  # the longest request; one has a path in it
 POINTER_BYTES = 1024  # no pointer is longer
+_REMOTE_CHARACTERS = 4096  # of a name or URL, which goes on a command line
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\n((?:ext-[^\n]*\n)*)oid sha256:([0-9a-f]{64})\nsize (0|[1-9]\d{0,18})\n"
@@ -51,7 +52,8 @@ def parse_request(line: bytes) -> Request:
         raise FormatError(f"cannot read {where}: its event is not known", hint="upgrade dvlite")
     if event not in ("upload", "download"):
         remote = body.get("remote")
-        return Request(event, remote=remote if isinstance(remote, str) and "\0" not in remote else "")
+        is_named = isinstance(remote, str) and remote.isprintable() and len(remote) <= _REMOTE_CHARACTERS
+        return Request(event, remote=str(remote) if is_named else "")
     sha256, size_bytes, path = body.get("oid"), body.get("size"), body.get("path", "")
     if not isinstance(sha256, str) or _SHA256.fullmatch(sha256) is None:
         raise FormatError(f"cannot read {where}: its oid is not a SHA-256")

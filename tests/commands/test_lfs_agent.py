@@ -260,3 +260,8 @@ def test_install_sets_what_makes_git_lfs_run_the_agent_and_doctor_knows(lfs):
 def test_lines_that_git_lfs_does_not_send_are_refused(line):
     with pytest.raises(FormatError):
         lfs_transfer.parse_request(line)
+
+
+@pytest.mark.parametrize("name", [b"a\\u0000b", b"\\ud800", b"x" * 5000])
+def test_a_remote_that_no_command_line_can_hold_is_none(name):
+    assert lfs_transfer.parse_request(b'{"event":"init","remote":"%s"}' % name).remote == ""
