@@ -20,6 +20,7 @@ from dvlite.files import write_atomic
 from dvlite.formats import pointer
 from dvlite.formats.config import Config
 from dvlite.formats.manifest import EXECUTABLE, FILE, SYMLINK
+from dvlite.git.copied_commits import BRANCH, copy_of
 from dvlite.git.discover import GitPlaces, is_bare
 from dvlite.git.far import clone_silently
 from dvlite.git.output import TreeEntry, is_lockfile, is_pointer
@@ -41,6 +42,7 @@ LINK = "120000"
 FLAGS = {"100644": FILE, "100755": FILE | EXECUTABLE, LINK: SYMLINK}  # by the modes of git; the rest is no file
 _CONFIG_LIMIT_BYTES = pointer.LIMIT_BYTES
 _SMALL = f"--filter=blob:limit={pointer.LIMIT_BYTES + 1}"  # files that can be pointers
+_DEFAULT = "refs/remotes/origin/HEAD"
 _SSH = re.compile(r"[^/:]+@[^/:]+:.*")  # as git writes an address: git@example.com:acme/birds
 
 
@@ -200,10 +202,12 @@ def _far(
         )
     git, commit = _clone_briefly(url, target, environ, revision, normal if reads else [])
     theirs = dvc_version.of_commit(git, commit)
-    repo = _with_config(git, url, commit, target, environ, is_needed=theirs is None)
+    repo = _with_config(git, url, _settings(git, commit), target, environ, is_needed=theirs is None)
     shown = word(without_credentials(url))
     place = shown if revision is None else f"{shown} --rev {word(revision)}"
     tracked = repo.at(commit).tracked()
+    if theirs is not None and not repo.config.remote_names:  # then only DVC's remote can have it
+        tracked = [item for item in tracked if item.path not in theirs.outs]
     return Opened(
         repo,
         own_cache(repo.config, environ) or plain_cache(target / "cache"),
@@ -227,7 +231,7 @@ def open_history(url: str, revision: str | None, target: Path, environ: Mapping[
     git.run("fetch", "--quiet", "--update-head-ok", ".", *branches)
     commit = git.resolve(revision or "HEAD")
     _forget_origin(git)
-    return _with_config(git, url, commit, target, environ)
+    return _with_config(git, url, _settings(git, commit), target, environ)
 
 
 def _with_config(
@@ -245,6 +249,29 @@ def _with_config(
     (target / config_files.FOLDER).mkdir()
     write_atomic(target / config_files.COMMITTED_FILE, config, sync=False)
     return open_repo(target, environ)
+
+
+def _settings(git: Git, commit: str) -> str:
+    """Returns the commit whose config counts for a commit: itself; the default branch's, or else its copy's, for one from before a move."""
+    copy = None if _has(git, commit, config_files.COMMITTED_FILE) else copy_of(git, commit)
+    if copy is None:
+        return commit
+    default = _resolved(git, _DEFAULT)
+    return default if default is not None and _has(git, default, config_files.COMMITTED_FILE) else copy
+
+
+def _has(git: Git, commit: str, name: str) -> bool:
+    return git.read_file(commit, name, limit_bytes=_CONFIG_LIMIT_BYTES) is not None
+
+
+def _fetch_copy(git: Git, commit: str) -> None:
+    """Brings the copies of commits into a clone of a single commit, and the default branch, if that commit is one from before a move."""
+    is_before = _has(git, commit, dvc_version.CONFIG) and not _has(git, commit, config_files.COMMITTED_FILE)
+    if is_before and git.is_shallow():
+        fetch = ("fetch", "--quiet", "--no-tags")
+        git.run(*fetch, "origin", f"refs/heads/{BRANCH}:refs/remotes/origin/{BRANCH}", check=False)
+        if copy_of(git, commit) is not None:
+            git.run(*fetch, "--depth=1", "origin", f"+HEAD:{_DEFAULT}", check=False)
 
 
 def _forget_origin(git: Git) -> None:
@@ -276,7 +303,10 @@ def _clone_briefly(
     git = Git(GitPlaces(target, target / ".git", target / ".git"), environ)
     commit = next(filter(None, (_resolved(git, name) for name in names)), None)
     if commit is not None:
-        large = [blob for name, blob in git.pointer_blobs(commit).items() if is_lockfile(name)]
+        if revision is not None:
+            _fetch_copy(git, commit)
+        pointers = git.pointer_blobs(commit) or git.pointer_blobs(copy_of(git, commit) or commit)
+        large = [blob for name, blob in pointers.items() if is_lockfile(name)]
         large += [entry.blob for entry in git.list_tree(commit) if dvc_version.is_lock(entry.path)]
         large += [entry.blob for path in paths for entry in _listed(git, commit, "" if path == "." else path)]
         git.run("cat-file", "--batch-check", stdin="".join(f"{blob}\n" for blob in large).encode(), check=False)

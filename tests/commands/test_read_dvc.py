@@ -125,6 +125,32 @@ def test_commits_from_before_the_move_can_be_read(project):
     assert project.dvlite("get", "data/a.txt", "-o", "-").stdout == "new\n"
 
 
+def test_a_far_repository_that_moved_has_its_old_commits_where_its_data_is_now(birds, tmp_path, monkeypatch):
+    monkeypatch.setenv("DVLITE_TRUST", str(tmp_path / "far"))
+    birds.write(".dvc/config", CONFIG.format(tmp_path / "far").encode())
+    birds.commit()
+    birds.git("tag", "v1")
+    birds.dvlite("init")
+    birds.commit()
+    birds.dvlite("import-dvc", "--all-history")
+    birds.commit()
+    birds.git("clone", "-q", "--bare", ".", str(tmp_path / "moved.git"))
+    url, commit = f"file://{tmp_path}/moved.git", birds.git("rev-parse", "v1").strip()
+
+    def read(place, revision):
+        monkeypatch.setenv("XDG_CACHE_HOME", f"{tmp_path}/cache-{revision}-{birds.git('rev-parse', 'HEAD').strip()}")
+        return birds.dvlite("get", place, "data/sub/b.txt", "--rev", revision, "-o", "-").stdout
+
+    assert read(str(tmp_path / "moved.git"), "v1") == "b\n"  # from DVC's remote: there is no other
+    birds.dvlite("remote", "add", str(tmp_path / "store"))
+    birds.commit()
+    birds.dvlite("push", "--all-commits")
+    birds.git("push", "-q", str(tmp_path / "moved.git"), "HEAD")
+    monkeypatch.setenv("DVLITE_TRUST", str(tmp_path / "store"))
+    shutil.rmtree(tmp_path / "far")
+    assert (read(url, "v1"), read(url, commit)) == ("b\n", "b\n")
+
+
 def test_what_cannot_be_read_is_named(birds, tmp_path, trusted):
     name = md5(DATA["a.txt"])
     stored = tmp_path / "far/files/md5" / name[:2] / name[2:]
