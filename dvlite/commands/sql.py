@@ -146,16 +146,22 @@ class _Tables:
         if twin is not None:
             hint = "to SQL both are one name: begin one of them with ./"
             raise UsageError(f"{quote(name)} and {quote(twin)} differ only in capitals", hint=hint)
-        where, _, table = name.partition("#") if not self._exists(name) else (name, "", "")
-        for path, revision in self._readings(where):
-            side = self._side(path, revision)
+        refused: UsageError | None = None
+        for path, revision, table in self._readings(name):  # noqa: B007  # used behind the loop
+            try:
+                side = self._side(path, revision)
+            except UsageError as error:  # of a revision; another reading of the name may have one
+                refused = refused or error
+                continue
             inner = side.files(self._repo.relative(path))
             if inner:
                 break
         else:
-            raise self._unknown(name, where)
+            raise refused or self._unknown(name)
         inner = _live(name, side, inner)
         kind = queries.format_of_all(name, list(inner))
+        if table and kind != "SQLite":
+            raise UsageError(f"{quote(name)}: {quote(path)} is no database", hint="its name without # is the table")
         chosen = {file: inner[file] for file in inner if format_of(file) == kind}
         sizes = list(map(side.size, chosen.values()))
         commit = side.system.source.commit if isinstance(side, _AtRevision) else ""
@@ -167,15 +173,13 @@ class _Tables:
             name, kind, tuple(lay(side, path, f"{number}/{file}") for file, path in chosen.items()), table
         )
 
-    def _readings(self, where: str) -> Iterator[tuple[str, str | None]]:
-        """Yields the paths and revisions that a name can mean, the likeliest first: an `@` may be of the path, or of `HEAD@{1}`."""
-        yield where, self._revision
-        for number, letter in enumerate(where):
-            if letter == "@" and 0 < number < len(where) - 1:
-                yield where[:number], where[number + 1 :]
-
-    def _exists(self, name: str) -> bool:
-        return "#" in name and os.path.lexists(self._repo.cwd / name)
+    def _readings(self, name: str) -> Iterator[tuple[str, str | None, str]]:
+        """Yields what a name can mean: path, revision and table of a database. `@` and `#` may be of a path, or of `HEAD@{1}`."""
+        whole, parted = [(name, "")], list(_splits(name, "#"))
+        for where, table in whole + parted if os.path.lexists(self._repo.cwd / name) else parted + whole:
+            yield where, self._revision, table
+            for path, revision in _splits(where, "@"):
+                yield path, revision, table
 
     def _side(self, path: str, revision: str | None) -> _AtRevision | _OnDisk:
         disk = _OnDisk(self._repo, self.warnings)
@@ -202,11 +206,18 @@ class _Tables:
         side.system.get_file(path, str(copy))
         return str(copy)
 
-    def _unknown(self, name: str, where: str) -> DvliteError:
+    def _unknown(self, name: str) -> DvliteError:
         tracked = [item.path for item in self._repo.work_tree.tracked(broken=[])]
-        close = closest(where.partition("@")[0], map(self._repo.display, tracked))
+        close = closest(name.partition("#")[0].partition("@")[0], map(self._repo.display, tracked))
         hint = f"did you mean '{close}'?" if close else "what there is: dvlite ls; a version of it: 'PATH@REV'"
         return UsageError(f"no table is called {quote(name)}", hint=hint)
+
+
+def _splits(text: str, mark: str) -> Iterator[tuple[str, str]]:
+    """Yields what stands before and behind each of the marks in a text."""
+    for number, letter in enumerate(text):
+        if letter == mark and 0 < number < len(text) - 1:
+            yield text[:number], text[number + 1 :]
 
 
 def _live(name: str, side: _AtRevision | _OnDisk, inner: dict[str, str]) -> dict[str, str]:

@@ -36,7 +36,10 @@ class TableSource:
 
 def table_names(engine: Connection, sql: str) -> list[str]:
     """Returns what a query reads from, without the names that it defines itself. Raises UsageError for what is not one SELECT."""
-    found = json.loads(one_row(engine, f"SELECT json_serialize_sql({literal(sql)})")[0])
+    try:
+        found = json.loads(one_row(engine, f"SELECT json_serialize_sql({literal(sql)})")[0])
+    except RecursionError:
+        raise UsageError("cannot run this SQL: it is nested too deep", hint="write it with fewer parentheses") from None
     if found["error"]:
         reason = printable_text(str(found["error_message"]))
         if "Only SELECT" in reason:
@@ -51,8 +54,8 @@ def table_names(engine: Connection, sql: str) -> list[str]:
     for node in _nodes(found["statements"]):
         if node.get("type") == "BASE_TABLE" and not node.get("schema_name"):
             names[str(node["table_name"])] = None
-        own.update(str(entry["key"]) for entry in (node.get("cte_map") or {}).get("map", ()))
-    return [name for name in names if name not in own]
+        own.update(str(entry["key"]).lower() for entry in (node.get("cte_map") or {}).get("map", ()))
+    return [name for name in names if name.lower() not in own]
 
 
 def _nodes(value: Any) -> Iterator[dict[str, Any]]:

@@ -30,7 +30,8 @@ def birds(prepared):
             database.execute("CREATE TABLE users (id INTEGER, name TEXT)")
             database.execute("INSERT INTO users VALUES (1, 'Ann'), (2, NULL)")
         database.close()
-        project.dvlite("add", "data/birds.csv", "parts", "app.db")
+        project.write("odd/a@b#c.csv", "id\n5\n")
+        project.dvlite("add", "data/birds.csv", "parts", "app.db", "odd")
         project.commit("Birds")
         project.git("tag", "v1.0")
         project.dvlite("push")
@@ -104,6 +105,11 @@ def test_only_what_the_query_needs_comes_from_the_remote(engine, birds):
     assert not (birds.root / "big.parquet").exists()
 
 
+def test_marks_in_a_name_may_be_of_the_path(engine, birds):
+    for name in ("odd/a@b#c.csv", "odd/a@b#c.csv@v1.0", "odd/a@b#c.csv@HEAD~0"):
+        assert rows(birds, f"WITH Odd AS (FROM '{name}') SELECT id FROM odd") == [(5,)]
+
+
 def test_rows_go_to_the_terminal_as_a_table_and_to_files(engine, birds):
     query = "SELECT id, name FROM 'data/birds.csv@v1.0' ORDER BY id"
     assert birds.dvlite("sql", query).stdout.splitlines() == [
@@ -131,6 +137,9 @@ def test_rows_go_to_the_terminal_as_a_table_and_to_files(engine, birds):
         "SET enable_external_access = true",
         "SELEC 1",
         "SELECT * FROM 'nothing.csv'",
+        "SELECT * FROM 'data/birds.csv@nothing'",
+        "SELECT * FROM 'data/birds.csv#users'",
+        f"SELECT {'1+' * 800}1",
         "SELECT * FROM '../outside.csv'",
         "SELECT * FROM 'data/birds.csv' a, 'DATA/birds.csv' b",
     ],
