@@ -75,7 +75,7 @@ class DeltaCommit:
     rows_removed: int | None = None
     files_added: int = 0
     files_removed: int = 0
-    schema: tuple[SchemaChange, ...] = ()
+    columns: tuple[SchemaChange, ...] = ()
     undone: bool = False  # the old side has it, and the new one does not
 
     @property
@@ -198,7 +198,7 @@ class Table:
             rows_removed=_sum(rows_removed, kept),
             files_added=len(added),
             files_removed=len(removed),
-            schema=self._new_schema(actions),
+            columns=self._new_schema(actions),
         )
 
     def start(self, actions: Iterable[Action]) -> None:

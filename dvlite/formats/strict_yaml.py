@@ -195,7 +195,7 @@ def _plain_value(text: str, *, foreign: bool) -> Scalar:
     return text[1:-1] if text.startswith('"') else scalar(text, foreign=foreign)
 
 
-def _read_yaml(text: str, where: str, *, foreign: bool, most_values: int) -> Document:
+def _read_yaml(text: str, where: str, *, foreign: bool = False, most_values: int = _MAX_VALUES) -> Document:
     import yaml  # 12 ms: only for documents beyond the plain form
 
     try:

@@ -74,7 +74,7 @@ def lines(change: DeltaChange, show: Show) -> Iterator[str]:
         ),
         indent="  ",
     )
-    columns = [f"  {marks[commit.undone]}{column_text(column)}" for commit in shown for column in commit.schema]
+    columns = [f"  {marks[commit.undone]}{column_text(column)}" for commit in shown for column in commit.columns]
     yield from columns if show.verbose else columns[:_MOST]
     if len(columns) > _MOST and not show.verbose:
         yield f"  {count(len(columns) - _MOST, 'more column')}, all of them with -v"

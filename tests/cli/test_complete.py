@@ -15,7 +15,7 @@ def test_completion_offers_verbs_options_and_files(invoke):
         env = {"COMP_WORDS": words, "COMP_CWORD": str(position), main.COMPLETE: "bash_complete"}
         return invoke(env=env, check=True).stdout.split()
 
-    assert offered("dvlite ch", 1) == ["plain,checkout"]
+    assert offered("dvlite checko", 1) == ["plain,checkout"]
     assert "plain,--update" in offered("dvlite add --", 2)
     assert offered("dvlite add da", 2) == ["file,da"]
     assert offered("dvlite --json remote tr", 3) == ["plain,trust"]
