@@ -23,7 +23,7 @@ from dvlite.repo.repository import Repo
 from dvlite.results import Result
 from dvlite.show import closest, quote
 from dvlite.tables import query as queries
-from dvlite.tables.engine import connected
+from dvlite.tables.engine import Misread, connected
 from dvlite.tables.query import TableSource
 from dvlite.tables.relation import format_of
 from dvlite.workspace import sparse
@@ -97,13 +97,19 @@ def sql(
         laid = [Path(place) for source in sources for place in source.places if "://" not in place]
         with connected([*laid, rows], system=found.files) as engine:
             try:
-                for source in sources:
-                    queries.create_view(engine, source)
-                if output is None:
-                    result = queries.run(engine, query, limit)
-                else:
-                    written = queries.write(engine, query, rows, options)
-                    shutil.copyfile(rows, repo.cwd / output)
+                for is_sampled in (True, False):
+                    for source in sources:
+                        queries.create_view(engine, source, is_sampled=is_sampled)
+                    try:
+                        if output is None:
+                            result = queries.run(engine, query, limit)
+                        else:
+                            written = queries.write(engine, query, rows, options)
+                            shutil.copyfile(rows, repo.cwd / output)
+                        break
+                    except Misread:
+                        if not is_sampled or all(source.format != "CSV" for source in sources):
+                            raise
             except FormatError:
                 if found.files.failure is not None:  # that of a file, which the engine does not know in full
                     raise found.files.failure from None

@@ -67,6 +67,10 @@ def connected(
             connection.close()
 
 
+class Misread(FormatError):
+    """A cell is not of the type that it is read as."""
+
+
 @contextlib.contextmanager
 def reading(what: str) -> Iterator[None]:
     """Turns an error of the engine into a FormatError: one line that begins with `what`."""
@@ -75,6 +79,8 @@ def reading(what: str) -> Iterator[None]:
         yield
     except duckdb.OutOfMemoryException:
         raise FormatError(f"{what}: its rows are too large for the memory that the table engine may take") from None
+    except duckdb.ConversionException as error:
+        raise Misread(f"{what}: {reason_of(str(error))}") from None
     except duckdb.Error as error:
         raise FormatError(f"{what}: {reason_of(str(error))}") from None
 

@@ -105,6 +105,18 @@ def test_only_what_the_query_needs_comes_from_the_remote(engine, birds):
     assert not (birds.root / "big.parquet").exists()
 
 
+def test_types_are_those_of_all_rows_and_no_cell_is_rounded(engine, birds):
+    head = "".join(f"{n},2020-01-01,1,1\n" for n in range(25_000))
+    birds.write("late.csv", f"id,day,share,word\n{head}25000,2020-01-02 10:00:00,0.5,x\n")
+    birds.write("late.jsonl", '{"share": 1}\n' * 25_000 + '{"share": 1.5, "more": 2}\n')
+    for column, cell in (("id", 25_000), ("day", "2020-01-02T10:00:00"), ("share", 0.5), ("word", "x")):
+        assert rows(birds, f"SELECT {column} FROM 'late.csv' WHERE id = 25000") == [(cell,)]
+    assert birds.json("sql", "SELECT id FROM 'late.csv' LIMIT 1")["columns"][0]["type"] == "BIGINT"
+    assert rows(birds, "SELECT share, more FROM 'late.jsonl' WHERE more > 0") == [(1.5, 2)]
+    birds.dvlite("sql", "FROM 'late.csv'", "-o", "late.parquet")
+    assert rows(birds, "SELECT max(word), min(share) FROM 'late.parquet'") == [("x", 0.5)]
+
+
 def test_marks_in_a_name_may_be_of_the_path(engine, birds):
     for name in ("odd/a@b#c.csv", "odd/a@b#c.csv@v1.0", "odd/a@b#c.csv@HEAD~0"):
         assert rows(birds, f"WITH Odd AS (FROM '{name}') SELECT id FROM odd") == [(5,)]
