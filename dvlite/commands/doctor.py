@@ -287,6 +287,8 @@ def _lfs(repo: Repo) -> Iterator[DoctorLine]:
         else:
             text = "git lfs prune, even with --verify-remote, may remove the last copy: it cannot ask the agent what the remote has"
             yield DoctorLine(topic="git-lfs", text=text, level="warning", fix="dvlite lfs-agent install")
+        if reason := lfs_local.why_not_sent(repo):
+            yield DoctorLine(topic="git-lfs", text=reason, level="warning", fix=lfs_local.HOOK_FIX)
 
 
 def _remotes(repo: Repo) -> Iterator[DoctorLine]:

@@ -31,4 +31,10 @@ def lfs_agent_install(repo: Repo, *, remote: str | None = None, uninstall: bool 
     settings = repo.remote(remote, to_push=True)
     arguments = ["lfs-agent", "serve"] + ([] if remote is None else ["-r", remote])
     lfs_local.set_up(repo, running_program(), shlex.join(arguments))
-    return LfsAgentInstallResult(action="installed", remote=settings.name, url=settings.location.text)
+    reason = lfs_local.why_not_sent(repo)
+    return LfsAgentInstallResult(
+        action="installed",
+        remote=settings.name,
+        url=settings.location.text,
+        warnings=(f"{reason}; to have it: {lfs_local.HOOK_FIX}",) if reason else (),
+    )

@@ -192,6 +192,12 @@ def installed_hooks(repo: Repo) -> list[str]:
     ]
 
 
+def has_text(repo: Repo, name: str, text: bytes) -> bool:
+    """Returns whether a hook has a text in it, or the one that runs before it or, with husky, by it."""
+    folder = hooks_place(repo, force=True).folder
+    return any(text in _read(place / name) for place in (folder, _kept(folder), folder.parent))
+
+
 def _calls(path: Path, framework: bytes) -> bool:
     text = _read(path) if os.access(path, os.X_OK) else b""
     through_it = b"pre-commit.com" in text and f"dvlite-{path.name}".encode() in framework

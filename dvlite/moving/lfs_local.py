@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dvlite.formats import lfs_transfer
 from dvlite.git.output import REGULAR
+from dvlite.hooks.scripts import has_text
 from dvlite.moving.lfs_folder import local_folder
 from dvlite.moving.lfs_objects import LfsObjects
 from dvlite.oid import Digest, digest_path
@@ -19,6 +20,7 @@ from dvlite.repo.repository import Repo, open_cache
 from dvlite.share.needs import worktrees
 from dvlite.store.reachable import present
 
+HOOK_FIX = "dvlite install --uninstall && git lfs install --local && dvlite install"
 AGENT = "dvlite"  # its name in git's config
 _TRANSFER = f"lfs.customtransfer.{AGENT}"
 _ALONE = "lfs.standalonetransferagent"
@@ -67,6 +69,15 @@ def is_installed(repo: Repo) -> bool:
 def is_prune_safe(repo: Repo) -> bool:
     """Returns whether `git lfs prune` keeps what some commit names."""
     return repo.git.config_get(_PRUNE) == _NO_REMOTE
+
+
+def why_not_sent(repo: Repo) -> str:
+    """Returns why `git push` sends pointers without their objects, '' if it sends these."""
+    # `git lfs install` and `git lfs track` leave a hook of another program as it is, the latter without a word.
+    is_there = has_text(repo, "pre-push", b"lfs")
+    return (
+        "" if is_there else "git push sends pointers of git-lfs without their objects: the hook of git-lfs is missing"
+    )
 
 
 def prune(repo: Repo, remote: str | None, progress: Progress, *, dry_run: bool) -> Pruned:

@@ -234,7 +234,11 @@ def test_install_sets_what_makes_git_lfs_run_the_agent_and_doctor_knows(lfs):
 
     before = project.git("config", "--local", "--list")
     assert lines() == []
-    project.dvlite("lfs-agent", "install", "-r", "origin")
+    (warning,) = project.json("lfs-agent", "install")["warnings"]
+    assert "git push" in warning
+    assert [line["level"] for line in lines()] == ["ok", "warning"]
+    project.write(".git/hooks.before-dvlite/pre-push", b'git lfs pre-push "$@"\n')  # as dvlite keeps it
+    assert project.json("lfs-agent", "install", "-r", "origin")["warnings"] == []
     assert project.git("config", "lfs.customtransfer.dvlite.args") == "lfs-agent serve -r origin\n"
     assert [line["level"] for line in lines()] == ["ok"]
     project.git("config", "--unset", "lfs.pruneremotetocheck")
