@@ -91,8 +91,12 @@ def move(
         versions = taker.take(outs)
         lost = before.take(taker, writer)
         progress.finish()
-        if malformed := [error for error in versions.lost.values() if isinstance(error, FormatError)]:
-            raise malformed[0]
+        for path, error in versions.lost.items():
+            if isinstance(error, FormatError):
+                raise FormatError(
+                    f"cannot import {quote(path)}: {error.message}; no file was changed",
+                    hint="dvc add it again from sound data, or dvc remove it, and commit",
+                )
         if (versions.lost or lost) and not allow_missing:
             raise nowhere_whole(versions.lost | lost, _NOWHERE)
         writer.commit()

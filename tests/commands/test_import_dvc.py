@@ -132,7 +132,9 @@ def test_a_stopped_import_is_completed_by_the_next(project, theirs, monkeypatch)
 def test_a_hostile_listing_changes_nothing(project, theirs, rows, complaint):
     theirs.track("d", theirs.put(json.dumps(rows).encode(), ".dir"))
     project.commit()
-    assert complaint in project.dvlite("import-dvc", code=1).stderr
+    shown = project.dvlite("import-dvc", code=1).stderr
+    assert "cannot import 'd'" in shown
+    assert complaint in shown
     assert project.is_clean()
 
 
