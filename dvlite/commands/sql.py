@@ -242,10 +242,10 @@ def _live(name: str, side: _AtRevision | _OnDisk, inner: dict[str, str]) -> dict
     log = delta_log.log_files(logs[delta_log.FOLDER])
     table, _ = delta_log.read_table(log, lambda file: side.read(inner[f"{folder}/{os.fsdecode(file)}"]))
     live = table.live.values()
-    if any(file.vector is not None for file in live):
-        raise UsageError(
-            f"{quote(name)} is a Delta table with deletion vectors", hint="read it with the package deltalake"
-        )
+    odd = "deletion vectors" if any(file.vector is not None for file in live) else ""
+    odd = odd or ("column mapping" if table.is_mapped else "")
+    if odd:
+        raise UsageError(f"{quote(name)} is a Delta table with {odd}", hint="read it with the package deltalake")
     names = [os.fsdecode(file.name) for file in live if file.name is not None]
     if len(names) < len(live) or not inner.keys() >= set(names):
         raise FormatError(f"{quote(name)} is a Delta table that lacks some of its files")

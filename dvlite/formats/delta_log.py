@@ -22,6 +22,7 @@ from dvlite.formats.table_formats import DELTA_LOG
 FOLDER = DELTA_LOG
 HINT = b"_last_checkpoint"
 LIMIT_BYTES = 1 << 28  # of one file of a log: a commit that names a million files
+_PHYSICAL_NAME = "delta.columnMapping.physicalName"  # in the metadata of a column
 _FILE = re.compile(
     rb"(?P<version>[0-9]{20})\.(?:(?P<commit>json)|crc"
     rb"|checkpoint(?:\.(?P<part>[0-9]{10})\.(?P<parts>[0-9]{10})|\.[0-9a-f-]{36})?\.(?P<form>parquet|json)"
@@ -214,6 +215,11 @@ class Table:
     @property
     def is_known(self) -> bool:
         return self._schema is not None
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether columns have other names in the data files than in the table."""
+        return _PHYSICAL_NAME in (self._schema or "")
 
     def _add(self, body: Action) -> DataFile:
         file = self.live[_key(body)] = _file(body)

@@ -1,6 +1,7 @@
 """`dvlite sql`, as a person uses it."""
 
 import io
+import json
 import shutil
 import sqlite3
 import sys
@@ -204,3 +205,6 @@ def test_of_a_delta_table_the_files_of_its_newest_version_are_read(engine, birds
     )
     assert rows(birds, "SELECT id FROM 'events'") == [(3,)]
     assert rows(birds, "SELECT id FROM 'events@HEAD' ORDER BY id") == [(1,), (2,)]
+    field = {"name": "key", "type": "long", "metadata": {"delta.columnMapping.physicalName": "id"}}
+    table.commit({"metaData": {"schemaString": json.dumps({"type": "struct", "fields": [field]})}})
+    assert "column mapping" in birds.dvlite("sql", "SELECT id FROM 'events'", code=2).stderr
