@@ -31,5 +31,8 @@ def text(result: ImportDvcResult, show: Show) -> Iterator[str]:
     if paths:
         then = "; dvlite checkout" + ("; dvlite repro -n" if result.stages else "")
         yield from show.next_commit(result.staged, result.unstaged, then)
-    else:
-        yield from show.next_step(f"dvlite log PATH; git push origin {result.branch}; dvlite push --all-commits")
+    sharing = f"git push origin {result.branch}; dvlite push --all-commits"
+    if paths and copies:
+        yield f"for other clones: {sharing}"
+    elif copies:
+        yield from show.next_step(f"dvlite log PATH; {sharing}")

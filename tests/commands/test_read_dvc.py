@@ -132,7 +132,7 @@ def test_a_far_repository_that_moved_has_its_old_commits_where_its_data_is_now(b
     birds.git("tag", "v1")
     birds.dvlite("init")
     birds.commit()
-    birds.dvlite("import-dvc", "--all-history")
+    assert "git push origin from-dvc" in birds.dvlite("import-dvc", "--all-history").stdout
     birds.commit()
     birds.git("clone", "-q", "--bare", ".", str(tmp_path / "moved.git"))
     url, commit = f"file://{tmp_path}/moved.git", birds.git("rev-parse", "v1").strip()
