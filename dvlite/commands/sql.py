@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from dvlite.errors import DvliteError, FormatError, UsageError
+from dvlite.files import os_error, temporary_name
 from dvlite.formats import delta_log, table_formats
 from dvlite.paths import is_inside
 from dvlite.pipeline.globs import expression, fixed_part, names_on_disk
@@ -105,7 +106,7 @@ def sql(
                             result = queries.run(engine, query, limit)
                         else:
                             written = queries.write(engine, query, rows, options)
-                            shutil.copyfile(rows, repo.cwd / output)
+                            _put(rows, repo.cwd / output)
                         break
                     except Misread:
                         if not is_sampled or all(source.format != "CSV" for source in sources):
@@ -133,6 +134,18 @@ def _require_new(repo: Repo, output: str) -> str:
     if os.path.lexists(repo.cwd / output):
         raise UsageError(f"{quote(output)} exists", hint="remove it, or choose another name")
     return options
+
+
+def _put(rows: Path, target: Path) -> None:
+    """Copies a file to a new name, which a copy that was broken off never has."""
+    unnamed = target.with_name(temporary_name())
+    try:
+        shutil.copyfile(rows, unnamed)
+        unnamed.rename(target)
+    except OSError as error:
+        raise os_error(error, "write", target) from None
+    finally:
+        unnamed.unlink(missing_ok=True)
 
 
 class _Tables:

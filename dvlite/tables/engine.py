@@ -83,6 +83,10 @@ def reading(what: str) -> Iterator[None]:
         raise Misread(f"{what}: {reason_of(str(error))}") from None
     except duckdb.Error as error:
         raise FormatError(f"{what}: {reason_of(str(error))}") from None
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":
+            raise
+        raise KeyboardInterrupt from None  # which the engine took for itself
 
 
 def reason_of(message: str) -> str:

@@ -1,5 +1,6 @@
 """`dvlite sql`, as a person uses it."""
 
+import errno
 import io
 import json
 import shutil
@@ -8,6 +9,9 @@ import sys
 
 import pytest
 
+from dvlite.commands import sql
+from dvlite.errors import NoSpace
+from dvlite.tables.engine import reading
 from tests.delta import DeltaTable
 
 BIRDS = "id,name,mass\n1,wren,9.0\n2,robin,18.0\n3,gull,900\n"
@@ -138,6 +142,22 @@ def test_rows_go_to_the_terminal_as_a_table_and_to_files(engine, birds):
         assert rows(birds, f"SELECT name FROM '{name}' WHERE id = 3") == [("gull",)]
     assert "out.csv' exists" in birds.dvlite("sql", query, "-o", "out.csv", code=2).stderr
     assert ".parquet" in birds.dvlite("sql", query, "-o", "out.xls", code=2).stderr
+
+
+def test_a_copy_that_is_broken_off_leaves_no_file(tmp_path, monkeypatch):
+    def cut(source, target):
+        target.write_bytes(b"id")
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(sql.shutil, "copyfile", cut)
+    with pytest.raises(NoSpace):
+        sql._put(tmp_path / "rows", tmp_path / "out.csv")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_query_is_an_interrupted_command(engine):
+    with pytest.raises(KeyboardInterrupt), reading("x"):
+        raise RuntimeError("Query interrupted")
 
 
 @pytest.mark.parametrize(
