@@ -165,16 +165,22 @@ def _verdict(reading: CheckReading, row: CheckRow | None, index: RunIndex, now: 
     return judged(reading, row, () if result is None else result.rules, now)
 
 
+def standing(row: CheckRow, rules: Iterable[RuleOutcome], now: str) -> tuple[State, list[str]]:
+    """Returns how a result stands at a time, and why: the newest row of data may be too old by now. `rules` say why it failed."""
+    if not row.passed:
+        wrong = (f"{each.rule}: {each.detail}" if each.detail else each.rule for each in rules if not each.passed)
+        return "failed", [printable_text(sentence) for sentence in wrong]  # a record may be anyone's
+    if "" < row.expires <= now:
+        return "expired", [f"its newest row was new until {row.expires[:16].replace('T', ' ')} UTC"]
+    return "passed", []
+
+
 def judged(reading: CheckReading, row: CheckRow, rules: Iterable[RuleOutcome], now: str) -> CheckVerdict:
-    """Returns how a check stands by its result, at a time: the newest row of data may be too old by now. `rules` say why it failed."""
-    wrong = (f"{each.rule}: {each.detail}" if each.detail else each.rule for each in rules if not each.passed)
-    failed = [printable_text(sentence) for sentence in wrong]  # a record may be anyone's
-    state: State = "failed" if not row.passed else "expired" if "" < row.expires <= now else "passed"
-    if state == "expired":
-        failed = [f"its newest row was new until {row.expires[:16].replace('T', ' ')} UTC"]
+    """Returns how a check stands by its result, at a time; `rules` say why it failed."""
+    state, problems = standing(row, rules, now)
     again = f"correct {word(path_of(reading.check))}, then: dvlite check {word(reading.check.address)}"
     return replace(
-        verdict(reading, state, problems=failed[:_MOST_PROBLEMS], hint=None if state == "passed" else again),
+        verdict(reading, state, problems=problems[:_MOST_PROBLEMS], hint=None if state == "passed" else again),
         record=row.oid,
         time=row.start,
         user=row.user,

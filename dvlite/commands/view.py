@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from dvlite.checks.verdicts import State, standing
 from dvlite.formats import record
 from dvlite.formats.pipeline import Direction
-from dvlite.formats.record import Run
+from dvlite.formats.record import CheckRecord, Record, RuleOutcome, Run
 from dvlite.formats.series import SeriesFile, is_series
 from dvlite.git.output import is_pipeline_file
-from dvlite.oid import Digest
+from dvlite.oid import Digest, Oid
 from dvlite.pipeline.stages import declared_better
 from dvlite.repo.repository import open_cache, place_of_page
 from dvlite.results import Result
@@ -24,7 +25,7 @@ from dvlite.runs.outputs import series_of
 from dvlite.runs.page import RunsOfPage
 from dvlite.runs.previews import FilePreview, Previews, TextPreview
 from dvlite.runs.records import Records, open_records
-from dvlite.runs.schema import OUTPUT, digest_of
+from dvlite.runs.schema import OUTPUT, CheckRow, digest_of
 from dvlite.store.cache import Cache
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from dvlite.repo.repository import Repo
 
 _DETAILED = 500  # runs with command, edits and log: the first on the page
+_MOST_REASONS = 500  # failed checks whose reasons are on the page
+_MOST_PROBLEMS = 5  # of a check
 _MOST_FILES = 8  # pictures and tables of a run
 _MOST_SERIES_BYTES = 64 << 20  # of the files with series
 _MILLION = 10**6
@@ -46,6 +49,15 @@ class RunDetail:
     diff: TextPreview | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PageCheck:
+    """How the result of a check stands, and why; the reasons are left out (none) where the page has enough of them."""
+
+    check: str
+    state: State
+    problems: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewPage:
     """All that the page shows. Details, files and series are by the position of the run."""
@@ -55,6 +67,7 @@ class ViewPage:
     known: int  # all runs of this clone
     runs: RunsOfPage
     commits: Mapping[int, str]
+    checks: Mapping[Oid, tuple[PageCheck, ...]]  # by what was checked
     details: Mapping[int, RunDetail]
     files: Mapping[int, Sequence[FilePreview]]
     series: Mapping[int, SeriesFile]
@@ -124,6 +137,7 @@ def _page(repo: Repo, options: RunsOptions, now_ns: int, progress: Progress, *, 
         written=record.time_text(now_ns),
         known=known,
         runs=runs,
+        checks=_checks(records, runs, record.time_text(now_ns)),
         commits={**{place: commit for place, commit in in_git.items() if commit is not None}, **runs.commits},
         files=_files(runs, shown, previews),
         details=details,
@@ -144,6 +158,26 @@ def _files(runs: RunsOfPage, shown: range, previews: Previews) -> dict[int, list
                 if len(own) < _MOST_FILES:
                     own.append(preview)
     return {run: own for run, own in shown_files.items() if own}
+
+
+def _checks(records: Records, runs: RunsOfPage, now: str) -> dict[Oid, tuple[PageCheck, ...]]:
+    """Returns how the checks of all contents of runs stand; the records of those that failed are read for the reasons."""
+    failed = [(oid, row.oid) for oid, rows in runs.checks.items() for row in rows if not row.passed]
+    explained = {*failed[:_MOST_REASONS]}
+    wanted = {Digest(digest_of(result)) for _, result in explained}
+    rules = {digest: _broken(records.parsed(data)) for digest, data in records.find(wanted)}
+
+    def check_of(oid: Oid, row: CheckRow) -> PageCheck:
+        own = rules.get(Digest(digest_of(row.oid)), ()) if (oid, row.oid) in explained else ()
+        state, problems = standing(row, own, now)
+        return PageCheck(row.name, state, tuple(problems))
+
+    return {oid: tuple(check_of(oid, row) for row in rows) for oid, rows in runs.checks.items()}
+
+
+def _broken(result: Record | None) -> Sequence[RuleOutcome]:
+    rules = result.rules if isinstance(result, CheckRecord) else ()
+    return [each for each in rules if not each.passed][:_MOST_PROBLEMS]
 
 
 def _read(records: Records, runs: RunsOfPage, shown: range) -> dict[int, Run]:

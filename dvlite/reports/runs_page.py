@@ -12,12 +12,12 @@ import hashlib
 import html
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 from dvlite import __version__
-from dvlite.commands.view import RunDetail, ViewPage
+from dvlite.commands.view import PageCheck, RunDetail, ViewPage
 from dvlite.formats import record
 from dvlite.formats.record import Imported
 from dvlite.formats.series import Series
@@ -110,7 +110,7 @@ def _content(page: ViewPage) -> dict[str, Any]:
             for column in runs.columns
         ],
         "makers": [runs.makers.get(place, 0) for place in range(len(runs.runs))],
-        "contents": _contents(runs.contents),
+        "contents": _contents(runs.contents, page.checks),
         "tags": runs.tags,
         "notes": {place: [[note.text, note.time, note.user] for note in notes] for place, notes in runs.notes.items()},
         "details": {place: _detail(detail) for place, detail in page.details.items()},
@@ -168,8 +168,8 @@ def _better(page: ViewPage, column: PageColumn) -> dict[str, str]:
     return {"better": page.better[column.key]} if is_judged else {}
 
 
-def _contents(items: Iterable[PageContent]) -> dict[str, Any]:
-    rows = list(items)
+def _contents(rows: Sequence[PageContent], checks: Mapping[Oid, tuple[PageCheck, ...]]) -> dict[str, Any]:
+    place = {oid: position for position, oid in enumerate(checks)}
     return {
         "run": [item.run for item in rows],
         "output": [item.output for item in rows],
@@ -178,6 +178,10 @@ def _contents(items: Iterable[PageContent]) -> dict[str, Any]:
         "directory": _coded([item.oid.startswith(MANIFEST) for item in rows]),
         "size": _coded([item.size_bytes for item in rows]),
         "files": _coded([item.files for item in rows]),
+        "checks": {
+            "u": [[(each.check, each.state, each.problems) for each in known] for known in checks.values()],
+            "c": [place.get(item.oid, -1) for item in rows],
+        },
     }
 
 

@@ -15,7 +15,7 @@ from dvlite.runs import schema
 from dvlite.runs.filters import Filters, SortOrder
 from dvlite.runs.index import RunIndex
 from dvlite.runs.names import names_of
-from dvlite.runs.schema import HOLDER, NoteRow, RunRow, loaded_text, object_id
+from dvlite.runs.schema import HOLDER, CheckRow, NoteRow, RunRow, loaded_text, object_id
 from dvlite.runs.upstream import makers_of
 
 _SPACES = (schema.PARAM, schema.METRIC, schema.ENV)
@@ -52,6 +52,7 @@ class RunsOfPage:
     listed: int
     columns: Sequence[PageColumn]
     contents: Sequence[PageContent]
+    checks: Mapping[Oid, Sequence[CheckRow]]  # of these contents: the newest result of each check
     makers: Mapping[int, Sequence[int]]
     tags: Mapping[int, Sequence[str]]
     notes: Mapping[int, Sequence[NoteRow]]
@@ -69,13 +70,15 @@ def read(index: RunIndex, filters: Filters, order: SortOrder | None) -> RunsOfPa
     place = {number: position for position, number in enumerate(numbers)}
     rows += _rows(index, numbers[len(rows) :])
     oids = [row.oid for row in rows]
+    contents = _contents(index, place)
     at = {oid: position for position, oid in enumerate(oids)}
     return RunsOfPage(
         runs=rows,
         names=names_of(rows),
         listed=len(known),
         columns=_columns(index, place),
-        contents=_contents(index, place),
+        contents=contents,
+        checks=index.checks_of({item.oid for item in contents}),
         makers={
             place[run]: [place[maker] for maker in before if maker in place] for run, before in makers.items() if before
         },

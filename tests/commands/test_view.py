@@ -14,19 +14,22 @@ from pathlib import Path
 import pytest
 
 from dvlite.commands import view as verb
-from dvlite.formats.record import Input, Output
+from dvlite.formats.record import Input, Output, RuleOutcome
 from dvlite.formats.series import Series, SeriesFile
 from dvlite.progress import NullProgress
 from dvlite.repo.repository import open_repo
 from dvlite.reports import runs_page
 from dvlite.runs.options import RunsOptions
 from dvlite.runs.records import Records
+from dvlite.text.markdown import legal
 from tests.runs import recorded
 from tests.runs.recorded import name, oid
 
 PROJECT = Path(__file__).parent.parent.parent
 REPORTS = PROJECT / "dvlite" / "reports"
 HOSTILE = "</script><script>alert(1)</script><!--<img src=x onerror=alert(2)>\u202e\x1b[31m"
+
+ID = "019aabcd-0000-7000-8000-00000000000{}"
 
 
 @pytest.fixture
@@ -119,6 +122,30 @@ def style(text):
 def outer(text):
     """Returns the document without what stands in script and style elements."""
     return re.sub(r"(<(script|style)[^>]*>).*?</\2>", r"\1", text, flags=re.DOTALL)
+
+
+def test_a_content_has_the_newest_result_of_each_check_with_the_reasons(project, records):
+    written, rules = (
+        oid("model 1"),
+        [RuleOutcome(rule=f"unique: {key}", passed=key == "a", detail=HOSTILE[:-5]) for key in "abcdefgh"],
+    )
+    results = (
+        recorded.check(written, check="ids", id=ID.format(1)),
+        recorded.check(written, check="ids", id=ID.format(2), status="failed", rules=tuple(rules)),
+        recorded.check(written, check="fresh", expires="2026-11-23T00:00:00.000Z"),
+        recorded.check(oid("model 2")),
+    )
+    for one in (recorded.run(1), recorded.run(2), recorded.run(3), *results):
+        records.put(one, durable=False)
+    project.dvlite("runs", "--html", "page.html")
+    contents = content(project.root / "page.html")["contents"]
+    shown = dict(
+        zip(zip(contents["run"], decoded(contents["path"]), strict=True), decoded(contents["checks"]), strict=True)
+    )
+    fresh, ids = shown[2, "model.pt"]
+    assert (fresh[:2], ids[:2]) == (["fresh", "expired"], ["ids", "failed"])
+    assert (len(ids[2]), ids[2][0]) == (5, f"unique: b: {legal(HOSTILE[:-5])}")
+    assert (shown[1, "model.pt"], shown[0, "model.pt"]) == ([["good", "passed", []]], None)
 
 
 def test_series_are_thinned_and_a_value_that_is_not_finite_is_a_gap(project, records, monkeypatch):

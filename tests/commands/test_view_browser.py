@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dvlite.formats import record
-from dvlite.formats.record import Input, Output
+from dvlite.formats.record import Input, Output, RuleOutcome
 from dvlite.runs.records import Records, nonces
 from dvlite.store import batch
 from tests.browsers import BROWSER, in_a_browser
@@ -164,6 +164,7 @@ def test_a_run_shows_lineage_edits_log_pictures_and_notes(shown):
         "step 50: loss",
         "plot.png",
         "series.jsonl",
+        "cmd: only 3 rows (exit 1)",
         "best",
     ):
         assert words in text
@@ -246,13 +247,17 @@ def test_hostile_names_values_and_logs_are_text(chromium, project):
             durable=False,
         )
         records.put(recorded.note(recorded.run(9), "note", HOSTILE))
+        wrong = (RuleOutcome(rule="cmd", passed=False, detail=HOSTILE),)
+        records.put(recorded.check(oid(f"x{number}"), status="failed", rules=wrong), durable=False)
     project.dvlite("runs", "--html", "page.html")
     shown = Shown(chromium, project.root / "page.html")
+    assert shown.column("Checks") == ["failed: good"] * 2
     for view in VIEWS:
         shown.view(view)
         assert "ran" not in shown.page.title()
         assert shown.page.locator("img[onerror], script[src]").count() == 0
     assert HOSTILE in shown.page.locator("main").inner_text()
+    assert shown.page.get_by_role("region", name="Checks").inner_text().split(maxsplit=5)[-1] == f"cmd: {HOSTILE}"
     assert shown.errors == []
 
 

@@ -1,4 +1,4 @@
-"""A pipeline whose runs leave all that the page of runs shows: parameters, series, pictures, tables, logs, edits, tags and notes."""
+"""A pipeline whose runs leave all that the page of runs shows: parameters, series, pictures, tables, logs, edits, tags, notes and a check."""
 
 import shutil
 
@@ -41,6 +41,8 @@ stages:
     params: [{params.json: [lr, depth, steps]}]
     outs: [model.bin, plot.png, confusion.csv]
     metrics: [{path: metrics.json, better: {acc: higher, loss: lower}}, series.jsonl]
+checks:
+  many: {path: data.csv, cmd: 'echo only 3 rows; exit 1'}
 """
 
 
@@ -58,6 +60,7 @@ def with_runs(project, values=((0.1, 2), (0.3, 2), (0.3, 5)), steps=60):
     project.write("train.py", TRAIN + "# one more <b>line</b>\n")
     lr, depth = values[-1]
     project.dvlite("repro", "-q", "-S", f"lr={lr}", "-S", f"depth={depth}")
+    project.dvlite("check", code=1)
     project.dvlite("runs", "tag", "last:train", "best")
     project.dvlite("runs", "note", "last:train", "the <i>deep</i> one")
     return project

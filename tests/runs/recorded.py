@@ -5,7 +5,7 @@ import random
 
 from dvlite.formats import record
 from dvlite.formats.lockfile import Facts
-from dvlite.formats.record import Code, Input, Note, Output, Run
+from dvlite.formats.record import CheckRecord, Code, Input, Note, Output, Run
 from dvlite.oid import Oid
 
 PROJECT = "ab" * 16
@@ -74,6 +74,24 @@ def note(of, op, value, *, minute=0, **fields):
             "value": value,
             "time": record.time_text(at),
             "user": "you@example.com",
+            "project": PROJECT,
+            **fields,
+        }
+    )
+
+
+def check(data, **fields):
+    """Returns the result of a check of some content, which passed."""
+    words = f"{data} {fields}".encode()
+    return CheckRecord(
+        **{
+            "id": record.new_id(START_NS, hashlib.sha256(words).digest()),
+            "key": key(words),
+            "check": "good",
+            "file": "dvlite.yaml",
+            "status": "passed",
+            "data": (Input(path="checked", oid=data, size_bytes=9),),
+            "start": record.time_text(START_NS),
             "project": PROJECT,
             **fields,
         }

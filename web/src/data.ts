@@ -11,11 +11,12 @@ export type Detail = {
   imported?: string; url?: string; artifacts?: [string, number | null, string][];
 };
 export type Shown = { path: string; kind: string; uri?: string; rows?: string[][]; problem?: string };
+export type Checked = [name: string, state: string, problems: string[]];
 export type Series = { run: number; name: string; points: number; steps: number[]; values: (number | null)[]; times?: number[] };
 type Content = {
   title: string; written: string; dvlite: string; known: number; listed: number; asked: string[]; order: string | null;
   fields: Record<string, Coded>; columns: ({ space: Space; key: string; better?: Better } & Coded)[]; makers: (number[] | 0)[];
-  contents: { run: number[]; output: number[] } & Record<"path" | "id" | "directory" | "size" | "files", Coded>;
+  contents: { run: number[]; output: number[] } & Record<"path" | "id" | "directory" | "size" | "files" | "checks", Coded>;
   tags: Record<number, string[]>; notes: Record<number, [string, string, string][]>; details: Record<number, Detail>;
   files: Record<number, Shown[]>; series: Series[]; unread: Record<number, string[]>;
 };
@@ -142,6 +143,7 @@ function withUpstream(own: Value[]): Value[] {
 const TITLES: Record<string, string> = {
   name: "Run", start: "Started", seconds: "Took", status: "Status", stage: "Stage", file: "Pipeline file", commit: "Commit",
   edited: "Edits", of: "Outputs of", exit_code: "Exit code", user: "User", host: "Host", sweep: "Sweep", tags: "Tags", notes: "Notes",
+  checks: "Checks",
 };
 const fieldKeys = Object.keys(TITLES).filter((key) => key in content.fields);
 export const field: Record<string, Column> = Object.fromEntries(
@@ -177,6 +179,18 @@ export function judge(column: Column, rows: readonly number[]): (row: number) =>
   };
 }
 
+const checked = decoded(content.contents.checks) as (Checked[] | null)[];
+
+/** How the checks of what a run read and wrote ended: the names of those that did not pass, else how many did. */
+field.checks = new Column("run", "checks", () => {
+  const ofRow: Checked[][] = [];
+  checked.forEach((some, item) => some && (ofRow[content.contents.run[item]] ??= []).push(...some));
+  return Array.from({ length: total }, (_, row) => {
+    const wrong = ofRow[row]?.filter(([, state]) => state !== "passed").map(([check, state]) => `${state}: ${check}`);
+    return wrong?.length ? [...new Set(wrong)].join(", ") : ofRow[row] ? `${ofRow[row].length} passed` : null;
+  });
+}, TITLES.checks);
+
 /** Files and directories that runs read, by path: the versions. */
 const paths = decoded(content.contents.path) as string[];
 const ids = decoded(content.contents.id) as string[];
@@ -192,13 +206,13 @@ const inputs = inputPaths.map((path) => new Column("input", path, () => {
   return column;
 }));
 
-export type Item = { path: string; id: string; size: number; files: number; directory: boolean; output: boolean };
+export type Item = { path: string; id: string; size: number; files: number; directory: boolean; output: boolean; checks: Checked[] };
 export function contentsOf(row: number): Item[] {
   const items: Item[] = [];
   content.contents.run.forEach((run, item) => {
     if (run === row) {
       items.push({ path: paths[item], id: ids[item], size: sizes[item], files: fileCounts[item], directory: isDirectory[item],
-        output: content.contents.output[item] === 1 });
+        output: content.contents.output[item] === 1, checks: checked[item] ?? [] });
     }
   });
   return items;

@@ -4,10 +4,13 @@ import type { ComponentChildren } from "preact";
 import { content, field, name } from "./data";
 import { chosen, colour, toggle } from "./state";
 
-const SIGNS: Record<string, string> = { ok: "✓", cached: "↺", asserted: "✓", failed: "✗", tainted: "!", canceled: "–" };
+const SIGNS: Record<string, string> = { ok: "✓", cached: "↺", asserted: "✓", failed: "✗", tainted: "!", canceled: "–", passed: "✓", expired: "!" };
 
 export function Status({ row }: { row: number }) {
-  const status = String(field.status.at(row));
+  return <Sign status={String(field.status.at(row))} />;
+}
+
+export function Sign({ status }: { status: string }) {
   return <span class={`status ${status}`}><i aria-hidden="true">{SIGNS[status] ?? ""}</i>{status}</span>;
 }
 

@@ -4,7 +4,7 @@ import type { ComponentChildren } from "preact";
 import { bytes, content, contentsOf, count, duration, field, name, ofSpace, shown, type Column, type Item, type Text } from "./data";
 import { Preview } from "./files";
 import { Lineage } from "./lineage";
-import { Status, Tags } from "./parts";
+import { Sign, Status, Tags } from "./parts";
 import { chosen, toggle } from "./state";
 
 function Section({ title, children }: { title: string; children: ComponentChildren }) {
@@ -39,6 +39,25 @@ function Items({ items, label }: { items: Item[]; label: string }) {
               <td class="number dim">{item.directory ? `${count(item.files)} files` : ""}</td>
             </tr>
           ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Checks({ items }: { items: Item[] }) {
+  return (
+    <div class="wide" tabIndex={0} role="region" aria-label="Checks">
+      <table class="values">
+        <tbody>
+          {items.flatMap((item) => item.checks.map(([check, state, problems]) => (
+            <tr key={`${item.output} ${item.path} ${check}`}>
+              <th scope="row"><code>{item.path}{item.directory ? "/" : ""}</code> {item.output ? "written" : "read"}</th>
+              <td class="words">{check}</td>
+              <td class="words"><Sign status={state} /></td>
+              <td class="words">{problems.map((problem, at) => <div key={at}>{problem}</div>)}</td>
+            </tr>
+          )))}
         </tbody>
       </table>
     </div>
@@ -130,6 +149,7 @@ export function RunPage({ row }: { row: number }) {
         {items.some((item) => !item.output) && <Section title="Inputs"><Items items={items.filter((item) => !item.output)} label="Inputs" /></Section>}
         {items.some((item) => item.output) && <Section title="Outputs"><Items items={items.filter((item) => item.output)} label="Outputs" /></Section>}
       </div>
+      {items.some((item) => item.checks.length > 0) && <Section title="Checks"><Checks items={items} /></Section>}
       {detail?.artifacts && <Section title="Artifacts, where it ran"><Artifacts items={detail.artifacts} /></Section>}
       {files.length > 0 && (
         <Section title="Pictures and tables">

@@ -76,7 +76,8 @@ export const metrics = computed(() => {
 
 export const defaults = computed(() => {
   const first = [field.name, field.status, field.start, field.seconds, ...(isVaried(field.stage) ? [field.stage] : [])];
-  const last = [...(Object.keys(content.tags).length ? [field.tags] : []), field.commit];
+  const isChecked = field.checks.values.some((value) => value !== null);
+  const last = [...(isChecked ? [field.checks] : []), ...(Object.keys(content.tags).length ? [field.tags] : []), field.commit];
   return [...first, ...[...metrics.value, ...ofSpace("param")].slice(0, MOST_COLUMNS), ...last];
 });
 
