@@ -184,7 +184,10 @@ const checked = decoded(content.contents.checks) as (Checked[] | null)[];
 /** How the checks of what a run read and wrote ended: the names of those that did not pass, else how many did. */
 field.checks = new Column("run", "checks", () => {
   const ofRow: Checked[][] = [];
-  checked.forEach((some, item) => some && (ofRow[content.contents.run[item]] ??= []).push(...some));
+  checked.forEach((some, item) => {
+    const row = content.contents.run[item];
+    if (some) ofRow[row] = (ofRow[row] ?? []).concat(some);
+  });
   return Array.from({ length: total }, (_, row) => {
     const wrong = ofRow[row]?.filter(([, state]) => state !== "passed").map(([check, state]) => `${state}: ${check}`);
     return wrong?.length ? [...new Set(wrong)].join(", ") : ofRow[row] ? `${ofRow[row].length} passed` : null;
