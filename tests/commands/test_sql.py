@@ -228,3 +228,11 @@ def test_of_a_delta_table_the_files_of_its_newest_version_are_read(engine, birds
     field = {"name": "key", "type": "long", "metadata": {"delta.columnMapping.physicalName": "id"}}
     table.commit({"metaData": {"schemaString": json.dumps({"type": "struct", "fields": [field]})}})
     assert "column mapping" in birds.dvlite("sql", "SELECT id FROM 'events'", code=2).stderr
+
+
+def test_a_link_out_of_the_repository_is_not_followed(engine, birds, tmp_path):
+    (tmp_path / "secret.csv").write_text("id\n1\n")
+    (birds.root / "linked.csv").symlink_to(tmp_path / "secret.csv")
+    (birds.root / "inside.csv").symlink_to("data/birds.csv")
+    assert "leads out of the repository" in birds.dvlite("sql", "SELECT * FROM 'linked.csv'", code=2).stderr
+    assert rows(birds, "SELECT count(*) FROM 'inside.csv'") == [(3,)]
