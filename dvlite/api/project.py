@@ -152,7 +152,8 @@ class Repo:
         In a Repo with `rev`, that stands where the workspace would. With `rows`, the path of a table, the rows and cells that differ in it.
         """
         from dvlite.commands.diff import diff as verb
-        from dvlite.commands.diff_rows import RowOptions, diff_rows
+        from dvlite.commands.diff_rows import diff_rows
+        from dvlite.tables.changed import RowOptions
 
         sides = self._place.sides(revisions)
         if rows is None:
@@ -244,13 +245,16 @@ class Repo:
         with hinted():
             return self._place.file_system(rev)
 
-    def log(self, path: Name, *, rev: str | None = None, number: int | None = None) -> LogResult:
-        """Show the versions of a path, with commit, run and metrics."""
+    def log(
+        self, path: Name, *, rev: str | None = None, number: int | None = None, changes: int | None = None
+    ) -> LogResult:
+        """Show the versions of a path, with commit, run and metrics; with `changes`, so many rows and files that each changed (0: all)."""
+        from dvlite.commands.log import LogOptions
         from dvlite.commands.log import log as verb
 
         rev = rev or self._place.rev
         return self._place.read(
-            lambda repo, progress: verb(repo, os.fspath(path), revision=rev, limit=number, progress=progress)
+            lambda repo, progress: verb(repo, os.fspath(path), LogOptions(rev, number, changes), progress=progress)
         )
 
     # -- share

@@ -426,15 +426,25 @@ def _repo_if_any(session: Session) -> Repo | None:
         return None
 
 
-@click.command("log", cls=Verb, pages=True, example="dvlite log model.pt -n 10", codes=(10, 12))
+@click.command(
+    "log", cls=Verb, pages=True, example="dvlite log model.pt -n 10\ndvlite log -p data/birds.csv", codes=(10, 12)
+)
 @click.argument("path", metavar="PATH", type=PathText())
 @REVISION
 @click.option("-n", "--number", "limit", metavar="N", type=click.IntRange(min=1), help="Show at most N versions.")
-def log(path: str, *, revision: str | None, limit: int | None) -> int:
+@click.option("-p", "--patch", is_flag=True, help="Show which rows and files each version changed.")
+@click.option(
+    "--limit", "most", metavar="N", type=click.IntRange(0), help="With -p, list N rows and files (5); 0: all."
+)
+def log(path: str, *, revision: str | None, limit: int | None, patch: bool, most: int | None) -> int:
     """Show the versions of a path, with commit, run and metrics."""
+    from dvlite.commands.log import LogOptions
     from dvlite.commands.log import log as verb
 
-    return run(lambda s: verb(s.repo(), path, revision=revision, limit=limit, progress=s.progress), text="log")
+    if most is not None and not patch:
+        raise UsageError("--limit is for -p", hint="dvlite log -p PATH --limit N")
+    options = LogOptions(revision, limit, (5 if most is None else most) if patch else None)
+    return run(lambda s: verb(s.repo(), path, options, progress=s.progress), text="log")
 
 
 @click.group(cls=Verbs)

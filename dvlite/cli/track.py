@@ -211,7 +211,8 @@ def _diff_rows(
 ) -> int:
     """Compares the rows of one table, or of the tables in a folder."""
     from dvlite.commands.diff import diff as verb
-    from dvlite.commands.diff_rows import RowOptions, diff_rows
+    from dvlite.commands.diff_rows import diff_rows
+    from dvlite.tables.changed import RowOptions
 
     limit = flags["limit"]
     options = RowOptions(flags["key"], flags["columns"], 20 if limit is None else limit)

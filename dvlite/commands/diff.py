@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import attrgetter
@@ -24,7 +24,7 @@ from dvlite.show import quote, word
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.workspace import sparse
-from dvlite.workspace.changes import Counts, FileChange, Kind, Pair, changes, counts_of
+from dvlite.workspace.changes import Counts, FileChange, Kind, Pair, changes, counts_of, pairs_of
 from dvlite.workspace.delta_changes import DeltaChange, disk_side, table_changes, version_side
 from dvlite.workspace.fetch import FetchRequest, fetch_versions, with_listings
 from dvlite.workspace.hashing import Snapshot, identify
@@ -230,7 +230,7 @@ def _compare(
         return []
     read = partial(_read, sides.nodes, cache)
     needed = [known for known in (old, new) if known is not None and known.digest not in sides.nodes]
-    pairs = with_listings(repo, cache, path, needed, partial(_pairs, old, new, read), progress)
+    pairs = with_listings(repo, cache, path, needed, partial(pairs_of, old, new, read), progress)
     if inside:
         chooses = sparse.selector(inside)
         pairs = [pair for pair in pairs if chooses((pair[0] or pair[1] or _NONE).path)]
@@ -269,22 +269,6 @@ _NONE = Entry(b"", FILE, 0, Digest(b""))
 def _read(nodes: Mapping[Digest, bytes], cache: Cache, digest: Digest) -> bytes:
     data = nodes.get(digest)
     return cache.read_node(digest) if data is None else data
-
-
-def _pairs(old: Pointer | None, new: Pointer | None, read: Callable[[Digest], bytes]) -> list[Pair]:
-    """Returns `(old entry, new entry)` of all that differs; the entry of a tracked file has no path."""
-    roots = [known.digest if known is not None and known.kind == "directory" else None for known in (old, new)]
-    found: list[Pair] = list(manifest.compare(roots[0], roots[1], read)) if any(roots) else []
-    before, after = _file(old), _file(new)
-    if before is not None or after is not None:
-        found.insert(0, (before, after))
-    return found
-
-
-def _file(known: Pointer | None) -> Entry | None:
-    if known is None or known.kind != "file":
-        return None
-    return Entry(b"", FILE | EXECUTABLE if known.executable else FILE, known.size_bytes, known.digest)
 
 
 def _path_diff(
@@ -360,7 +344,7 @@ def _pointer_diff(repo: Repo, path: str, old: Pointer | None, new: Pointer | Non
         return _path_diff(path, old, new, _NO_COUNTS, (), incomplete=only)
     cache = open_cache(repo)
     try:
-        pairs = _pairs(old, new, cache.read_node)
+        pairs = pairs_of(old, new, cache.read_node)
     except ObjectMissing:
         hint = f"its list of files is not in the cache: dvlite fetch {word(path)}"
         delta = (new.size_bytes if new else 0) - (old.size_bytes if old else 0)

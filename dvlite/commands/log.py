@@ -15,6 +15,7 @@ from dvlite.formats import lockfile, manifest, pointer
 from dvlite.formats.delta_log import DeltaCommit
 from dvlite.formats.manifest import EMPTY_DIR
 from dvlite.formats.pointer import SUFFIX
+from dvlite.formats.tables import TableSpec
 from dvlite.git.copied_commits import copy_of
 from dvlite.git.output import Change, is_lockfile
 from dvlite.git.program import ALL_REFS
@@ -31,6 +32,10 @@ from dvlite.runs.queries import Artefact, RunQueries
 from dvlite.runs.records import open_records
 from dvlite.runs.schema import METRIC
 from dvlite.show import quote, word
+from dvlite.tables.changed import NOT_HERE, RowsOfTable, cached_rows, tables_among
+from dvlite.tables.declared import declared
+from dvlite.tables.engine import is_installed
+from dvlite.workspace.changes import FileChange, changes, pairs_of
 from dvlite.workspace.delta_changes import DeltaChange, table_changes, version_of, version_side
 from dvlite.workspace.fetch import with_listings
 from dvlite.workspace.path_args import guess
@@ -54,6 +59,25 @@ class LogCheck:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogChanges:
+    """What a version changed to the one before it: rows of tables, and files that are none or whose rows were not compared."""
+
+    rows: tuple[RowsOfTable, ...] = ()
+    files: tuple[FileChange, ...] = ()
+    more: int = 0  # files that the limit left out
+    problem: str | None = None  # why there is no more of it
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """Which versions: up to `revision` (HEAD), at most `limit`. `changes`: with so many rows and files that each changed (0: all)."""
+
+    revision: str | None = None
+    limit: int | None = None
+    changes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogVersion:
     """A version of a path, and the commit that brought it; `path` is its path in that commit."""
 
@@ -68,6 +92,7 @@ class LogVersion:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     table: DeltaChange | None = None  # of a path that is a Delta table: since the version before
     checks: tuple[LogCheck, ...] = ()
+    changes: LogChanges | None = None  # since the version before, if they were asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -97,15 +122,17 @@ class _Version:
     whole: Oid | None = None  # of the directory that it is inside of
 
 
-def log(
-    repo: Repo, path: str, *, revision: str | None = None, limit: int | None = None, progress: Progress
-) -> LogResult:
-    """Returns the committed versions of a path up to a revision (HEAD), newest first, at most `limit`; renames are followed.
+_ALL = LogOptions()
+
+
+def log(repo: Repo, path: str, options: LogOptions = _ALL, *, progress: Progress) -> LogResult:
+    """Returns the committed versions of a path, newest first; renames are followed.
 
     A file or folder inside a tracked directory has a version where its own content changed. Without a revision, a path that only other
-    branches or tags name has their versions, with a warning. Raises UsageError for a path that was never tracked, and for a revision that
+    branches or tags name has their versions, with a warning. What they changed is read from the cache alone. Raises UsageError for a path that was never tracked, and for a revision that
     does not exist.
     """
+    revision, limit = options.revision, options.limit
     start = repo.git.head() if revision is None else repo.git.resolve(revision)
     name = repo.relative(path).removesuffix(SUFFIX)
     versions = [] if start is None else _with_copies(repo, start, name)
@@ -130,10 +157,13 @@ def log(
     inner = "" if whole is None else name[len(whole) + 1 :]
     newest = next((version.oid for version in versions if version.oid is not None), None)
     is_directory = newest is not None and newest.startswith(MANIFEST)
+    described = tuple(_described(repo, shown, _tables(open_cache(repo), versions, len(shown), inner), progress))
+    if options.changes is not None:
+        described = tuple(_with_changes(repo, described, versions, inner, options.changes, progress))
     return LogResult(
         path=name,
         kind="directory" if is_directory else "file",
-        versions=tuple(_described(repo, shown, _tables(open_cache(repo), versions, len(shown), inner), progress)),
+        versions=described,
         more=more,
         warnings=tuple(warnings),
     )
@@ -308,6 +338,73 @@ def _table(
 def _directory(version: _Version | None) -> pointer.Pointer | None:
     oid = None if version is None else version.whole or version.oid
     return pointer.from_oid(oid) if oid is not None and oid.startswith(MANIFEST) else None
+
+
+# --- what a version changed ---
+
+
+def _with_changes(
+    repo: Repo, shown: Sequence[LogVersion], versions: Sequence[_Version], inner: str, limit: int, progress: Progress
+) -> Iterator[LogVersion]:
+    """Yields the versions with what each changed to the one before it; of Delta tables their log says it."""
+    cache = open_cache(repo)
+    known = declared(repo.work_tree, progress.warn) if is_installed() else None
+    for number, version in enumerate(shown):
+        older = versions[number + 1] if number + 1 < len(versions) else None
+        if older is None or None in (older.oid, version.oid) or version.table is not None:
+            yield version
+            continue
+        progress.start(f"comparing versions of {repo.display(version.path)}")
+        hint = f"dvlite fetch --all-commits {word(repo.display(version.path))}"
+        files = _files(cache, older, versions[number], inner)
+        if files is None:
+            found = LogChanges(problem=f"its list of files is not in the cache: {hint}")
+        else:
+            found = _rows(cache, files, known, limit, hint)
+        yield replace(version, changes=found)
+    progress.finish()
+
+
+def _files(cache: Cache, older: _Version, newer: _Version, inner: str) -> tuple[FileChange, ...] | None:
+    """Returns the files that differ; None if the cache lacks a listing. Those of a folder inside a directory are among those of the whole."""
+    inside = f"{inner}/" if older.whole is not None and newer.whole is not None else ""
+    old, new = (
+        None
+        if (known := pointer.from_oid((version.whole if inside else version.oid) or "")) is None
+        else replace(known, size_bytes=version.size_bytes or 0)
+        for version in (older, newer)
+    )
+    try:
+        pairs = pairs_of(old, new, cache.read_node)
+    except (ObjectMissing, ObjectCorrupt):
+        return None
+    chosen = [pair for pair in pairs if next(filter(None, pair)).path.startswith(os.fsencode(inside))]
+    return changes(newer.path.removesuffix(f"/{inner}") if inside else newer.path, chosen)
+
+
+def _rows(
+    cache: Cache, files: Sequence[FileChange], known: Mapping[str, TableSpec] | None, limit: int, hint: str
+) -> LogChanges:
+    """Compares the rows of the first tables among files, `limit` at most; the others, and what is not here, are listed as files."""
+    logs = tuple(f"{change.path.partition('/_delta_log/')[0]}/" for change in files if "/_delta_log/" in change.path)
+    tables, _ = tables_among(known or {}, [change for change in files if not change.path.startswith(logs)])
+    compared = [cached_rows(cache, table, limit) for table in (tables[: limit or None] if known is not None else [])]
+    rows = [table for table in compared if table.tables]
+    paths = {table.path for table in rows}
+    done = {change.path for table in tables if table.path in paths for change in table.files}
+    left = [change for change in files if change.path not in done]
+    problems = [
+        f"the rows of {quote(table.path)} are not compared: {table.problem}"
+        + (f": {hint}" if table.problem == NOT_HERE else "")
+        for table in compared
+        if table.problem is not None
+    ]
+    if tables and known is None:
+        problems = ["rows are not compared: pip install 'dvlite[tables]'"]
+    kept = left[: limit or None]
+    return LogChanges(
+        rows=tuple(rows), files=tuple(kept), more=len(left) - len(kept), problem=next(iter(problems), None)
+    )
 
 
 # --- commits and runs ---

@@ -71,6 +71,15 @@ class Misread(FormatError):
     """A cell is not of the type that it is read as."""
 
 
+def is_installed() -> bool:
+    """Returns whether there is an engine."""
+    try:
+        _package()
+    except UsageError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def reading(what: str) -> Iterator[None]:
     """Turns an error of the engine into a FormatError: one line that begins with `what`."""

@@ -34,7 +34,7 @@ def text(result: DiffResult, show: Show) -> Iterator[str]:
             yield from (f"  {line}" for line in delta.lines(table_change, show))
         files = path.files if show.verbose else _without_tables(path)
         for change, moved in _folded(files, most=_MOST_MOVED if not show.verbose else len(files)):
-            yield "  " + (_folder(change, moved, path, show) if moved > 1 else _change(change, path, show))
+            yield "  " + (_folder(change, moved, path, show) if moved > 1 else file_line(change, path.path, show))
         if len(files) < len(path.files):
             yield f"  {count(len(path.files) - len(files), 'file')} of the table, all of them with -v"
 
@@ -81,11 +81,12 @@ def sizes_text(path: PathDiff, *, is_markdown: bool = False) -> str:
     return f"{size_text(old)} -> {size_text(new)}"
 
 
-def _change(change: FileChange, path: PathDiff, show: Show) -> str:
+def file_line(change: FileChange, tracked: str, show: Show) -> str:
+    """Returns the line of one file, with its name inside the tracked path."""
     sign, color = SIGNS[change.change]
-    name = show.path(change.path) if change.path == path.path else _inside(change.path, path.path)
+    name = show.path(change.path) if change.path == tracked else _inside(change.path, tracked)
     if change.old_path is not None:
-        name = f"{_inside(change.old_path, path.path)} -> {name}"
+        name = f"{_inside(change.old_path, tracked)} -> {name}"
     return show.style(color, f"{sign} {name}") + _details(change)
 
 

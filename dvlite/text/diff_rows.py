@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from dvlite.commands.diff_rows import DiffRowsResult
 from dvlite.show import Show, count, printable, printable_text
+from dvlite.tables.changed import RowsOfTable
 from dvlite.tables.diff import ColumnChange, RowChange, TableDiff
 from dvlite.text.diff import SIGNS
 from dvlite.text.style import table
@@ -22,20 +23,25 @@ def text(result: DiffRowsResult, show: Show) -> Iterator[str]:
         sides = f"{printable(result.old)} and {printable(result.new)}"
         yield f"No row of {show.path(result.path)} differs between {sides}."
     for path in result.paths:
-        for diff in path.tables:
-            yield "  ".join((show.bold(_name(path.path, diff, show)), _counts(diff), _matched(diff, show)))
-            if diff.note is not None:
-                yield f"  key not used: {diff.note}"
-            for column in diff.columns:
-                yield f"  {_column(column, show)}"
-            for row in diff.rows:
-                yield f"  {_row(row, show)}"
-            differing = diff.added + diff.removed + diff.modified
-            shown = sum(row.times for row in diff.rows)
-            if shown < differing:
-                yield f"  {count(differing - shown, 'more row')}; all with --limit 0"
+        yield from lines(path, show)
     if result.others and not show.quiet:
         yield f"{count(result.others, 'other file')} that {'differs is' if result.others == 1 else 'differ are'} no table: dvlite diff"
+
+
+def lines(path: RowsOfTable, show: Show) -> Iterator[str]:
+    """Yields the lines of one path."""
+    for diff in path.tables:
+        yield "  ".join((show.bold(_name(path.path, diff, show)), _counts(diff), _matched(diff, show)))
+        if diff.note is not None:
+            yield f"  key not used: {diff.note}"
+        for column in diff.columns:
+            yield f"  {_column(column, show)}"
+        for row in diff.rows:
+            yield f"  {_row(row, show)}"
+        differing = diff.added + diff.removed + diff.modified
+        shown = sum(row.times for row in diff.rows)
+        if shown < differing:
+            yield f"  {count(differing - shown, 'more row')}; all with --limit 0"
 
 
 def stat(result: DiffRowsResult, show: Show) -> Iterator[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dvlite.commands.log import LogResult, LogVersion
-from dvlite.show import Show, printable, short_oid, size_text, some
-from dvlite.text import delta
+from dvlite.commands.log import LogChanges, LogResult, LogVersion
+from dvlite.show import Show, count, printable, short_oid, size_text, some
+from dvlite.text import delta, diff, diff_rows
 from dvlite.text.lineage_tree import short_values
 from dvlite.text.style import table
 from dvlite.workspace.delta_changes import DeltaChange
@@ -23,9 +23,25 @@ def text(result: LogResult, show: Show) -> Iterator[str]:
     rows = [_row(version, result.path, show) for version in result.versions]
     head = ("DATE", "COMMIT", "SIZE", "FILES", "OID", "RUN", "SWEEP", "RESULT", "TABLE", "CHECKS", "SUBJECT", "AUTHOR")
     used = [i for i in range(len(head)) if any(row[i] for row in rows)]
-    yield from table([[row[i] for i in used] for row in (head, *rows)])
+    title, *lines = table([[row[i] for i in used] for row in (head, *rows)])
+    yield title
+    for version, line in zip(result.versions, lines, strict=True):
+        yield line
+        if version.changes is not None:
+            yield from (f"  {line}" for line in _changes(version.changes, version.path, show))
     if result.more and not show.quiet:
         yield "... older versions: -n"
+
+
+def _changes(changes: LogChanges, path: str, show: Show) -> Iterator[str]:
+    """Yields the rows and the files that a version changed."""
+    for rows in changes.rows:
+        yield from diff_rows.lines(rows, show)
+    yield from (diff.file_line(change, path, show) for change in changes.files)
+    if changes.more:
+        yield f"{count(changes.more, 'more file')}; all with --limit 0"
+    if changes.problem is not None:
+        yield changes.problem
 
 
 def _row(version: LogVersion, path: str, show: Show) -> tuple[str, ...]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, FILE, SYMLINK, Entries, Entry
+from dvlite.formats.pointer import Pointer
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import Digest, format_oid
 from dvlite.show import count
@@ -65,6 +67,22 @@ def changed(leaf: Entries, now: Entries, start: int, stop: int) -> Iterator[tupl
             if leaf.flags[i] != now.flags[j] or leaf.digest(i) != now.digest(j):
                 yield i, j
             i, j = i + 1, j + 1
+
+
+def pairs_of(old: Pointer | None, new: Pointer | None, read: Callable[[Digest], bytes]) -> list[Pair]:
+    """Returns `(old entry, new entry)` of all that differs; the entry of a tracked file has no path."""
+    roots = [known.digest if known is not None and known.kind == "directory" else None for known in (old, new)]
+    found: list[Pair] = list(manifest.compare(roots[0], roots[1], read)) if any(roots) else []
+    before, after = _file(old), _file(new)
+    if before is not None or after is not None:
+        found.insert(0, (before, after))
+    return found
+
+
+def _file(known: Pointer | None) -> Entry | None:
+    if known is None or known.kind != "file":
+        return None
+    return Entry(b"", FILE | EXECUTABLE if known.executable else FILE, known.size_bytes, known.digest)
 
 
 def changes(path: str, pairs: Sequence[Pair]) -> tuple[FileChange, ...]:

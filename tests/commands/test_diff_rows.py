@@ -161,3 +161,38 @@ def test_the_list_of_conflicts_overwrites_no_other_file(merging):
     assert merging.read("data.conflicts.csv") == b"mine\n"
     merging.dvlite("resolve", "data", "--theirs")
     assert merging.read("data.conflicts.csv") == b"mine\n"
+
+
+@pytest.mark.long
+def test_log_p_shows_the_rows_that_each_version_changed_and_fetches_nothing(birds, engine):
+    birds.write("data/birds.csv", EDITED)
+    birds.write("data/a.bin", "b")
+    birds.dvlite("add", "data")
+    birds.commit("Edit")
+    lines = birds.dvlite("log", "-p", "data", "--limit", "2").stdout.splitlines()
+    assert [line for line in lines if line.startswith(" ")] == [
+        "  data/birds.csv  +1 -1 ~1 rows  (by id)",
+        "    ~ id=1  mass: 9.0 -> 9.5",
+        "    - id=3  name=gull, mass=900",
+        "    1 more row; all with --limit 0",
+        "  ~ a.bin  1 B",
+    ]
+    (newer, older) = birds.json("log", "-p", "data/birds.csv")["versions"]
+    assert (newer["changes"]["rows"][0]["tables"][0]["added"], older["changes"]) == (1, None)
+    assert "--limit is for -p" in birds.dvlite("log", "data", "--limit", "2", code=2).stderr
+    birds.dvlite("push")
+    shutil.rmtree(birds.cache)
+    said = birds.dvlite("log", "-p", "data/birds.csv").stdout
+    assert "not all of its data is in the cache: dvlite fetch --all-commits data/birds.csv" in said
+    birds.dvlite("fetch", "--all-commits", "data/birds.csv")
+    assert "~ id=1" in birds.dvlite("log", "-p", "data/birds.csv").stdout
+
+
+def test_log_p_without_the_engine_shows_files(birds, monkeypatch):
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    birds.write("data/birds.csv", EDITED)
+    birds.dvlite("add", "data")
+    birds.commit("Edit")
+    said = birds.dvlite("log", "-p", "data").stdout
+    assert "\n  ~ birds.csv  " in said
+    assert "\n  rows are not compared: pip install 'dvlite[tables]'" in said
