@@ -168,6 +168,7 @@ def diff(
 ) -> int:
     """Show which files differ between revisions, or from the workspace."""
     from dvlite.commands.diff import diff as verb
+    from dvlite.commands.diff import diff_with_rows
     from dvlite.commands.diff import driver as verb_of_git
 
     if rows is not None:
@@ -188,6 +189,8 @@ def diff(
             raise UsageError(f"at most two revisions can be compared, not {len(revisions)}", hint="dvlite diff --help")
         repo = session.repo()
         result = verb(repo, revisions, paths, progress=session.progress)
+        if markdown:
+            result = diff_with_rows(repo, result, session.progress)
         if not markdown or not revisions or paths:
             return result
         from dvlite.plots.review import review

@@ -23,6 +23,9 @@ from dvlite.runs.outputs import at_word
 from dvlite.show import quote, word
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
+from dvlite.tables.changed import RowsOfTable, cached_rows, outside_delta, tables_among
+from dvlite.tables.declared import declared
+from dvlite.tables.engine import is_installed
 from dvlite.workspace import sparse
 from dvlite.workspace.changes import Counts, FileChange, Kind, Pair, changes, counts_of, pairs_of
 from dvlite.workspace.delta_changes import DeltaChange, disk_side, table_changes, version_side
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
 _NOTHING = "/dev/null"  # how git writes a side that does not exist
 _NO_COUNTS = Counts()
+_MOST_TABLES, _MOST_ROWS = 20, 5  # in Markdown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +68,7 @@ class DiffResult(TableResult):
     new: str
     paths: tuple[PathDiff, ...] = ()
     review: Review | None = field(default=None, metadata={"json": False})  # for Markdown
+    rows: tuple[RowsOfTable, ...] = field(default=(), metadata={"json": False})  # for Markdown, too
     warnings: tuple[str, ...] = ()
 
     def records(self) -> list[dict[str, Any]]:
@@ -121,6 +126,18 @@ def diff(repo: Repo, revisions: Sequence[str], paths: Sequence[str], *, progress
     return DiffResult(
         old=old_name or "pointers", new=new_name or "workspace", paths=tuple(sorted(found, key=attrgetter("path")))
     )
+
+
+def diff_with_rows(repo: Repo, result: DiffResult, progress: Progress) -> DiffResult:
+    """Adds the first rows that differ of tables with a declared key, of which the cache or the workspace has both versions."""
+    if not result.paths or not is_installed():
+        return result
+    files = outside_delta([change for path in result.paths for change in path.files])
+    tables, _ = tables_among(declared(repo.work_tree, progress.warn), files)
+    keyed = [table for table in tables if table.spec is not None and table.spec.key][:_MOST_TABLES]
+    cache, disk = open_cache(repo), repo.root if result.new == "workspace" else None
+    found = (cached_rows(cache, table, _MOST_ROWS, disk=disk) for table in keyed)
+    return replace(result, rows=tuple(rows for rows in found if rows.tables))
 
 
 def _names(repo: Repo, revisions: Sequence[str]) -> tuple[str | None, str | None]:

@@ -32,7 +32,7 @@ from dvlite.runs.queries import Artefact, RunQueries
 from dvlite.runs.records import open_records
 from dvlite.runs.schema import METRIC
 from dvlite.show import quote, word
-from dvlite.tables.changed import NOT_HERE, RowsOfTable, cached_rows, tables_among
+from dvlite.tables.changed import NOT_HERE, RowsOfTable, cached_rows, outside_delta, tables_among
 from dvlite.tables.declared import declared
 from dvlite.tables.engine import is_installed
 from dvlite.workspace.changes import FileChange, changes, pairs_of
@@ -386,8 +386,7 @@ def _rows(
     cache: Cache, files: Sequence[FileChange], known: Mapping[str, TableSpec] | None, limit: int, hint: str
 ) -> LogChanges:
     """Compares the rows of the first tables among files, `limit` at most; the others, and what is not here, are listed as files."""
-    logs = tuple(f"{change.path.partition('/_delta_log/')[0]}/" for change in files if "/_delta_log/" in change.path)
-    tables, _ = tables_among(known or {}, [change for change in files if not change.path.startswith(logs)])
+    tables, _ = tables_among(known or {}, outside_delta(files))
     compared = [cached_rows(cache, table, limit) for table in (tables[: limit or None] if known is not None else [])]
     rows = [table for table in compared if table.tables]
     paths = {table.path for table in rows}

@@ -118,9 +118,16 @@ def compare_rows(cache: Cache, table: ChangedTable, options: RowOptions, *, disk
     return RowsOfTable(path=table.path, tables=tuple(diffs))
 
 
-def cached_rows(cache: Cache, table: ChangedTable, limit: int) -> RowsOfTable:
+def outside_delta(files: Sequence[FileChange]) -> list[FileChange]:
+    """Returns the files that are not in a Delta table whose log changed: what happened there, the log says."""
+    logs = tuple(f"{change.path.partition('/_delta_log/')[0]}/" for change in files if "/_delta_log/" in change.path)
+    return [change for change in files if not change.path.startswith(logs)]
+
+
+def cached_rows(cache: Cache, table: ChangedTable, limit: int, *, disk: Path | None = None) -> RowsOfTable:
     """As `compare_rows`, but fetches nothing and raises nothing: a version that the cache lacks is a problem, too."""
-    if all(cache.has_file(file.digest, file.size_bytes) for side in table.sides() for file in side):
+    files = [file for side in table.sides(disk) for file in side]
+    if all(file.on_disk is not None or cache.has_file(file.digest, file.size_bytes) for file in files):
         with contextlib.suppress(ObjectMissing, ObjectCorrupt):
-            return compare_rows(cache, table, RowOptions(limit=limit))
+            return compare_rows(cache, table, RowOptions(limit=limit), disk=disk)
     return RowsOfTable(path=table.path, problem=NOT_HERE)

@@ -11,6 +11,7 @@ from dvlite.plots.review import Review
 from dvlite.show import Show, count, size_text
 from dvlite.text import delta
 from dvlite.text.diff import SIGNS, sizes_text
+from dvlite.text.diff_rows_markdown import add_rows, named
 from dvlite.text.markdown import COMMENT, MarkdownDocument, Markup, code, opening, plain
 from dvlite.text.metrics import metric_cells
 from dvlite.text.plots import summary
@@ -19,6 +20,7 @@ from dvlite.workspace.changes import Counts, FileChange
 
 MARKER = "<!-- dvlite diff -->"
 _TABLE_SHARE, _METRICS_SHARE, _PLOTS_SHARE = 0.4, 0.6, 0.75
+_ROWS_SHARES = (0.8, 0.9)
 _SHORTEST_OID = 40  # hex digits; a full one shows as 7
 _MOST_CURVES = 4  # of a plot, on each side
 
@@ -44,6 +46,10 @@ def text(result: DiffResult, show: Show, *, limit_bytes: int = COMMENT) -> Itera
     if result.review is not None:
         _metrics(document, result.review.metrics)
         _plots(document, result.review, show)
+    diffs = named(result.rows)
+    if diffs:
+        document.add("", f"### Rows: {count(len(diffs), 'table')} changed")
+        add_rows(document, diffs, _ROWS_SHARES)
     if result.paths:
         document.add("")
     for path in result.paths:

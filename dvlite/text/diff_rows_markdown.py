@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dvlite.commands.diff_rows import DiffRowsResult
 from dvlite.show import Show, count
+from dvlite.tables.changed import RowsOfTable
 from dvlite.tables.diff import RowChange, TableDiff
 from dvlite.text.diff import SIGNS
 from dvlite.text.markdown import COMMENT, MarkdownDocument, Markup, code, plain
@@ -19,30 +20,40 @@ def text(result: DiffRowsResult, show: Show, *, limit_bytes: int = COMMENT) -> I
     """Yields a document for a comment on a pull request."""
     document = MarkdownDocument(limit_bytes)
     sides = f"{code(result.old[:40])} to {code(result.new[:40])}"
-    diffs = [(_name(path.path, diff), diff) for path in result.paths for diff in path.tables]
+    diffs = named(result.paths)
     document.add(MARKER)
     document.add(
         f"### Rows: {count(len(diffs), 'table')} changed, {sides}" if diffs else f"### Rows: no change, {sides}"
     )
-    if diffs:
-        document.table(
-            ("table", "key", "added", "removed", "modified", "columns"),
-            ((code(name), *map(plain, _counted(diff))) for name, diff in diffs),
-            share=_TABLES_SHARE,
-            noun="table",
-        )
-    for name, diff in diffs:
-        if diff.rows and document.fits(code(name)):
-            document.add("", code(name))
-            rows = (row for change in diff.rows for row in _rows(change))
-            document.table(("", "row", "column", "old", "new"), rows, share=_ROWS_SHARE, noun="cell")
-            more = diff.added + diff.removed + diff.modified - sum(row.times for row in diff.rows)
-            if more:
-                document.add("", f"{count(more, 'more row')}.")
+    add_rows(document, diffs, (_TABLES_SHARE, _ROWS_SHARE))
     for path in result.paths:
         if path.problem is not None:
             document.add(f"{code(path.path)}: {plain(path.problem)}", "")
     yield from document.text().splitlines()
+
+
+def add_rows(document: MarkdownDocument, diffs: Sequence[tuple[str, TableDiff]], shares: tuple[float, float]) -> None:
+    """Adds a row for each table, as many as fit into the first share, then the cells that changed, up to the second."""
+    if diffs:
+        document.table(
+            ("table", "key", "added", "removed", "modified", "columns"),
+            ((code(name), *map(plain, _counted(diff))) for name, diff in diffs),
+            share=shares[0],
+            noun="table",
+        )
+    for name, diff in diffs:
+        if diff.rows and document.fits(code(name), share=shares[1]):
+            document.add("", code(name))
+            rows = (row for change in diff.rows for row in _rows(change))
+            document.table(("", "row", "column", "old", "new"), rows, share=shares[1], noun="cell")
+            more = diff.added + diff.removed + diff.modified - sum(row.times for row in diff.rows)
+            if more:
+                document.add("", f"{count(more, 'more row')}.")
+
+
+def named(paths: Sequence[RowsOfTable]) -> list[tuple[str, TableDiff]]:
+    """Returns the tables, each with its name."""
+    return [(_name(path.path, diff), diff) for path in paths for diff in path.tables]
 
 
 def _name(path: str, diff: TableDiff) -> str:

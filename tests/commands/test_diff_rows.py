@@ -177,11 +177,16 @@ def test_log_p_shows_the_rows_that_each_version_changed_and_fetches_nothing(bird
         "    1 more row; all with --limit 0",
         "  ~ a.bin  1 B",
     ]
+    said = birds.dvlite("diff", "HEAD~1", "HEAD", "--md").stdout
+    assert "### Rows: 1 table changed" in said
+    assert "| `data/birds.csv` | id | 1 | 1 | 1 | mass 1 |" in said
+    assert "| \\~ | 1 | mass | `9.0` | `9.5` |" in said
     (newer, older) = birds.json("log", "-p", "data/birds.csv")["versions"]
     assert (newer["changes"]["rows"][0]["tables"][0]["added"], older["changes"]) == (1, None)
     assert "--limit is for -p" in birds.dvlite("log", "data", "--limit", "2", code=2).stderr
     birds.dvlite("push")
     shutil.rmtree(birds.cache)
+    assert "### Rows" not in birds.dvlite("diff", "HEAD~1", "HEAD", "--md").stdout
     said = birds.dvlite("log", "-p", "data/birds.csv").stdout
     assert "not all of its data is in the cache: dvlite fetch --all-commits data/birds.csv" in said
     birds.dvlite("fetch", "--all-commits", "data/birds.csv")
@@ -194,5 +199,6 @@ def test_log_p_without_the_engine_shows_files(birds, monkeypatch):
     birds.dvlite("add", "data")
     birds.commit("Edit")
     said = birds.dvlite("log", "-p", "data").stdout
+    assert "### Rows" not in birds.dvlite("diff", "HEAD~1", "HEAD", "--md").stdout
     assert "\n  ~ birds.csv  " in said
     assert "\n  rows are not compared: pip install 'dvlite[tables]'" in said
