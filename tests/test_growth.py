@@ -169,7 +169,9 @@ def test_one_edit_in_a_directory_costs_no_work_for_each_of_its_files(counts):
     look = each.pop("folder: status")
     assert look < 4  # its name is listed and its times are asked for
     assert each.pop("folder: status of a part") < 0.2
-    assert {title: calls - look for title, calls in each.items() if calls - look > 0.5} == {}
+    assert {
+        title: calls - look for title, calls in each.items() if calls - look > 0.7
+    } == {}  # a call for each would be 1; a pull makes 0.47 to 0.53, as packs fall
 
 
 def test_what_moves_small_files_makes_few_calls_for_each(counts):
