@@ -246,16 +246,20 @@ class Repo:
             return self._place.file_system(rev)
 
     def log(
-        self, path: Name, *, rev: str | None = None, number: int | None = None, changes: int | None = None
+        self,
+        path: Name,
+        *,
+        rev: str | None = None,
+        number: int | None = None,
+        patch: bool = False,
+        limit: int | None = None,
     ) -> LogResult:
-        """Show the versions of a path, with commit, run and metrics; with `changes`, so many rows and files that each changed (0: all)."""
-        from dvlite.commands.log import LogOptions
+        """Show the versions of a path, with commit, run and metrics."""
+        from dvlite.commands.log import LogOptions, changes_to_list
         from dvlite.commands.log import log as verb
 
-        rev = rev or self._place.rev
-        return self._place.read(
-            lambda repo, progress: verb(repo, os.fspath(path), LogOptions(rev, number, changes), progress=progress)
-        )
+        options = LogOptions(rev or self._place.rev, number, changes_to_list(patch=patch, limit=limit))
+        return self._place.read(lambda repo, progress: verb(repo, os.fspath(path), options, progress=progress))
 
     # -- share
 

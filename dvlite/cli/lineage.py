@@ -438,12 +438,10 @@ def _repo_if_any(session: Session) -> Repo | None:
 )
 def log(path: str, *, revision: str | None, limit: int | None, patch: bool, most: int | None) -> int:
     """Show the versions of a path, with commit, run and metrics."""
-    from dvlite.commands.log import LogOptions
+    from dvlite.commands.log import LogOptions, changes_to_list
     from dvlite.commands.log import log as verb
 
-    if most is not None and not patch:
-        raise UsageError("--limit is for -p", hint="dvlite log -p PATH --limit N")
-    options = LogOptions(revision, limit, (5 if most is None else most) if patch else None)
+    options = LogOptions(revision, limit, changes_to_list(patch=patch, limit=most))
     return run(lambda s: verb(s.repo(), path, options, progress=s.progress), text="log")
 
 

@@ -77,6 +77,13 @@ class LogOptions:
     changes: int | None = None
 
 
+def changes_to_list(*, patch: bool, limit: int | None) -> int | None:
+    """Returns how many rows and files to list below each version; None without `patch`. Raises UsageError for a limit without it."""
+    if limit is not None and not patch:
+        raise UsageError("--limit is for -p", hint="dvlite log -p PATH --limit N")
+    return None if not patch else 5 if limit is None else limit
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogVersion:
     """A version of a path, and the commit that brought it; `path` is its path in that commit."""
