@@ -26,7 +26,7 @@ Digest = NewType("Digest", bytes)
 DIGEST_BYTES = 32
 EMPTY_FILE: Digest
 FILE, MANIFEST, RUN, SNAPSHOT = "blake3", "manifest", "run", "snapshot"
-_STAGE_KEY_CONTEXT = "dvlite 2026-11 stage key v1"
+_STAGE_KEY_CONTEXT, _TASK_CONTEXT = "dvlite 2026-11 stage key v1", "dvlite 2026-11 task v1"
 _CONTEXTS = {
     MANIFEST: "dvlite 2026-11 manifest v1",
     RUN: "dvlite 2026-11 run record v1",
@@ -70,6 +70,11 @@ def digest_run(record: Buffer) -> Digest:
 def digest_stage_key(facts: Buffer) -> str:
     """Returns the 64 hex digits of a stage key, from the canonical bytes of everything that determines its outputs."""
     return blake3(facts, derive_key_context=_STAGE_KEY_CONTEXT).hexdigest()
+
+
+def digest_task(task: Buffer) -> str:
+    """Returns the 64 hex digits that name a task, from its canonical bytes."""
+    return blake3(task, derive_key_context=_TASK_CONTEXT).hexdigest()
 
 
 def digest_file(descriptor: int, size_bytes: int, advance: Callable[[int], None] | None = None) -> Digest:

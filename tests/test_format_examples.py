@@ -29,6 +29,7 @@ from dvlite.formats import (
     series,
     snapshot,
     store_config,
+    task,
     tombstone,
 )
 from dvlite.formats.lockfile import Facts
@@ -206,6 +207,17 @@ def test_an_index():
     entries = {made.name: index.PackEntry(FILES, len(made.data))}
     assert index.Index(data, "x").packs == entries
     assert index.encode(found, bytes(range(16, 32)), entries) == data
+
+
+def test_a_task_and_its_result():
+    found = task.parse(shown("task"), "x")
+    assert task.checked(found) == shown("task")
+    result = task.parse_result(shown("task-result"), "x")
+    assert task.dump_result(result) == shown("task-result")
+    assert found.id == result.task
+    assert f"`{found.id}`" in page_of("task")
+    assert task.result_name(found.id, shown("task-result")) in page_of("task")
+    assert found.units[0].inputs[0].oid == format_oid("blake3", digest_bytes(SONG))
 
 
 def test_a_root():

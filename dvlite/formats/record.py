@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import os
 import posixpath
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
-from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from dvlite.errors import FormatError
@@ -21,7 +19,6 @@ from dvlite.formats import strict_json
 from dvlite.formats.lockfile import Facts, Locked
 from dvlite.formats.series import is_series
 from dvlite.formats.strict_fields import (
-    Check,
     an_object,
     any_mapping,
     each,
@@ -29,16 +26,20 @@ from dvlite.formats.strict_fields import (
     mapping,
     matching,
     number,
+    oid_of,
     one_of,
     or_none,
+    relative_folder,
+    relative_path,
     scalars,
     table,
     text,
+    timestamp,
     truth,
+    written_path,
 )
 from dvlite.formats.strict_yaml import Scalar, Tree
 from dvlite.oid import FILE, MANIFEST, RUN, Oid, digest_run, format_oid
-from dvlite.paths import check_paths
 
 RUN_SCHEMA, NOTE_SCHEMA, CHECK_SCHEMA = "dvlite.run/1", "dvlite.note/1", "dvlite.checked/1"
 MAX_BYTES = 4 << 20
@@ -332,9 +333,7 @@ _LATER = re.compile(r"dvlite\.(run|note|checked)/[0-9]{1,9}")
 _MAX_DEPTH = 60  # parameters may be as deep as YAML allows, 50
 _MOST = (1 << 63) - 1
 _MANY = 10**18  # whole numbers from here on are written as text
-_NO_NAMES = frozenset({"", ".", ".."})
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
-_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 _LAST_YEAR = 9000
 _SWEEP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 _PROGRAM = re.compile(r"[a-z][a-z0-9]{0,39}")
@@ -366,50 +365,6 @@ def _plain(value: Any) -> Any:
     return str(value) if type(value) is int and abs(value) >= _MANY else value
 
 
-def _oid(*kinds: str) -> Check:
-    return matching(re.compile(f"(?:{'|'.join(kinds)}):[0-9a-f]{{64}}"), f"an id of the kind {' or '.join(kinds)}")
-
-
-def _path(value: Any) -> Any:
-    if not isinstance(value, str) or not 0 < len(value) <= 4096 or "\0" in value:
-        raise ValueError("is not a path")
-    if not _NO_NAMES.isdisjoint(value.split("/")):
-        raise ValueError("is not a plain path relative to the repository")
-    return value
-
-
-def _written_path(value: Any) -> Any:
-    """Outputs are written when a run is reused from the run cache, so the rules for paths of data apply."""
-    _check_written(_path(value))
-    return value
-
-
-@lru_cache(1000)  # the runs of a repository write the same paths
-def _check_written(path: str) -> None:
-    try:
-        check_paths([os.fsencode(path)])
-    except FormatError as error:
-        raise ValueError(f"is refused: {error.message}") from None
-
-
-def _folder(value: Any) -> Any:
-    if not isinstance(value, str) or not 0 < len(value) <= 4096 or "\0" in value or value.startswith("/"):
-        raise ValueError("is not a relative folder")
-    return value
-
-
-def _time(value: Any) -> Any:
-    if value == "":
-        return value
-    try:
-        if not isinstance(value, str) or _TIME.fullmatch(value) is None:
-            raise ValueError(value)
-        dt.datetime.fromisoformat(value)
-    except ValueError:
-        raise ValueError("is not a time like 2026-11-22T14:02:00.000Z") from None
-    return value
-
-
 def _parsed_run(body: Mapping[str, Any]) -> Run:
     run = Run(facts=Facts(**filled(body, _FACTS)), **filled(body, _RUN))
     if run.imported is None and not run.key:
@@ -438,14 +393,20 @@ _size = number(0, _MOST, int)
 _seconds = number(0, 10**12, int, float)
 _line = text(4096)
 _words = text(MAX_BYTES)
-_data = _oid(FILE, MANIFEST)
+_data = oid_of(FILE, MANIFEST)
 
 _INPUT = table(
-    Input, path=_path, oid=_data, size_bytes=_size, files=_size, inside=or_none(_path), inside_oid=or_none(_data)
+    Input,
+    path=relative_path,
+    oid=_data,
+    size_bytes=_size,
+    files=_size,
+    inside=or_none(relative_path),
+    inside_oid=or_none(_data),
 )
 _OUTPUT = table(
     Output,
-    path=_written_path,
+    path=written_path,
     oid=_data,
     size_bytes=_size,
     files=_size,
@@ -468,8 +429,10 @@ _IMPORTED = table(
         )
     ),
 )
-_CODE = table(Code, repo=or_none(_line), commit=or_none(_commit), dirty=each(_path), diff=or_none(_oid(FILE)))
-_FACTS = table(Facts, cmd=_words, wdir=_folder, params=any_mapping, env=mapping(_words), capture=mapping(_words))
+_CODE = table(Code, repo=or_none(_line), commit=or_none(_commit), dirty=each(relative_path), diff=or_none(oid_of(FILE)))
+_FACTS = table(
+    Facts, cmd=_words, wdir=relative_folder, params=any_mapping, env=mapping(_words), capture=mapping(_words)
+)
 _RUN = table(
     Run,
     but=("facts",),
@@ -477,22 +440,22 @@ _RUN = table(
     invocation=_uuid,
     key=_hex64,
     stage=matching(re.compile(r"[^/\x00-\x1f\x7f]{1,200}"), "the name of a stage"),
-    file=_path,
+    file=relative_path,
     status=one_of(*get_args(Status)),
-    of=or_none(_oid(RUN)),
-    taint=each(_path),
+    of=or_none(oid_of(RUN)),
+    taint=each(relative_path),
     exit_code=or_none(number(-(1 << 31), 1 << 32, int)),
     signal=or_none(number(0, 1 << 16, int)),
     timed_out=truth,
     retry=number(0, 1 << 16, int),
-    log=or_none(_oid(FILE)),
+    log=or_none(oid_of(FILE)),
     code=an_object(Code, _CODE),
     environment=scalars,
     inputs=each(an_object(Input, _INPUT)),
     outputs=each(an_object(Output, _OUTPUT)),
     metrics=scalars,
-    start=_time,
-    end=_time,
+    start=timestamp,
+    end=timestamp,
     seconds=_seconds,
     cpu_seconds=or_none(_seconds),
     max_rss_bytes=or_none(_size),
@@ -508,23 +471,23 @@ _RUN = table(
 _NOTE = table(
     Note,
     id=_uuid,
-    run=_oid(RUN),
+    run=oid_of(RUN),
     op=one_of(*get_args(Operation)),
     value=text(65536),
-    time=_time,
+    time=timestamp,
     user=_line,
     project=matching(re.compile(r"(?:[0-9a-f]{32})?"), "32 hex digits"),
     content=or_none(_data),
     subject=_line,
     author=_line,
-    written=_time,
+    written=timestamp,
 )
 _CHECK = table(
     CheckRecord,
     id=_uuid,
     key=_hex64,
     check=matching(re.compile(r"[A-Za-z0-9_-]{1,100}"), "the name of a check"),
-    file=_path,
+    file=relative_path,
     status=one_of("passed", "failed"),
     data=each(an_object(Input, _INPUT)),
     inputs=each(an_object(Input, _INPUT)),
@@ -532,8 +495,8 @@ _CHECK = table(
     cmd=_words,
     exit_code=or_none(number(-(1 << 31), 1 << 32, int)),
     output=text(65536),
-    expires=_time,
-    start=_time,
+    expires=timestamp,
+    start=timestamp,
     seconds=_seconds,
     user=_line,
     host=_line,

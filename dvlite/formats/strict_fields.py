@@ -6,13 +6,21 @@ A check returns the value to keep, or raises ValueError with the rest of the sen
 
 from __future__ import annotations
 
+import datetime as dt
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
+from functools import lru_cache
 from typing import Any, NamedTuple
+
+from dvlite.errors import FormatError
+from dvlite.paths import check_paths
 
 Check = Callable[[Any], Any]
 _CONTAINERS = frozenset({list, dict})
+_NO_NAMES = frozenset({"", ".", ".."})
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
 
 
 class Checks(NamedTuple):
@@ -151,4 +159,52 @@ def scalars(value: Any) -> Any:
     """Accepts an object that holds no list and no object."""
     if not _CONTAINERS.isdisjoint(map(type, any_mapping(value).values())):
         raise ValueError("holds more than a number or a text")
+    return value
+
+
+def oid_of(*kinds: str) -> Check:
+    """Accepts the text of an oid of one of these kinds."""
+    return matching(re.compile(f"(?:{'|'.join(kinds)}):[0-9a-f]{{64}}"), f"an id of the kind {' or '.join(kinds)}")
+
+
+def relative_path(value: Any) -> Any:
+    """Accepts a path below the repository's root, without `.` and `..`."""
+    if not isinstance(value, str) or not 0 < len(value) <= 4096 or "\0" in value:
+        raise ValueError("is not a path")
+    if not _NO_NAMES.isdisjoint(value.split("/")):
+        raise ValueError("is not a plain path relative to the repository")
+    return value
+
+
+def written_path(value: Any) -> Any:
+    """Accepts a path that something will be written to: the rules for paths of data apply."""
+    _check_written(relative_path(value))
+    return value
+
+
+@lru_cache(1000)  # the runs of a repository write the same paths
+def _check_written(path: str) -> None:
+    try:
+        check_paths([os.fsencode(path)])
+    except FormatError as error:
+        raise ValueError(f"is refused: {error.message}") from None
+
+
+def relative_folder(value: Any) -> Any:
+    """Accepts a relative folder, which may begin with `..`."""
+    if not isinstance(value, str) or not 0 < len(value) <= 4096 or "\0" in value or value.startswith("/"):
+        raise ValueError("is not a relative folder")
+    return value
+
+
+def timestamp(value: Any) -> Any:
+    """Accepts a time as records hold it, or an empty text."""
+    if value == "":
+        return value
+    try:
+        if not isinstance(value, str) or _TIME.fullmatch(value) is None:
+            raise ValueError(value)
+        dt.datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError("is not a time like 2026-11-22T14:02:00.000Z") from None
     return value
