@@ -25,6 +25,7 @@ from dvlite.git.discover import GitPlaces, is_bare
 from dvlite.git.far import clone_silently
 from dvlite.git.output import TreeEntry, is_lockfile, is_pointer
 from dvlite.git.program import Git, without_credentials
+from dvlite.paths import check_paths
 from dvlite.progress import Progress
 from dvlite.repo import config_files, dvc_version
 from dvlite.repo.dvc_version import DvcVersion
@@ -88,7 +89,10 @@ def from_remote(opened: Opened, name: str) -> Opened:
 
 
 def git_files(opened: Opened) -> list[TreeEntry]:
-    """Returns the files that git keeps at the path or below it, but for pointers and its own; modes and blobs of a commit only."""
+    """Returns the files that git keeps at the path or below it, but for pointers and its own; modes and blobs of a commit only.
+
+    Raises FormatError for a commit with names that lead out of a folder, which git itself would not check out: anyone can make one.
+    """
     repo, path = opened.repo, opened.path
     if repo is None or opened.of_run:
         return []
@@ -97,6 +101,7 @@ def git_files(opened: Opened) -> list[TreeEntry]:
     else:
         names = repo.git.tracked_under([path or "."])
         listed = [TreeEntry(name, "", "") for name in names if _is_wanted(name, path)]
+    check_paths([os.fsencode(entry.path) for entry in listed if entry.path != path])
     if opened.theirs is None:
         return listed
     return [entry for entry in listed if entry.path == path or not dvc_version.is_own(entry.path)]
@@ -343,7 +348,7 @@ def _listed(git: Git, commit: str, path: str) -> list[TreeEntry]:
 
 def _is_wanted(name: str, path: str) -> bool:
     """Returns whether a file of git is meant by a path: one of git's or dvlite's own only by its name."""
-    is_own = is_pointer(name) or name.rpartition("/")[2].startswith((".git", ".dvlite")) or name.startswith(".dvlite/")
+    is_own = is_pointer(name) or name.rpartition("/")[2].startswith((".git", ".dvlite")) or "/.dvlite/" in f"/{name}"
     return name == path or not is_own
 
 

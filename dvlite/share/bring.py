@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from dvlite.errors import Dropped, ObjectCorrupt, ObjectMissing, UsageError
 from dvlite.files import read_regular
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EMPTY_DIR, SYMLINK, Entries, Entry
+from dvlite.git.output import TreeEntry
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import digest_bytes, format_oid
 from dvlite.paths import is_inside
@@ -114,16 +115,9 @@ def _kept_by_git(opened: Opened) -> list[Entry]:
     repo, above = opened.repo, len(opened.path) + 1 if opened.path else 0
     if repo is None:
         return []
-    listed = git_files(opened)
-    if opened.commit:
-        contents = repo.git.read_blobs([entry.blob for entry in listed], limit_bytes=_GIT_LIMIT_BYTES)
-        kept = [(entry.path, entry.mode, contents[entry.blob]) for entry in listed]
-    else:
-        on_disk = [(entry.path, _on_disk(repo.root / entry.path)) for entry in listed]
-        kept = [(name, *content) for name, content in on_disk if content is not None]
     rows = []
     with Writer(opened.cache) as writer, tempfile.TemporaryFile() as file:
-        for name, mode, data in kept:
+        for name, mode, data in _contents(repo, git_files(opened), is_commit=opened.commit != ""):
             digest = digest_bytes(data)
             if len(data) > opened.cache.pack_below_bytes:
                 files.write_at(file.fileno(), data, 0)
@@ -134,6 +128,19 @@ def _kept_by_git(opened: Opened) -> list[Entry]:
             rows.append(Entry(os.fsencode(name[above:]), FLAGS[mode], len(data), digest))
         writer.commit()
     return rows
+
+
+def _contents(repo: Repo, listed: Sequence[TreeEntry], *, is_commit: bool) -> Iterator[tuple[str, str, bytes]]:
+    """Yields path, mode and content of files of git, one in memory at a time."""
+    if not is_commit:
+        on_disk = ((entry.path, _on_disk(repo.root / entry.path)) for entry in listed)
+        yield from ((name, *content) for name, content in on_disk if content is not None)
+        return
+    places: dict[str, list[TreeEntry]] = {}
+    for entry in listed:
+        places.setdefault(entry.blob, []).append(entry)
+    for blob, data in repo.git.each_blob(dict.fromkeys(places, _GIT_LIMIT_BYTES)):
+        yield from ((entry.path, entry.mode, data) for entry in places[blob])
 
 
 def _on_disk(path: Path) -> tuple[str, bytes] | None:

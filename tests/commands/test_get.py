@@ -2,13 +2,15 @@
 
 import os
 import shutil
+import subprocess
 
 import pytest
 
 from dvlite.commands.get import get
-from dvlite.errors import ObjectCorrupt
+from dvlite.errors import FormatError, ObjectCorrupt
 from dvlite.git.program import Git
 from dvlite.progress import NullProgress
+from dvlite.reading.filesystem import DvliteFileSystem
 from tests.commands.badserver import Page, serving
 from tests.commands.project import Project, fill, tree
 
@@ -317,3 +319,48 @@ def test_a_plain_url_is_downloaded_and_taken_up_by_the_next_command(outside, mon
         assert sorted(os.listdir(outside.root)) == ["a b.csv", "big"]
         assert "secret" not in outside.dvlite("get", f"{web}/none?token=secret", code=1).stderr
     assert "missing the path" in outside.dvlite("get", "https://example.com/x.git", code=2).stderr
+
+
+@pytest.fixture
+def with_strange_names(pushed, outside):
+    """Returns a function that makes a commit as git itself would not, with a file of this name in the folder `in`; returns its URL."""
+
+    def commit(name):
+        def write(kind, data):
+            command = ["git", "hash-object", "-t", kind, "-w", "--literally", "--stdin"]
+            return subprocess.run(command, cwd=pushed.root, input=data, check=True, capture_output=True).stdout.strip()
+
+        def nested(parts, of_file):
+            mode, part = (b"40000" if parts[1:] else b"100644"), parts[0].replace(b"|", b"/")
+            inner = nested(parts[1:], of_file) if parts[1:] else of_file
+            return write("tree", b"%b %b\0%b" % (mode, part, bytes.fromhex(inner.decode())))
+
+        folder = nested(name.split(b"/"), write("blob", b"evil"))
+        rows = pushed.git("ls-tree", "HEAD").splitlines()
+        rows = [row for row in rows if not row.endswith("\tin")] + [f"040000 tree {folder.decode()}\tin"]
+        listed = "\n".join(rows) + "\n"
+        command = ["git", "mktree"]
+        top = subprocess.run(command, cwd=pushed.root, input=listed, check=True, capture_output=True, text=True).stdout
+        made = pushed.git("commit-tree", top.strip(), "-p", "HEAD", "-m", "Strange").strip()
+        bare = pushed.root.parent / "bare.git"
+        pushed.git("push", "-q", str(bare), f"{made}:refs/heads/strange")
+        return bare.as_uri()
+
+    return commit
+
+
+@pytest.mark.parametrize("name", [b"../evil", b"..|..|evil", b".git/hooks/evil", b"x/.GIT/evil", b"./evil", b"a||b"])
+def test_names_that_only_a_hostile_commit_has_are_refused(with_strange_names, outside, name):
+    url = with_strange_names(name)
+    there = tree(outside.root.parent)
+    for command in (("get", url, "in"), ("get", url, ".", "-o", "all"), ("ls", url, "in")):
+        error = outside.dvlite(*command, "--rev", "strange", code=1).stderr
+        assert "refused path" in error
+    with pytest.raises(FormatError, match="refused path"):
+        DvliteFileSystem(url, "strange").get("in", str(outside.root / "read"), recursive=True)
+    assert tree(outside.root.parent).keys() - there.keys() == set()
+
+
+def test_settings_of_a_project_in_a_folder_do_not_come_along(with_strange_names, outside):
+    url = with_strange_names(b"sub/.dvlite/config.yaml")
+    assert "there is no 'in'" in outside.dvlite("get", url, "in", "--rev", "strange", code=2).stderr
