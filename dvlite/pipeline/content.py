@@ -175,11 +175,15 @@ class Contents:
         if scan is None:
             return None
         if scan.paths != [b""]:
-            scan = self._counted(path, scan)
-            followed = {} if self.known.is_data(path) else self._followed(path, scan)
+            scan, followed = self.dependency_scan(path, scan)
             if followed:
                 return self._with_followed(path, scan, followed)
         return self._identified(path, scan)
+
+    def dependency_scan(self, path: str, scan: Scan) -> tuple[Scan, dict[bytes, Locked]]:
+        """Returns what counts of a folder that stages depend on, and what links in it stand for that lead out of it."""
+        counted = self._counted(path, scan)
+        return counted, {} if self.known.is_data(path) else self._followed(path, counted)
 
     def _followed(self, path: str, scan: Scan) -> dict[bytes, Locked]:
         """Returns the files of the repository that links in a folder of git's lead to, out of it: a dependency is read, not stored."""

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
 from dvlite.formats.lockfile import Locked
+from dvlite.oid import Oid
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo
 from dvlite.runs import sync
+from dvlite.runs.logs import MOST_BYTES, lacking, size_on
 from dvlite.runs.records import Records
+from dvlite.store import fetch
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
+from dvlite.store.fetch import Need
 from dvlite.store.remote import Remote
 from dvlite.workspace.fetch import FetchRequest, fetch_versions
 
@@ -51,6 +55,16 @@ class Fetcher:
         got = fetch_versions(self._catalog, self._cache, parts, self._progress)
         self._progress.finish()
         return not got.missing
+
+    def bring_new(self, versions: Sequence[Locked], logs: Iterable[Oid]) -> bool:
+        """Brings what was uploaded a moment ago, and logs of which only the ids are known; returns False if the remote lacks something of the versions."""
+        self._catalog = Catalog(self._opened(), self._progress, to_read=True).look()
+        sizes = {digest: size_on(self._catalog, digest) for digest in lacking(self._cache, logs)}
+        needs = [Need(digest, size, "") for digest, size in sizes.items() if size is not None and size <= MOST_BYTES]
+        if needs:
+            fetch.run(self._catalog, self._cache, needs, self._progress)
+            self._progress.finish()
+        return self.bring(versions)
 
     def _opened(self) -> Remote:
         if self._remote is None:

@@ -53,6 +53,14 @@ class KnownData:
             return None
         return part_of(self._listing(outer, self.pointers[outer]), path, os.fsencode(path[len(outer) + 1 :]))
 
+    def inner_listing(self, path: str) -> Entries | None:
+        """Returns the entries of a folder inside a tracked directory, relative to it; None for any other path. Raises what `listing` raises."""
+        outer = self.holder(path)
+        if outer is None or self.pointers[outer].kind != "directory":
+            return None
+        part = self._listing(outer, self.pointers[outer]).subtree(os.fsencode(path[len(outer) + 1 :]))
+        return manifest.from_entries(part) if part else None
+
     def matches(self, path: str, pattern: str) -> Iterator[str]:
         """Yields what a pattern stands for of the data at a path: itself, and what its listing has; with `**` files only."""
         matches, deep = expression(pattern).fullmatch, "**" in pattern
