@@ -16,6 +16,7 @@ from dvlite.errors import FormatError
 from dvlite.formats import strict_json
 from dvlite.formats.lockfile import STAGE
 from dvlite.formats.pipeline import MAX_CMD_BYTES, MAX_CPUS, MAX_GPUS, MAX_RETRIES, MAX_TIMEOUT_SECONDS
+from dvlite.formats.pointer import Pointer
 from dvlite.formats.strict_fields import (
     Check,
     Checks,
@@ -35,7 +36,7 @@ from dvlite.formats.strict_fields import (
     truth,
 )
 from dvlite.formats.strict_yaml import Scalar
-from dvlite.oid import FILE, MANIFEST, Oid, digest_bytes, digest_task
+from dvlite.oid import FILE, MANIFEST, Oid, digest_bytes, digest_task, parse_oid
 from dvlite.paths import MAX_PATH_BYTES, PathSet, ancestors, check_paths
 from dvlite.show import quote
 
@@ -58,6 +59,13 @@ class TaskFile:
     size_bytes: int
     files: int = 1
     executable: bool = False
+
+    def pointer(self) -> Pointer:
+        """Returns the same version as a pointer."""
+        kind, digest = parse_oid(self.oid)
+        if kind == MANIFEST:
+            return Pointer("directory", digest, self.size_bytes, self.files)
+        return Pointer("file", digest, self.size_bytes, executable=self.executable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
