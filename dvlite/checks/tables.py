@@ -70,6 +70,8 @@ def _table(engine: Connection, files: Sequence[TableFile], path: str) -> OpenTab
     kinds = {format_of(file.name) for file in files}
     name = ""
     if kinds == {"SQLite"}:
+        if len(files) > 1:
+            raise FormatError(f"{quote(path)} is {len(files)} databases: a check reads one")
         names = sqlite.tables(files[0].path, quote(path))
         if len(names) != 1:
             raise FormatError(f"{quote(path)} holds {len(names)} tables: a check reads a database with one")

@@ -163,8 +163,12 @@ def _merge(
 
 
 def _label(keys: Sequence[int]) -> str:
-    """Returns the key of a row as one text."""
-    return "concat_ws(',', " + ", ".join(f"coalesce(CAST(y.k{i} AS VARCHAR), '')" for i in keys) + ")"
+    """Returns the key of a row as one text; of several columns as a line of CSV, so that no two keys are one text."""
+    cells = [f"coalesce(CAST(y.k{i} AS VARCHAR), '')" for i in keys]
+    if len(cells) > 1:
+        quoted = """'"' || replace({0}, '"', '""') || '"'"""
+        cells = [f"""if({cell} SIMILAR TO '.*[,"\\n\\r].*', {quoted.format(cell)}, {cell})""" for cell in cells]
+    return "concat_ws(',', " + ", ".join(cells) + ")"
 
 
 def _select(side: Relation, columns: Sequence[Column], key: Sequence[str]) -> str:

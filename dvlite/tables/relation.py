@@ -113,7 +113,7 @@ def _parts(
             name = arrow.register(engine, [file.path for file in those], which)
             found = [_described(engine, name, which)]
         else:
-            found = [_of_sqlite(engine, those[0].path, table, which)]
+            found = [_of_sqlite(engine, file.path, table, which) for file in those]
         for relation in found:
             there = {column.name for column in relation.columns}
             more = [Column(name, "VARCHAR", literal(text)) for name, text in values.items() if name not in there]

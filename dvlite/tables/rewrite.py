@@ -158,8 +158,8 @@ def _write_json_lines(engine: Connection, source: BinaryIO, edited: Edited, file
         if edit is None or edit[0] != number:
             file.write(line if line.endswith(b"\n") else line + b"\n")
             continue
+        ours = _require_row(line, dict(zip(edited.key, edit[2 : 2 + keys], strict=True)))
         if edit[1] == "set":
-            ours = json.loads(line)
             cells = dict(zip(names, edit[2 + keys :], strict=True))
             texts = {name: cells[name] or "null" for name in ours if cells[name] is not None or ours[name] is None}
             texts |= {name: text for name, text in cells.items() if text is not None}
@@ -169,6 +169,17 @@ def _write_json_lines(engine: Connection, source: BinaryIO, edited: Edited, file
     for row in _edits(engine, edited, "place IS NULL"):
         cells = dict(zip(names, row[2 + keys :], strict=True))
         file.write(_object({name: text for name, text in cells.items() if text is not None}, separators))
+
+
+def _require_row(line: bytes, key: dict[str, str | None]) -> dict[str, Any]:
+    """Returns the row of a line. Raises FormatError unless it has this key: the engine reads more than JSON, and might count other lines."""
+    try:
+        row = json.loads(line)
+        if all(row.get(name) == (None if cell is None else json.loads(cell)) for name, cell in key.items()):
+            return dict(row)
+    except (ValueError, RecursionError):
+        raise FormatError("a line of it is not plain JSON, though the engine reads it") from None
+    raise FormatError("its lines are not the rows that the engine reads")
 
 
 def _object(cells: dict[str, str], separators: tuple[str, str]) -> bytes:

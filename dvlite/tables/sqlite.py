@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -26,7 +26,9 @@ _CELL = (
     " CASE WHEN CAST(printf('%!.15g', {0}) AS REAL) = {0} THEN printf('%!.15g', {0}) ELSE printf('%!.17g', {0}) END"
     " ELSE CAST({0} AS TEXT) END"
 )
-_ROWS_AT_ONCE = 20_000
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 20_000, 32 << 20
+_LONGEST_BYTES = 64 << 20  # of a cell
+_MOST_TIMES = 100  # as large as its file: rows without end come from pages that a damaged file names again and again
 _NUMBERS = count()
 
 
@@ -55,12 +57,31 @@ def load(engine: Connection, path: Path, table: str, which: str) -> tuple[str, d
         with reading(f"cannot read {which}"):
             engine.execute(f"CREATE TABLE {name} ({columns})")
             selected = database.execute(f"SELECT {cells} FROM {identifier(table)}")
-            while batch := selected.fetchmany(_ROWS_AT_ONCE):
+            for batch in _batches(selected, _MOST_TIMES * max(path.stat().st_size, 1 << 20), which):
                 arrays = [pyarrow.array(values, pyarrow.string()) for values in zip(*batch, strict=True)]
                 engine.register("batch", pyarrow.table(arrays, schema=schema))
                 engine.execute(f"INSERT INTO {name} SELECT * FROM batch")
                 engine.unregister("batch")
     return name, declared, key
+
+
+def _batches(
+    rows: Iterable[tuple[str | None, ...]], most_bytes: int, which: str
+) -> Iterator[list[tuple[str | None, ...]]]:
+    """Yields rows, as many at a time as fit into memory. Raises FormatError for more bytes than a sound file has."""
+    batch: list[tuple[str | None, ...]] = []
+    size = total = 0
+    for row in rows:
+        batch.append(row)
+        size += sum(len(cell) if cell else 1 for cell in row)
+        if len(batch) == _ROWS_AT_ONCE or size > _BYTES_AT_ONCE:
+            total += size
+            if total > most_bytes:
+                raise FormatError(f"cannot read {which}: a table of it is far larger than its file, which is damaged")
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 @contextlib.contextmanager
@@ -72,6 +93,7 @@ def _opened(path: Path, which: str) -> Iterator[sqlite3.Connection]:
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as database:
             database.text_factory = lambda data: data.decode("utf-8", "backslashreplace")
             database.execute("PRAGMA trusted_schema = OFF")
+            database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_BYTES)
             yield database
     except sqlite3.Error as error:
         raise FormatError(f"cannot read {which}: {printable_text(str(error))}") from None

@@ -9,6 +9,7 @@ import sqlite3
 import pytest
 
 from dvlite.errors import FormatError, UsageError
+from dvlite.tables import sqlite
 from dvlite.tables.diff import CellChange, Matching, RowChange
 from dvlite.tables.relation import TableFile
 from dvlite.tables.versions import compare_versions
@@ -173,6 +174,38 @@ def test_a_table_may_be_in_one_version_of_a_database_only(compared, tmp_path):
     base.close()
     diff = compared(old, (tmp_path / "db").read_bytes(), "t.db")
     assert (diff.table, diff.added, diff.rows[0].key or diff.rows[0].values) == ("more", 1, {"x": "7"})
+
+
+def test_a_database_with_rows_without_end_is_damaged(compared, tmp_path, monkeypatch):
+    """Its pages all name one leaf, in which a cell is large: a file of 200 KB would be a table of 12 MB, or of any size."""
+    monkeypatch.setattr(sqlite, "_MOST_TIMES", 5)
+    monkeypatch.setattr(sqlite, "_BYTES_AT_ONCE", 1 << 20)
+    with sqlite3.connect(tmp_path / "db") as base:
+        base.execute("PRAGMA page_size = 512")
+        base.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)")
+        base.executemany("INSERT INTO t VALUES (?, ?)", ((i, "x" * (10 if i else 100_000)) for i in range(3000)))
+    base.close()
+    old = (tmp_path / "db").read_bytes()
+    new, leaf = bytearray(old), None
+    for page in range(512, len(new), 512):
+        if new[page] != 5:  # no page with children
+            continue
+        cells = int.from_bytes(new[page + 3 : page + 5])
+        offsets = [page + int.from_bytes(new[page + 12 + 2 * i : page + 14 + 2 * i]) for i in range(cells)]
+        for at in (*offsets, page + 8):
+            child = int.from_bytes(new[at : at + 4])
+            if new[(child - 1) * 512] == 13:  # a leaf
+                leaf = leaf or child
+                new[at : at + 4] = leaf.to_bytes(4)
+    with pytest.raises(FormatError, match="far larger than its file, which is damaged"):
+        compared(old, bytes(new), "t.db")
+
+
+def test_all_databases_of_a_folder_are_one_table(compared, tmp_path):
+    one, two = (database(tmp_path / "db", (number, "a", 1.5)) for number in (1, 2))
+    other = database(tmp_path / "db", (2, "b", 1.5))
+    diff = compared({"1.db": one, "2.db": two}, {"1.db": one, "2.db": other})
+    assert (diff.modified, diff.rows[0].key) == (1, {"id": "2"})
 
 
 def test_a_folder_is_one_table_and_its_partitions_are_columns(compared):

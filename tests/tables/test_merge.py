@@ -5,6 +5,7 @@ import io
 import pytest
 
 from dvlite.errors import FormatError
+from dvlite.tables import rewrite
 from dvlite.tables.merge import merge_rows
 from dvlite.tables.relation import TableFile
 
@@ -72,6 +73,37 @@ def test_json_lines_keep_other_lines_and_explicit_nulls(merged):
     theirs = '{"id": 1, "a": 5, "b": [1]}\n{"id": 2, "a": {"q": 1.50}}\n{"id":3}\n'
     data, _ = merged(base, base, theirs, "t.jsonl")
     assert data == b'{"id": 1, "a": 5, "z": null, "b": [1]}\n{"id": 2, "a": {"q": 1.50}}\n{"id": 3}\n'
+
+
+@pytest.mark.parametrize(
+    ("line", "edited"),
+    [
+        ('{"id": 1, "a": "x",}', '{"id": 1, "a": "y",}'),
+        (f'{{"id": 1, "a": 1, "z": {"[" * 3000}{"]" * 3000}}}', f'{{"id": 1, "a": 2, "z": {"[" * 3000}{"]" * 3000}}}'),
+    ],
+)
+def test_json_lines_that_only_the_engine_reads_are_not_merged(merged, line, edited):
+    other = '\n{"id": 2, "a": 1}\n'
+    with pytest.raises(FormatError, match="not plain JSON"):
+        merged(line + other, line + other.replace("1}", "3}"), edited + other, "t.jsonl")
+
+
+def test_json_lines_are_the_rows_of_their_keys_or_nothing_is_written(merged, monkeypatch):
+    """If the engine took a line for a row that is none, all edits behind it would hit the row before theirs."""
+    base = '{"id": 1, "a": 1}\n{"id": 2, "a": 1}\n{"id": 3, "a": 1}\n'
+    real = rewrite._edits
+    monkeypatch.setattr(rewrite, "_edits", lambda *args: ((one[0] and one[0] - 1, *one[1:]) for one in real(*args)))
+    with pytest.raises(FormatError, match="not the rows"):
+        merged(base, base, base.replace('3, "a": 1', '3, "a": 2'), "t.jsonl")
+
+
+def test_keys_of_several_columns_are_never_the_same_text(merged):
+    base = 'a,b,v\nx,"y,z",1\n"x,y",z,1\n'
+    ours, theirs = base.replace("1\n", "2\n"), base.replace("1\n", "3\n")
+    _, found = merged(base, ours, theirs, key=("a", "b"))
+    assert [one.key for one in found] == ['"x,y",z', 'x,"y,z"']
+    data, _ = merged(base, ours, theirs, key=("a", "b"), rows={'"x,y",z': "theirs", 'x,"y,z"': "ours"})
+    assert data == b'a,b,v\nx,"y,z",2\n"x,y",z,3\n'
 
 
 def test_parquet_keeps_schema_compression_and_row_groups(merged):
