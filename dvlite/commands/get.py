@@ -37,6 +37,7 @@ from dvlite.store.catalog import Catalog
 from dvlite.store.origins import Download, download, name_in
 from dvlite.store.url import is_place
 from dvlite.workspace import export
+from dvlite.workspace.path_args import pass_over
 from dvlite.workspace.purged import PurgedFile, failure_of
 
 _DOWNLOADS = ("http", "https", "s3", "gs", "az", "abfs", "sftp")  # what else has a scheme is git's
@@ -110,6 +111,7 @@ def get(
             opening = open_any(source, path, revision, environ, progress)
     with opening as found:
         place = found if remote is None or found.repo is None else from_remote(found, remote)
+        pass_over(place.broken, [place.path], place.tracked, progress.warn, whole=True)
         target = _target(where, place.path) if stream is None else None
         if target is not None:
             export.refuse_existing(target)

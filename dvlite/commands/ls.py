@@ -35,7 +35,7 @@ from dvlite.store.cache import Cache
 from dvlite.store.catalog import Catalog
 from dvlite.workspace import sparse
 from dvlite.workspace.fetch import listing_of, with_listings
-from dvlite.workspace.path_args import select, usable
+from dvlite.workspace.path_args import pass_over, select, usable
 from dvlite.workspace.workspace import entries_of
 
 _KINDS: dict[int, Literal["file", "symlink", "empty-dir"]] = {FILE: "file", SYMLINK: "symlink", EMPTY_DIR: "empty-dir"}
@@ -157,6 +157,7 @@ def ls_repository(
     Paths are relative to its root. Raises UsageError for a path that is not there, NotARepository for one that does not use dvlite.
     """
     with open_any(source, target or ".", revision, environ, progress, reads=False) as found:
+        pass_over(found.broken, [found.path], found.tracked, progress.warn)
         above = f"{found.path}/" if found.path else ""
         rows: list[LsEntry] = []
         for item in found.tracked:

@@ -204,15 +204,19 @@ def _imported(repo: Repo, paths: Sequence[str], warnings: list[str]) -> list[Tra
     tracked = [item for item in usable(repo, paths, warnings.append) if not item.lockfile]
     if not paths:
         return [item for item in tracked if item.pointer.source is not None]
-    chosen = [item for item, _ in select(repo, tracked, paths, inside=False)]
-    others = [item.path for item in chosen if item.pointer.source is None]
-    imported = [item for item in chosen if item.pointer.source is not None]
-    if not imported:
+    imported: dict[str, Tracked] = {}
+    others: list[str] = []
+    for path in paths:
+        chosen = [item for item, _ in select(repo, tracked, [path], inside=False)]
+        found = {item.path: item for item in chosen if item.pointer.source is not None}
+        imported |= found
+        others += [] if found else [item.path for item in chosen]
+    if others:
         raise UsageError(
             f"{some([quote(repo.display(path)) for path in others])}: not imported, so there is no source to follow",
             hint="dvlite import REPO PATH, or dvlite import-url URL",
         )
-    return imported
+    return [imported[path] for path in sorted(imported)]
 
 
 def _refused(repo: Repo, path: str) -> UsageError:

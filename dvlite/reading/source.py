@@ -104,6 +104,8 @@ def open_source(
     place = os.path.abspath(place) if os.path.isdir(place) else place
     with open_any(place, ".", revision, environ, _PROGRESS, reads=False) as opened:
         assert opened.repo is not None
+        if opened.broken:  # else a name that it is about would be none
+            raise opened.broken[0]
         theirs = opened.theirs
         if remote is not None and not is_place(remote):
             theirs = from_remote(opened, remote).theirs

@@ -34,8 +34,12 @@ class At:
     tracked: list[Tracked]
 
 
-def at_word(repo: Repo, text: str, progress: Progress, *, in_git: bool = False) -> At:
+def at_word(
+    repo: Repo, text: str, progress: Progress, *, in_git: bool = False, broken: list[DvliteError] | None = None
+) -> At:
     """Returns what a revision or a run names; git's names come first. `in_git`: with outputs of the run that git keeps.
+
+    `broken` takes the errors of pointers that cannot be used, which are raised without it.
 
     A tag of several runs names the outputs of all of them, unless two have the same path.
     Raises UsageError for neither, for one of several runs, and for one without outputs.
@@ -56,7 +60,7 @@ def at_word(repo: Repo, text: str, progress: Progress, *, in_git: bool = False) 
                 run = index.run(find_run(index, text, repo.relative))
                 outputs = [] if run is None else list(_tracked(run, in_git=in_git))
     else:
-        return At(at.commit or "", at.tracked())
+        return At(at.commit or "", at.tracked(broken))
     if not outputs:
         raise UsageError(
             f"the run {quote(text)} has no outputs", hint="dvlite runs --status ok   lists those that have"
@@ -64,7 +68,9 @@ def at_word(repo: Repo, text: str, progress: Progress, *, in_git: bool = False) 
     return At("", outputs)
 
 
-def at_start(repo: Repo, text: str, progress: Progress, *, in_git: bool = False) -> tuple[At, str] | None:
+def at_start(
+    repo: Repo, text: str, progress: Progress, *, in_git: bool = False, broken: list[DvliteError] | None = None
+) -> tuple[At, str] | None:
     """Splits `REV:PATH` or `RUN:PATH`, where `best:train` is a run too, and returns what the first part names, and the path.
 
     None for a plain path: without a colon, or the name of something that is on disk or has a pointer.
@@ -75,8 +81,8 @@ def at_start(repo: Repo, text: str, progress: Progress, *, in_git: bool = False)
     run, _, rest = text.rpartition(":")
     if run != first:
         with contextlib.suppress(UsageError):
-            return at_word(repo, run, progress, in_git=in_git), rest
-    return at_word(repo, first, progress, in_git=in_git), path
+            return at_word(repo, run, progress, in_git=in_git, broken=broken), rest
+    return at_word(repo, first, progress, in_git=in_git, broken=broken), path
 
 
 def outputs_of_tagged_runs(repo: Repo, progress: Progress) -> list[Tracked]:

@@ -65,6 +65,7 @@ class Opened:
     place: str = ""
     of_run: bool = False  # `tracked` are the outputs of a run, and nothing else is there
     theirs: DvcVersion | None = None  # what DVC tracks there, beside `tracked`
+    broken: tuple[DvliteError, ...] = ()  # pointers and lockfiles there that cannot be used
 
 
 def is_address(text: str) -> bool:
@@ -165,14 +166,16 @@ def _uses_dvc(repo: Repo) -> bool:
 
 
 def _near(opened: Opened, repo: Repo, path: str, revision: str | None, progress: Progress) -> Opened:
+    broken: list[DvliteError] = []
     if revision is not None:
-        at, inner = at_word(repo, revision, progress, in_git=True), path
+        at, inner = at_word(repo, revision, progress, in_git=True, broken=broken), path
     else:
-        found = at_start(repo, path, progress, in_git=True)
+        found = at_start(repo, path, progress, in_git=True, broken=broken)
         if found is None:
-            tracked = repo.work_tree.tracked()
+            tracked = repo.work_tree.tracked(broken)
             theirs = dvc_version.on_disk(repo) if _uses_dvc(repo) else None
-            return replace(opened, tracked=tracked, path=repo.relative(path), theirs=_beside(theirs, tracked))
+            opened = replace(opened, tracked=tracked, broken=tuple(broken))
+            return replace(opened, path=repo.relative(path), theirs=_beside(theirs, tracked))
         at, inner = found
         revision = path[: len(path) - len(inner) - 1]
     theirs = dvc_version.of_commit(repo.git, at.commit) if at.commit and _uses_dvc(repo) else None
@@ -184,6 +187,7 @@ def _near(opened: Opened, repo: Repo, path: str, revision: str | None, progress:
         place=f"{opened.place} --rev {word(revision)}",
         of_run=not at.commit,
         theirs=_beside(theirs and replace(theirs, root=str(repo.root)), at.tracked),
+        broken=tuple(broken),
     )
 
 
@@ -210,7 +214,8 @@ def _far(
     repo = _with_config(git, url, _settings(git, commit), target, environ, is_needed=theirs is None)
     shown = word(without_credentials(url))
     place = shown if revision is None else f"{shown} --rev {word(revision)}"
-    tracked = repo.at(commit).tracked()
+    broken: list[DvliteError] = []
+    tracked = repo.at(commit).tracked(broken)
     if theirs is not None and not repo.config.remote_names:  # then only DVC's remote can have it
         tracked = [item for item in tracked if item.path not in theirs.outs]
     return Opened(
@@ -222,6 +227,7 @@ def _far(
         far=True,
         place=place,
         theirs=_beside(theirs, tracked),
+        broken=tuple(broken),
     )
 
 

@@ -37,6 +37,7 @@ from dvlite.workspace.add_checks import AddTarget
 from dvlite.workspace.adder import AddedPath, Adder
 from dvlite.workspace.elsewhere import TakenIn, take_in
 from dvlite.workspace.export import refuse_leaving_links
+from dvlite.workspace.path_args import pass_over
 from dvlite.workspace.purged import failure_of
 
 
@@ -132,6 +133,8 @@ def _opened(
     address = open_address(source.repository, repo)
     wanted = revision or ("HEAD" if os.path.isdir(address) and not is_bare(Path(address)) else None)
     with open_any(address, source.path, wanted, repo.environ, progress, also=also) as opened:
+        paths = [opened.path, *(os.path.normpath(path or ".").removeprefix(".") for path in also)]
+        pass_over(opened.broken, paths, opened.tracked, progress.warn, whole=True)
         if not opened.commit:
             raise UsageError(f"{quote(revision)} is a run there, not a commit", hint="give a branch, tag or commit")
         yield opened

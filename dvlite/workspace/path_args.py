@@ -79,13 +79,24 @@ def usable(repo: Repo, arguments: Sequence[str], warn: Callable[[str], None], *,
     tracked = repo.work_tree.tracked(broken)
     if not broken:
         return tracked
-    paths = [repo.relative(argument) for argument in arguments]
+    pass_over(broken, [repo.relative(argument) for argument in arguments], tracked, warn, whole=whole)
+    return tracked
+
+
+def pass_over(
+    broken: Iterable[DvliteError],
+    paths: Sequence[str],
+    tracked: Sequence[Tracked],
+    warn: Callable[[str], None],
+    *,
+    whole: bool = False,
+) -> None:
+    """Warns of pointers and lockfiles that cannot be used; raises the error of one that a path may mean, as `usable` does."""
     for error in broken:
         file = error.file if isinstance(error, Unusable) else ""
         if (whole and not paths) or any(_is_about(file, path, tracked, whole=whole) for path in paths):
             raise error
         warn(warning_of(error))
-    return tracked
 
 
 def travelling(chosen: Sequence[tuple[Tracked, Parts]], arguments: Sequence[str]) -> list[tuple[Tracked, Parts]]:

@@ -321,6 +321,20 @@ def test_a_plain_url_is_downloaded_and_taken_up_by_the_next_command(outside, mon
     assert "missing the path" in outside.dvlite("get", "https://example.com/x.git", code=2).stderr
 
 
+def test_a_broken_pointer_stops_what_it_is_about_and_nothing_else(source, pushed, outside):
+    pushed.write("broken.dvlite", "dvlite: 1\nkind: what\n")
+    pushed.commit("Break one")
+    pushed.git("push", "-q", "-f", str(pushed.root.parent / "bare.git"), "main")
+    for more in ((), ("--rev", "main")):
+        listed = outside.json("ls", source, *more)
+        assert {"model.pt", "in"} <= {entry["path"] for entry in listed["entries"]}
+        done = outside.dvlite("get", source, "in/data", *more, "-o", f"data{len(more)}")
+        assert "broken.dvlite" in done.stderr
+        for path in ("broken", "."):
+            failed = outside.dvlite("get", source, path, *more, "-o", "none", code=1)
+            assert "broken.dvlite' line 2" in failed.stderr
+
+
 @pytest.fixture
 def with_strange_names(pushed, outside):
     """Returns a function that makes a commit as git itself would not, with a file of this name in the folder `in`; returns its URL."""

@@ -177,7 +177,8 @@ def test_edits_moves_and_notes_stay_and_are_not_replaced_unasked(registry, user,
     assert user.read("moved.dvlite").endswith(b"meta:\n  mine: 1\n")
     user.write("plain", "x")
     user.dvlite("add", "plain")
-    assert "not imported" in user.dvlite("update", "plain", code=2).stderr
+    for paths in (("plain",), ("moved", "plain"), ("plain", "moved")):
+        assert "'plain': not imported" in user.dvlite("update", *paths, code=2).stderr
 
 
 def test_lineage_goes_on_in_the_other_repository(registry, user, colleague, tmp_path):
