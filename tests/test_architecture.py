@@ -56,7 +56,7 @@ OWNERS = {
     "duckdb": ("tables.engine",),
     "botocore": ("store.s3_aws",),
     "fsspec": ("store.fsspec_store", "reading.filesystem", "reading.table_files"),
-    "importlib": ("cli.terminal",),
+    "importlib": ("cli.terminal", "pipeline.function_child"),
     "mlflow": ("foreign.mlflow_store",),
     "pandas": ("results",),
     "pathspec": ("repo.ignore",),
@@ -64,7 +64,7 @@ OWNERS = {
     "pyfastcdc": ("store.chunking",),
     "rich": ("cli.terminal",),
     "sqlite3": ("runs.index", "foreign.mlflow_database", "tables.sqlite"),
-    "subprocess": ("git", "pipeline.process", "cli.pager", "plots.draw"),
+    "subprocess": ("git", "pipeline.process", "pipeline.unit_process", "cli.pager", "plots.draw"),
     "vl_convert": ("plots.draw",),
     "xxhash": ("oid",),
     "yaml": ("formats",),
@@ -126,6 +126,9 @@ OPENERS = (
     "pipeline.process",
     "pipeline.outputs",
     "pipeline.environment",  # of the system
+    "pipeline.unit_process",  # /dev/null, as the next
+    "pipeline.function_child",
+    "pipeline.unit_guard",  # of the system
     "compare",  # versions that were stored or hashed before
     "tables",  # files that were laid out for the engine, and looked at
     "repo.clone_id",  # the id of the machine
@@ -560,7 +563,9 @@ def reads_that_may_be_short(package: Path) -> list[str]:
         and node.attr in bare
         and isinstance(node.value, ast.Name)
         and node.value.id == "os"
-        and not within(module.name, ("files", "oid"))
+        and not within(
+            module.name, ("files", "oid", "pipeline.unit_guard")
+        )  # of its own pipes: a script that stands alone
     ]
 
 
