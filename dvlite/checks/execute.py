@@ -144,7 +144,7 @@ class Checker:
         if spec_of(check).rules:
             against = spec_of(check).against
             base = self._bases.files(path_of(check), against) if against else []
-            sources = Sources(self._repo.root, self._cache, self._parts_of, base)
+            sources = Sources(self._repo.root, self._repo.real_file, self._cache, self._parts_of, base)
             rules, expires = ruled(check, sources, time.time_ns())
             outcome = replace(outcome, rules=tuple(rules), expires=expires)
         if check.spec.cmd:

@@ -26,9 +26,13 @@ _UNTYPED = ("CSV", "JSON lines", "SQLite")
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where tables come from: `root` is the work tree, `paths_of` what a path or pattern stands for in it; `base` is the version to compare with."""
+    """Where tables come from: `root` is the work tree, `paths_of` what a path or pattern stands for in it; `base` is the version to compare with.
+
+    `real_file` returns where a file of the work tree really is, and raises UsageError for one that is outside of the repository.
+    """
 
     root: Path
+    real_file: Callable[[str], Path]
     cache: Cache
     paths_of: Callable[[str], Sequence[str]]
     base: Sequence[tuple[str, Digest, int]] = ()  # name, content and size in bytes
@@ -37,7 +41,8 @@ class Sources:
 def ruled(check: Stage, sources: Sources, now_ns: int) -> tuple[list[RuleOutcome], str]:
     """Returns what the rules of a check see in the tables on disk, and until when its newest row counts as new.
 
-    Raises UsageError without the table engine, and ObjectMissing if the version to compare with is not in the cache.
+    Raises UsageError without the table engine and for a table outside of the repository, whose cells a result would take elsewhere, and
+    ObjectMissing if the version to compare with is not in the cache.
     """
     spec = spec_of(check)
     others = {name: dep.path for name, dep in zip(spec.references, check.deps[1:], strict=False)}
@@ -86,7 +91,7 @@ def _linked(sources: Sources, path: str, folder: Path) -> list[TableFile]:
     tables = [name for name in names if format_of(name) is not None]
     files = [TableFile(folder / str(number), name) for number, name in enumerate(tables)]
     for file in files:
-        file.path.symlink_to(sources.root / file.name)
+        file.path.symlink_to(sources.real_file(file.name))
     return files
 
 

@@ -214,11 +214,7 @@ class _Tables:
             return self.files.put_in(side.system, path, inner)
         link = self._folder / inner.translate(PLAIN)
         link.parent.mkdir(parents=True, exist_ok=True)
-        real = os.path.realpath(self._repo.root / path)
-        if not any(is_inside(real, os.path.realpath(place)) for place in (self._repo.root, self._repo.cache_dir)):
-            hint = "name a file of the repository"
-            raise UsageError(f"{quote(path)} is a link that leads out of the repository", hint=hint)
-        link.symlink_to(real)
+        link.symlink_to(self._repo.real_file(path))
         return str(link)
 
     def _lay_whole(self, side: _AtRevision | _OnDisk, path: str, inner: str) -> str:

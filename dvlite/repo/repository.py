@@ -16,6 +16,7 @@ from dvlite.errors import DvliteError, NotARepository, Untrusted, UsageError
 from dvlite.formats.config import COMMITTED, Config, Setting, Value
 from dvlite.git import discover
 from dvlite.git.program import Git
+from dvlite.paths import is_inside
 from dvlite.progress import Progress
 from dvlite.repo import attributes, config_files, ignore, remotes
 from dvlite.repo.remotes import RemoteSettings
@@ -163,6 +164,14 @@ class Repo:
         return os.path.relpath(self.root / path, self.cwd)
 
     # -- revisions
+
+    def real_file(self, path: str) -> Path:
+        """Returns where a file of the work tree really is. Raises UsageError for a link that leads neither into the repository nor its cache."""
+        real = os.path.realpath(self.root / path)
+        if not any(is_inside(real, os.path.realpath(place)) for place in (self.root, self.cache_dir)):
+            hint = "name a file of the repository"
+            raise UsageError(f"{quote(path)} is a link that leads out of the repository", hint=hint)
+        return Path(real)
 
     def at(self, revision: str) -> Revision:
         """Returns the repository at a revision; raises UsageError if there is no such revision."""

@@ -53,7 +53,7 @@ def asked(request, tmp_path):
 def said(root, path, rules):
     text = f"checks:\n  c:\n    path: {path}\n" + "".join(f"    {line}\n" for line in rules.splitlines())
     (check,) = bind("dvlite.yaml", parse(text.encode(), "dvlite.yaml").checks)
-    outcomes, expires = ruled(check, Sources(root, None, lambda pattern: [pattern]), NOW)
+    outcomes, expires = ruled(check, Sources(root, root.joinpath, None, lambda pattern: [pattern]), NOW)
     assert all(bool(each.detail) != each.passed for each in outcomes)
     failed = [f"{each.rule}: {each.detail}" for each in outcomes if not each.passed]
     return [*failed, expires] if "fresh" in rules else failed

@@ -153,6 +153,23 @@ def test_what_cannot_be_meant(project):
     assert json.loads(project.dvlite("verify", "--json", code=1).stdout)["findings"][0]["kind"] == "pipeline-malformed"
 
 
+def test_a_table_behind_a_link_out_of_the_repository_is_not_read(project, tmp_path):
+    """Its cells would be printed, and pushed with the result."""
+    pytest.importorskip("duckdb", reason="duckdb is not installed")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret.csv").write_text("id\nsecret\n")
+    (project.root / "file.csv").symlink_to(tmp_path / "outside" / "secret.csv")
+    (project.root / "folder").symlink_to(tmp_path / "outside")
+    project.write("table.csv", "id\nsecret\n")
+    (project.root / "inside.csv").symlink_to("table.csv")
+    names = ("file.csv", "folder/secret.csv", "'f*.csv'", "inside.csv")
+    lines = (f"  c{i}: {{path: {name}, allowed: {{id: [x]}}}}\n" for i, name in enumerate(names))
+    project.write("dvlite.yaml", "checks:\n" + "".join(lines))
+    checks = project.json("check", code=None)["checks"]
+    assert [check["state"] for check in checks] == ["unknown", "unknown", "unknown", "failed"]
+    assert all("leads out of the repository" in check["problems"][0] for check in checks[:3])
+
+
 def test_data_that_changes_while_it_is_checked_has_no_result(project):
     project.write("x.csv", "a\n1\n")
     project.write("dvlite.yaml", "checks: {a: {path: x.csv, cmd: echo 2 >> x.csv}}\n")
