@@ -64,7 +64,8 @@ class TaskFolder:
         is_over: Callable[[], bool] = lambda: False,
         echo: Callable[[bytes], None] | None = None,
     ) -> None:
-        self._root, self._task, self._locate = place, task, locate
+        self._place_of_all, self._task, self._locate = place, task, locate
+        self._root = os.fspath(place)
         self._environ = {
             "PYTHONUNBUFFERED": "1",
             **environ,
@@ -72,6 +73,7 @@ class TaskFolder:
             "DVLITE_STAGE": f"{posixpath.dirname(task.file)}:{task.stage}".lstrip(":"),
             "DVLITE_KEY": task.key,
         }
+        self._folder_of_command = place / task.wdir
         self._log = CappedLog(echo=echo)
         self._processes = UnitProcesses(self._log, is_over)
         self._placed: dict[str, tuple[int, ...]] = {}  # files and links, with what changes if they are written
@@ -82,13 +84,13 @@ class TaskFolder:
 
     def __enter__(self) -> Self:
         try:
-            self._root.mkdir(parents=True)
+            self._place_of_all.mkdir(parents=True)
             self._make_folder(self._task.wdir)
             for file in self._task.files:
                 self._place(file)
         except OSError as error:
             self.__exit__()
-            raise files.os_error(error, "make the folder of a task in", self._root.parent) from error
+            raise files.os_error(error, "make the folder of a task in", self._place_of_all.parent) from error
         except BaseException:
             self.__exit__()
             raise
@@ -110,7 +112,7 @@ class TaskFolder:
 
     def path(self, out: str) -> Path:
         """Returns where an output of the unit that ran last is."""
-        return self._root / out
+        return self._place_of_all / out
 
     def run(self, unit: TaskUnit) -> UnitEnd:
         """Runs a unit, again up to the task's `retries` if it fails; removes what the one before it left.
@@ -126,26 +128,30 @@ class TaskFolder:
             if end.problem is None or tries > self._task.retries:
                 return replace(end, tries=tries)
 
-    def clear(self) -> None:
-        """Removes what the last unit was given and made."""
-        unit, self._unit = self._unit, None
-        if unit is None:
+    def clear(self, unit: TaskUnit | None = None) -> None:
+        """Removes what the last unit was given and made, but for folders that the next one needs."""
+        before, self._unit = self._unit, unit
+        if before is None:
             return
-        for out in unit.outs:
-            _remove(self._root / out)
+        for out in before.outs:
+            _remove(f"{self._root}/{out}")
+        needed: set[str] = set()
+        if unit is not None:
+            needed.update(*(ancestors(path) for path in (*(file.path for file in unit.inputs), *unit.outs)))
+        stays = []
         for path in reversed(self._of_unit):
-            self._links.pop(path, None)
-            if path in self._folders:
-                self._folders.discard(path)
-                _remove(self._root / path)
-            else:
-                self._placed.pop(path, None)
-                _remove(self._root / path)
-        self._of_unit.clear()
+            if path not in self._folders:
+                self._links.pop(path, None)
+                del self._placed[path]
+            elif path in needed:
+                stays.append(path)
+                continue
+            self._folders.discard(path)
+            _remove(f"{self._root}/{path}")
+        self._of_unit = stays[::-1]
 
     def _try(self, unit: TaskUnit) -> UnitEnd:
-        self.clear()
-        self._unit = unit
+        self.clear(unit)
         self._log.take()
         try:
             for file in unit.inputs:
@@ -153,25 +159,27 @@ class TaskFolder:
             for out in unit.outs:
                 self._make_folder(posixpath.dirname(out))
         except OSError as error:
-            raise files.os_error(error, f"lay out the files of {printable(unit.name)} in", self._root) from error
+            raise files.os_error(
+                error, f"lay out the files of {printable(unit.name)} in", self._place_of_all
+            ) from error
         except FileChanged as error:
             return UnitEnd(error.message, Ended("", None, None))
         problem, ended = self._execute(unit)
         strays = list(self._strays(unit.outs))
         problem = problem or self._complaint(strays) or self._lacks(unit)
         if problem is not None and _is_full(self._root):
-            problem = f"{problem}; the disk of {quote(os.fspath(self._root.parent))} is full"
+            problem = f"{problem}; the disk of {quote(os.path.dirname(self._root))} is full"
         for path in strays:
             self._mend(path)
         if problem is not None:
             for out in unit.outs:
-                _remove(self._root / out)
+                _remove(f"{self._root}/{out}")
         return UnitEnd(problem, ended, self._log.take())
 
     # -- what runs
 
     def _execute(self, unit: TaskUnit) -> tuple[str | None, Ended]:
-        task, folder = self._task, self._root / self._task.wdir
+        task, folder = self._task, self._folder_of_command
         try:
             if task.function:
                 arguments = [_argument(unit.values, name) for name in ("in", "out")]
@@ -193,7 +201,7 @@ class TaskFolder:
         if path in self._placed or any(above in self._links for above in ancestors(path)):
             return  # it is in a folder that is there as a whole
         self._make_folder(posixpath.dirname(path))
-        place = self._root / path
+        place = f"{self._root}/{path}"
         source = self._locate(file)
         if isinstance(source, Path) and (file.size_bytes > COPIED_BYTES or not file.oid.startswith(FILE)):
             os.symlink(source, place)
@@ -215,12 +223,12 @@ class TaskFolder:
             return
         for folder in (*reversed(list(ancestors(path))), path):
             if folder not in self._folders and folder not in self._links:
-                os.mkdir(self._root / folder)
+                os.mkdir(f"{self._root}/{folder}")
                 self._folders.add(folder)
                 self._of_unit.append(folder)
 
     def _mark(self, path: str) -> tuple[int, ...]:
-        status = os.lstat(self._root / path)
+        status = os.lstat(f"{self._root}/{path}")
         mark: tuple[int, ...] = (status.st_ino, status.st_size, status.st_mtime_ns)
         if path in self._links:
             behind = os.stat(self._links[path])
@@ -234,7 +242,7 @@ class TaskFolder:
         own, seen, waiting = frozenset(outs), 0, [""]
         while waiting:
             above = waiting.pop()
-            with os.scandir(self._root / above if above else self._root) as listing:
+            with os.scandir(f"{self._root}/{above}") as listing:
                 entries = list(listing)
             for entry in entries:
                 path = f"{above}/{entry.name}" if above else entry.name
@@ -250,7 +258,7 @@ class TaskFolder:
                 elif path not in own and entry.name not in LEFT_OUT:
                     yield path
         if seen < len(self._placed):
-            yield from (path for path in self._placed if not os.path.lexists(self._root / path))
+            yield from (path for path in self._placed if not os.path.lexists(f"{self._root}/{path}"))
 
     def _complaint(self, strays: Sequence[str]) -> str | None:
         if not strays:
@@ -258,22 +266,22 @@ class TaskFolder:
         first = strays[0]
         others = f", and {len(strays) - 1} more" if len(strays) > 1 else ""
         if first in self._placed:
-            verb = "changed" if os.path.lexists(self._root / first) else "removed"
+            verb = "changed" if os.path.lexists(f"{self._root}/{first}") else "removed"
             return f"{verb} its input {quote(first)}{others}"
         return f"wrote {quote(first)} outside its output{others}"
 
     def _lacks(self, unit: TaskUnit) -> str | None:
         for out in unit.outs:
-            place = self._root / out
+            place = f"{self._root}/{out}"
             if not os.path.lexists(place):
                 return f"did not create {quote(out)}"
-            if place.is_symlink():
+            if os.path.islink(place):
                 return f"made a symbolic link of {quote(out)}: copy what it leads to"
         return None
 
     def _mend(self, path: str) -> None:
         """Removes what a unit left outside its outputs; what all units share, and one changed, is placed again."""
-        _remove(self._root / path)
+        _remove(f"{self._root}/{path}")
         if path in self._placed and path not in self._of_unit:
             del self._placed[path]
             self._links.pop(path, None)
@@ -330,7 +338,7 @@ def _read(source: Path, path: str) -> bytes:
         os.close(descriptor)
 
 
-def _is_full(folder: Path) -> bool:
+def _is_full(folder: str) -> bool:
     try:
         status = os.statvfs(folder)
     except OSError:
@@ -338,7 +346,7 @@ def _is_full(folder: Path) -> bool:
     return status.f_bavail * status.f_frsize < _FULL_BYTES or (status.f_files > 0 and status.f_favail == 0)
 
 
-def _remove(path: Path) -> None:
+def _remove(path: str) -> None:
     try:
         os.unlink(path)
     except FileNotFoundError:
