@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,12 +11,12 @@ from dataclasses import replace
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing, StrangeFile
 from dvlite.files import holds, write_atomic
 from dvlite.formats import pointer as pointers
-from dvlite.formats.pointer import SUFFIX
+from dvlite.formats.pointer import CONFLICTS_SUFFIX, SUFFIX
 from dvlite.paths import PathSet
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.tracked_paths import Tracked
-from dvlite.show import word
+from dvlite.show import quote, word
 from dvlite.workspace.backups import keep_uncommitted
 from dvlite.workspace.path_args import cached_listing, select, usable, warning_of
 from dvlite.workspace.restore import (
@@ -109,6 +110,12 @@ def checkout(
             done = [*of_stages(repo, done)]
         if not paths and revision is None and not broken:
             done.extend(remove_untracked(work, {item.path for item in wanted}))
+            listed = [item.path for item in wanted if os.path.lexists(f"{repo.root}/{item.path}{CONFLICTS_SUFFIX}")]
+            if listed:
+                from dvlite.tables.merge_files import remove_stale  # slow to load
+
+                for name in remove_stale(repo, listed):
+                    progress.warn(f"{quote(repo.display(name))} was removed: the merge that it is of is over")
         repo.stage(repo.git.unstaged(list(dict.fromkeys(pointers_written))))  # also by a run that was stopped
         if damaged is not None:
             raise damaged

@@ -17,6 +17,7 @@ from dvlite.oid import FILE, MANIFEST, Digest, Oid, format_oid, parse_oid
 from dvlite.show import quote, word
 
 SUFFIX = ".dvlite"
+CONFLICTS_SUFFIX = ".conflicts.csv"  # of a list of cells in conflict, beside a tracked path, too
 VERSION = 1
 LIMIT_BYTES = 64 * 1024
 MAX_SIZE = 2**63 - 1

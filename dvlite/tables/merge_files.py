@@ -10,14 +10,16 @@ import io
 import os
 import posixpath
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dvlite.errors import DvliteError, FormatError, ObjectMissing, UsageError, reason_of
 from dvlite.exports.table import csv_cell, csv_lines
 from dvlite.files import read_own, write_atomic
+from dvlite.formats import pointer
 from dvlite.formats.manifest import Entry
+from dvlite.formats.pointer import CONFLICTS_SUFFIX as SUFFIX
 from dvlite.merge.files import MergeConflict
 from dvlite.merge.listings import MergeContent
 from dvlite.progress import Progress
@@ -30,7 +32,6 @@ from dvlite.tables.relation import format_of
 from dvlite.tables.rewrite import can_write
 from dvlite.tables.versions import StoredFile, bring, lay
 
-SUFFIX = ".conflicts.csv"
 _COLUMNS = ("file", "key", "column", "base", "ours", "theirs", "reason", "take")
 _LIMIT_BYTES = 64 << 20
 
@@ -163,6 +164,17 @@ def is_list(path: Path) -> bool:
     """Returns whether a file is such a list: nothing else is ever removed."""
     data = read_own(path, _LIMIT_BYTES) if path.is_file() and not path.is_symlink() else None
     return data is not None and data.startswith(f"{','.join(_COLUMNS)}\n".encode())
+
+
+def remove_stale(repo: Repo, tracked: Iterable[str]) -> list[str]:
+    """Removes lists beside tracked paths that are in no conflict, as after `git merge --abort`, which runs no hook; returns their names."""
+    waiting = repo.git.unmerged()
+    names = [f"{path}{SUFFIX}" for path in tracked if path + pointer.SUFFIX not in waiting]
+    in_git = set(repo.git.tracked_under(names))
+    stale = [name for name in names if name not in in_git and is_list(repo.root / name)]
+    for name in stale:
+        os.unlink(repo.root / name)
+    return stale
 
 
 def listed_rows(repo: Repo, tracked: str) -> dict[tuple[str, str], Take]:

@@ -202,3 +202,17 @@ def test_log_p_without_the_engine_shows_files(birds, monkeypatch):
     assert "### Rows" not in birds.dvlite("diff", "HEAD~1", "HEAD", "--md").stdout
     assert "\n  ~ birds.csv  " in said
     assert "\n  rows are not compared: pip install 'dvlite[tables]'" in said
+
+
+@pytest.mark.long
+def test_a_checkout_removes_the_list_of_a_merge_that_is_over(merging):
+    branches(merging, BIRDS.replace("9.0", "8"), EDITED)
+    merging.try_git("merge", "other")
+    merging.dvlite("checkout", code=3)
+    assert merging.has("data.conflicts.csv")
+    merging.git("merge", "--abort")
+    assert "'data.conflicts.csv' was removed" in merging.dvlite("checkout").stderr
+    assert merging.is_clean()
+    merging.write("data.conflicts.csv", "mine\n")
+    merging.dvlite("checkout")
+    assert merging.read("data.conflicts.csv") == b"mine\n"
