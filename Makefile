@@ -19,7 +19,7 @@ WORKERS ?= 2
 HINTS := $(VENV)/hints.jsonl
 MODULES := web/node_modules/.package-lock.json
 
-.PHONY: help demo test test-long test-sweep hints check lint format web bench dist clean
+.PHONY: help demo test test-long test-servers test-sweep hints check lint format web bench dist clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -30,12 +30,16 @@ demo: $(VENV)/.installed-demo
 
 ## make test       every test but the long ones, against a real S3 server (ARGS=... goes to pytest)
 test: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not long' $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not long and not servers' $(ARGS)
 
 ## make test-long  the long ones: random histories and schedules, large data; more examples of each property
 test-long: $(VENV)/.installed-dev $(VENV)/.installed-outside $(VENV)/.installed-dvc
 	@if command -v npm >/dev/null; then $(MAKE) $(MODULES); fi
-	PATH="$(CURDIR)/$(VENV)/on-path:$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m '(long or hypothesis) and not sweep' --hypothesis-profile=long $(ARGS)
+	PATH="$(CURDIR)/$(VENV)/on-path:$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m '(long or hypothesis) and not sweep and not servers' --hypothesis-profile=long $(ARGS)
+
+## make test-servers against the programs that what is handed over is for: ML-Metadata (71 MB)
+test-servers: $(VENV)/.installed-dev $(VENV)/.installed-mlmd
+	@PATH="$(CURDIR)/$(VENV)/on-path:$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m servers $(ARGS)
 
 ## make test-sweep every command by every kind of fault, every damage by every place: an hour
 test-sweep: $(VENV)/.installed-dev
@@ -44,7 +48,7 @@ test-sweep: $(VENV)/.installed-dev
 ## make hints      run what every error and next step of the suite names, in copies; as root (ARGS=... for some tests)
 hints: $(VENV)/.installed-dev
 	@rm -f $(HINTS)
-	WALK_HINTS=$(HINTS) $(BIN)/python -m pytest --quiet -n $(WORKERS) -m 'not long' $(or $(ARGS),tests/commands tests/cli) || failed=yes
+	WALK_HINTS=$(HINTS) $(BIN)/python -m pytest --quiet -n $(WORKERS) -m 'not long and not servers' $(or $(ARGS),tests/commands tests/cli) || failed=yes
 	$(BIN)/python -m tests.hints $(HINTS)
 	[ -z "$${failed:-}" ]
 
@@ -110,6 +114,22 @@ $(VENV)/.installed-dvc: | $(BIN)/python
 		touch $@
 	else
 		echo "dvc cannot be installed; the tests that run it are skipped: $$(tail -n 1 <<<"$$reason")" >&2
+	fi
+
+# The same of ML-Metadata: its environment sees dvlite and what dvlite needs in the tests' own, after its own packages.
+$(VENV)/.installed-mlmd: $(VENV)/.installed-dev
+	@echo "installing ml-metadata into $(VENV)/mlmd" >&2
+	$(BIN)/python -m venv --without-pip $(VENV)/mlmd
+	if reason=$$($(PIP) --python $(VENV)/mlmd install --no-compile 'ml-metadata>=1.17,<2' 2>&1); then
+		here=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+		there=$$($(VENV)/mlmd/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+		echo "import site; site.addsitedir('$$here')" >"$$there/dvlite.pth"
+		mkdir -p $(VENV)/on-path
+		printf '#!/bin/sh\nexec "%s" "$$@"\n' "$(CURDIR)/$(VENV)/mlmd/bin/python" >$(VENV)/on-path/python-with-mlmd
+		chmod +x $(VENV)/on-path/python-with-mlmd
+		touch $@
+	else
+		echo "ml-metadata cannot be installed; the tests that run it are skipped: $$(tail -n 1 <<<"$$reason")" >&2
 	fi
 
 # A stamp is newer than pyproject.toml: installed. The interpreter is order-only, for its link keeps the date of its target.

@@ -57,13 +57,14 @@ OWNERS = {
     "botocore": ("store.s3_aws",),
     "fsspec": ("store.fsspec_store", "reading.filesystem", "reading.table_files"),
     "importlib": ("cli.terminal", "pipeline.function_child"),
+    "ml_metadata": ("exports.mlmd",),
     "mlflow": ("foreign.mlflow_store",),
     "pandas": ("results",),
     "pathspec": ("repo.ignore",),
     "pyarrow": ("results", "formats.parquet", "tables.arrow", "tables.rewrite"),
     "pyfastcdc": ("store.chunking",),
     "rich": ("cli.terminal",),
-    "sqlite3": ("runs.index", "foreign.mlflow_database", "tables.sqlite"),
+    "sqlite3": ("runs.index", "foreign.mlflow_database", "foreign.mlmd_database", "tables.sqlite"),
     "subprocess": ("git", "pipeline.process", "pipeline.unit_process", "cli.pager", "plots.draw"),
     "vl_convert": ("plots.draw",),
     "xxhash": ("oid",),
@@ -71,6 +72,7 @@ OWNERS = {
     "zstandard": ("store.pack", "store.batch"),
 }
 DISTRIBUTIONS = {
+    "ml-metadata": "ml_metadata",
     "mlflow-skinny": "mlflow",
     "pyyaml": "yaml",
     "vl-convert-python": "vl_convert",

@@ -71,7 +71,7 @@ FILTERS = (
     click.option(
         "-m", "--metric", "metrics", metavar="K>V", multiple=True, help="Only runs with this metric: 'acc>0.9'."
     ),
-    click.option("--since", metavar="DATE", help="Only runs since 2026-11-22, '2026-11-22 14:02', 3d."),
+    click.option("--since", metavar="DATE", help="Only runs since 2026-11-22, '2026-11-22 14:02', 3d, v1.0."),
     click.option("--until", metavar="DATE", help="Only runs until DATE."),
     click.option("--commit", metavar="COMMIT", help="Only runs made at COMMIT or named by its lockfile."),
     click.option("--sweep", metavar="NAME", help="Only runs of this sweep (dvlite try)."),
@@ -255,10 +255,10 @@ def runs_apply(name: str, *, branch: str | None, force: bool) -> int:
 
 @runs.command(
     "import",
-    example="dvlite runs import mlflow mlruns\ndvlite runs import wandb wandb\ndvlite runs import neptune exports/data",
+    example="dvlite runs import mlflow mlruns\ndvlite runs import wandb wandb\ndvlite runs import neptune exports/data\ndvlite runs import mlmd metadata.sqlite",
     codes=(3, 10),
 )
-@click.argument("program", metavar="mlflow|wandb|neptune", type=click.Choice(RUNS_OF))
+@click.argument("program", metavar="mlflow|wandb|neptune|mlmd", type=click.Choice(RUNS_OF))
 @click.argument("source", metavar="SOURCE", type=PathText())
 @click.option(
     "--experiment", "experiments", metavar="NAME", multiple=True, help="Only runs of this experiment of MLflow."
@@ -518,6 +518,20 @@ def export_parquet(file: str, *, series: bool, **filters: Any) -> int:
         lambda s: verb(s.repo(), file, wanted, series=series, now_ns=time.time_ns(), progress=s.progress),
         text="export",
     )
+
+
+@export.command(
+    "mlmd", example="dvlite export mlmd mlmd.sqlite\ndvlite export mlmd mlmd.sqlite --since v1.0", codes=(10,)
+)
+@click.argument("file", metavar="FILE", type=PathText())
+@_filters
+def export_mlmd(file: str, **filters: Any) -> int:
+    """Add runs to a file of ML-Metadata."""
+    from dvlite.commands.export import export_mlmd as verb
+    from dvlite.runs.options import RunsOptions
+
+    wanted = RunsOptions(**filters)
+    return run(lambda s: verb(s.repo(), file, wanted, now_ns=time.time_ns(), progress=s.progress), text="export")
 
 
 VERBS = {"Lineage": (runs, view, lineage, log, export)}

@@ -38,7 +38,7 @@ CODES = {
 }
 FINDS = {1: "something was found (with --exit-code), or failed"}
 COMPLETE = "_DVLITE_COMPLETE"  # the variable in which a shell asks for completions
-RUNS_OF = ("mlflow", "wandb", "neptune")  # programs whose runs can be imported
+RUNS_OF = ("mlflow", "wandb", "neptune", "mlmd")  # programs whose runs can be imported
 SECTIONS = (
     "Start",
     "Work",

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 
 from dvlite.errors import DvliteError, PartlyDone, UsageError
 from dvlite.exports import mlflow, table, tensorboard
 from dvlite.exports.exported_run import ExportedRun
+from dvlite.exports.mlmd import MlmdRun, MlmdStore, batches, holders_of
 from dvlite.exports.table import Part, RunValues
 from dvlite.files import os_error, temporary_name
+from dvlite.foreign.mlmd_database import require_store
 from dvlite.formats import parquet
 from dvlite.formats.parquet import ColumnType
 from dvlite.progress import Progress
@@ -24,6 +26,7 @@ from dvlite.runs.logs import bring
 from dvlite.runs.names import names_of
 from dvlite.runs.options import RunsOptions, parsed, resolved
 from dvlite.runs.outputs import series_of
+from dvlite.runs.queries import RunQueries
 from dvlite.runs.records import open_records
 from dvlite.runs.schema import METRIC, PARAM, RunRow
 from dvlite.runs.upstream import upstream_params
@@ -42,6 +45,9 @@ class ExportResult(Result):
     runs: int = 0
     points: int = 0
     unchanged: int = 0  # runs that an earlier export wrote: nothing of them changed since
+    artifacts: int = 0  # of ML-Metadata, as contexts
+    events: int = 0  # of ML-Metadata or OpenLineage
+    contexts: int = 0
     problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -93,6 +99,33 @@ def export_parquet(
     """Writes a Parquet file; as `export_csv`."""
     write = _series_table if series else _runs_table
     return write(repo, "parquet", file, options, parquet.write, now_ns, progress)
+
+
+def export_mlmd(repo: Repo, file: str, options: RunsOptions, *, now_ns: int, progress: Progress) -> ExportResult:
+    """Adds the runs that match to a file of ML-Metadata, which is made if it is not there; those that are in it already stay as they are.
+
+    Raises UsageError where no run matches, the file is of another program, or ml-metadata is not installed.
+    """
+    place = Path(repo.cwd, file)
+    if place.is_dir() or not place.parent.is_dir():
+        why = "is a folder" if place.is_dir() else "is in a folder that does not exist"
+        raise UsageError(f"{quote(file)} {why}", hint="name the file of ML-Metadata, which is made if it is not there")
+    with open_index(open_records(repo, progress)) as index:
+        rows = _chosen(repo, index, options, now_ns)
+        if place.exists():
+            require_store(place, file)
+        store = MlmdStore(place, file)
+        directories = {item.oid: item for item in RunQueries(index).directories() if item.size_bytes}
+        exporting = _Exporting(repo, index, rows[::-1], progress)
+        counts = [0, 0, 0, 0, 0]
+        for part in batches(exporting.runs()):
+            inherited = upstream_params(index, [run.oid for run in part])
+            handed = [MlmdRun(run, inherited[run.oid], holders_of(run.run, directories)) for run in part]
+            counts = [sum(pair) for pair in zip(counts, astuple(store.write(handed)), strict=True)]
+    new, updated, artifacts, events, contexts = counts
+    result = exporting.result("mlmd", file)
+    unchanged = len(rows) - new - updated
+    return replace(result, unchanged=unchanged, artifacts=artifacts, events=events, contexts=contexts)
 
 
 Write = Callable[[BinaryIO, Mapping[str, ColumnType], Iterable[Part]], None]

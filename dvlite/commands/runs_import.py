@@ -1,4 +1,4 @@
-"""`dvlite runs import`: runs of MLflow, W&B and Neptune as run records, marked as imported."""
+"""`dvlite runs import`: runs of MLflow, W&B, Neptune and ML-Metadata as run records, marked as imported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from dvlite.errors import DvliteError, FormatError, PartlyDone, UsageError
-from dvlite.foreign import mlflow_store, neptune_folder, wandb_folder
+from dvlite.foreign import mlflow_store, mlmd_database, neptune_folder, wandb_folder
 from dvlite.foreign.curves import MOST_POINTS, dump
 from dvlite.foreign.foreign_run import ForeignRun, notes_of, record_of
 from dvlite.formats import record
@@ -28,9 +28,9 @@ from dvlite.runs.records import Records, open_records
 from dvlite.show import Show, count, quote
 from dvlite.store.cache_writer import Writer
 
-Program = Literal["mlflow", "wandb", "neptune"]
+Program = Literal["mlflow", "wandb", "neptune", "mlmd"]
 _AT_ONCE = 200  # runs that are stored together
-_OWN_TAG = "dvlite.run"  # of the runs that `export mlflow` wrote
+_OWN_TAG = "dvlite.run"  # of the runs that `export mlflow` and `export mlmd` wrote
 _RUN = re.compile(r"run:[0-9a-f]{64}")
 _HISTORY_FILE = "history.jsonl"
 
@@ -75,7 +75,7 @@ def runs_import(
     """
     if experiments and program != "mlflow":
         raise UsageError(
-            "--experiment is for mlflow", hint=f"name the folder of the runs: dvlite runs import {program} DIR"
+            "--experiment is for mlflow", hint=f"name the place of the runs: dvlite runs import {program} PLACE"
         )
     records = open_records(repo, progress)
     progress.start("importing runs")
@@ -91,8 +91,9 @@ def _runs(repo: Repo, program: Program, source: str, experiments: Sequence[str])
     if program == "mlflow":
         return mlflow_store.read_runs(place, source, experiments)
     if not place.exists():
-        raise UsageError(f"{quote(source)} does not exist", hint=f"dvlite runs import {program} DIR")
-    return wandb_folder.read_runs(place, source) if program == "wandb" else neptune_folder.read_runs(place, source)
+        raise UsageError(f"{quote(source)} does not exist", hint=f"dvlite runs import {program} PLACE")
+    readers = {"wandb": wandb_folder.read_runs, "neptune": neptune_folder.read_runs, "mlmd": mlmd_database.read_runs}
+    return readers[program](place, source)
 
 
 @dataclass(slots=True)

@@ -88,12 +88,13 @@ class Code:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportedArtifact:
-    """A file that an imported run left where it ran, as its program names it: nothing of it is kept here. `digest`: `md5:<hex>`."""
+    """A file that an imported run read, or left where it ran, as its program names it: nothing of it is kept here. `digest`: `md5:<hex>`."""
 
     path: str
     size_bytes: int | None = None
     digest: str = ""
     url: str = ""
+    role: Literal["output", "input"] = "output"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -425,7 +426,14 @@ _IMPORTED = table(
     artifacts=each(
         an_object(
             ImportedArtifact,
-            table(ImportedArtifact, path=_line, size_bytes=or_none(_size), digest=text(200), url=_line),
+            table(
+                ImportedArtifact,
+                path=_line,
+                size_bytes=or_none(_size),
+                digest=text(200),
+                url=_line,
+                role=one_of("output", "input"),
+            ),
         )
     ),
 )

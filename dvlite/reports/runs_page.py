@@ -209,7 +209,10 @@ def _detail(detail: RunDetail) -> dict[str, Any]:
 def _imported(program: str, source: Imported | None) -> dict[str, Any]:
     if source is None:
         return {}
-    artifacts = [(item.path, item.size_bytes, item.digest or item.url) for item in source.artifacts[:_MOST_ARTIFACTS]]
+    artifacts = [
+        (f"{item.path} (read)" if item.role == "input" else item.path, item.size_bytes, item.digest or item.url)
+        for item in source.artifacts[:_MOST_ARTIFACTS]
+    ]
     where = " / ".join(part for part in (source.group, source.name) if part)
     return {"imported": f"{program}: {where}", "url": source.url, "artifacts": artifacts or None}
 

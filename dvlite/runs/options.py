@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from dvlite.errors import UsageError
+from dvlite.errors import DvliteError, UsageError
 from dvlite.formats.record import Status
 from dvlite.repo.repository import Repo
 from dvlite.runs import columns
@@ -53,7 +53,7 @@ def parsed(repo: Repo, options: RunsOptions, now_ms: int) -> Filters:
         statuses=tuple(options.statuses),
         tags=tuple(tag for words in options.tags for tag in words.split(",") if tag),
         conditions=tuple(conditions),
-        since_ms=None if options.since is None else parse_time_ms(options.since, now_ms),
+        since_ms=None if options.since is None else _since_ms(repo, options.since, now_ms),
         until_ms=None if options.until is None else parse_time_ms(options.until, now_ms, end=True),
         commit=None if options.commit is None else _commit(repo, options.commit),
         sweep=options.sweep,
@@ -93,6 +93,19 @@ def order_of(text: str, index: RunIndex) -> SortOrder:
             f"{quote(word)} is not a column to sort by", hint=f"give the key of a parameter or metric; {others}"
         )
     return SortOrder(*keys[0], word != text)
+
+
+def _since_ms(repo: Repo, text: str, now_ms: int) -> int:
+    """Returns the time that a date or a revision stands for: of a commit, when it was made."""
+    try:
+        return parse_time_ms(text, now_ms)
+    except UsageError as error:
+        try:
+            name = repo.git.resolve(text)
+            return repo.git.read_commits([name])[name].time * 1000
+        except (DvliteError, KeyError):
+            message = f"{quote(text)} is neither a date nor a revision"
+            raise UsageError(message, hint=f"{error.hint}, v1.0") from None
 
 
 def _commit(repo: Repo, text: str) -> str:

@@ -17,8 +17,10 @@ def text(result: ExportResult, show: Show) -> Iterator[str]:
     """Yields the lines of the result; none where standard output has the table."""
     if result.place == "-":
         return
-    points = f" with {count(result.points, 'point')}" if result.points else ""
-    yield f"Wrote {count(result.runs - result.unchanged, 'run')}{points} to {show.path(result.place)}"
+    parts = {"point": result.points, "artifact": result.artifacts, "event": result.events, "context": result.contexts}
+    words = [count(number, noun) for noun, number in parts.items() if number]
+    added = f" with {', '.join(words)}" if words else ""
+    yield f"Wrote {count(result.runs - result.unchanged, 'run')}{added} to {show.path(result.place)}"
     if result.unchanged and not show.quiet:
         yield f"{count(result.unchanged, 'run')} {'is' if result.unchanged == 1 else 'are'} there already"
     if result.to in _NEXT:

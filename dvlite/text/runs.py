@@ -131,10 +131,11 @@ def _imported(program: str, source: Imported) -> Iterator[str]:
 
 
 def _artifacts(artifacts: Sequence[ImportedArtifact], show: Show) -> Iterator[str]:
-    """Yields the files that a run left where it ran."""
+    """Yields the files that a run read, or left where it ran."""
     shown = artifacts[: None if show.verbose else _MOST_SERIES]
     yield from table(
         (
+            "read" if item.role == "input" else "",
             printable(item.path),
             "" if item.size_bytes is None else size_text(item.size_bytes),
             printable(item.digest.partition(":")[0] + " " + item.digest.partition(":")[2][:8]) if item.digest else "",

@@ -313,7 +313,7 @@ def test_markdown_is_a_table(runs):
         (["--status", "done"], "'done' is not a status of a run"),
         (["--param", "lr"], "'lr' compares nothing"),
         (["--metric", "acc>high"], "compares with something that is not a number"),
-        (["--since", "yesterday"], "'yesterday' is not a date"),
+        (["--since", "yesterday"], "'yesterday' is neither a date nor a revision"),
         (["--until", "2026-13-01"], "'2026-13-01' is not a date"),
         (["--commit", "nothing"], "'nothing' is not a commit"),
         (["--sort", "nothing"], "'nothing' is not a column to sort by"),
