@@ -53,6 +53,7 @@ RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 OWNERS = {
     "blake3": ("oid",),
     "click": ("cli",),
+    "distributed": ("pipeline.dask_tasks",),
     "duckdb": ("tables.engine",),
     "botocore": ("store.s3_aws",),
     "fsspec": ("store.fsspec_store", "reading.filesystem", "reading.table_files"),
@@ -117,6 +118,7 @@ ENVIRONMENT = (
     "git",
     "reading.filesystem",
     "store.s3_settings",
+    "pipeline.dask_tasks",  # on a worker, where there is no command line
 )  # the rest is handed what it needs (git hands the user's environment on to git; the variables of the AWS tools are botocore's to read, too)
 
 # Who opens files plainly, and which: all others open without waiting, for a FIFO may stand where a file is expected.

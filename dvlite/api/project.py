@@ -383,7 +383,8 @@ class Repo:
     def repro(
         self,
         *targets: Name,
-        jobs: int = 1,
+        jobs: int | None = None,
+        on: str | None = None,
         dry_run: bool = False,
         explain: bool = False,
         force: bool = False,
@@ -398,7 +399,7 @@ class Repo:
     ) -> ReproResult:
         """Run the stages that are out of date.
 
-        `set` are values of parameters: `{"lr": 0.003, "conf/net.yaml:depth": 18}`.
+        `set` are values of parameters: `{"lr": 0.003, "conf/net.yaml:depth": 18}`. `on` is `dask` or `dask:ADDRESS`.
         """
         import json
         import platform
@@ -407,7 +408,7 @@ class Repo:
         from dvlite.pipeline.invocation import ReproOptions
 
         options = ReproOptions(
-            jobs, dry_run, explain, force, single, downstream, keep_going, pull, run_cache=run_cache, add=add
+            jobs, dry_run, explain, force, single, downstream, keep_going, pull, run_cache=run_cache, add=add, on=on
         )
         flags: dict[str, Any] = {"settings": [(name, json.dumps(value)) for name, value in (set or {}).items()]}
         flags |= {"environ": os.environ, "host": platform.node(), "version": __version__, "stage": stage}

@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dvlite.errors import DvliteError, PartlyDone, StageFailed, UsageError
+from dvlite.formats.config import is_secret
+from dvlite.pipeline.away import Workers
+from dvlite.pipeline.dask_tasks import DaskPlace, DaskTasks, SharedRemote
 from dvlite.pipeline.invocation import Invocation, Outcome, ParamSet, ReproOptions
 from dvlite.pipeline.process import Processes
 from dvlite.pipeline.run_record import author
 from dvlite.pipeline.stage_run import StageRun
 from dvlite.progress import Progress
+from dvlite.repo.clone_id import clone_id
 from dvlite.repo.repository import Repo
 from dvlite.results import Result
 from dvlite.show import NAMED, Show, printable, printable_text, quote, word
@@ -101,6 +105,11 @@ def repro(
     started = time.monotonic()
     if options.single and options.downstream:
         raise UsageError("--single and --downstream exclude each other", hint="give one of them")
+    if options.on is not None and options.on.partition(":")[0] != "dask":
+        raise UsageError(
+            f"--on {quote(options.on)} names no kind of cluster that dvlite knows",
+            hint="dvlite repro --on dask, or --on dask:tcp://HOST:8786",
+        )
     with contextlib.ExitStack() as stack:
         if options.dry_run:
             run = Invocation(repo, targets, options, environ, progress)
@@ -114,8 +123,11 @@ def repro(
             made_by = author(repo, environ, host, version)
             params_set = run.write_params(settings)
             try:
+                workers = None if options.on is None else _workers(repo, options, version, stack, progress)
+                wakes = workers.is_ready if workers is not None else lambda: False
                 # the commands inherit the lock, so that one that a killed run left behind is waited for
-                outcome = run.execute(made_by, Processes((held,)), stack).stage_in(repo, enabled=stage)
+                executor = Processes((held,), wakes=wakes)
+                outcome = run.execute(made_by, executor, stack, workers).stage_in(repo, enabled=stage)
             except DvliteError:
                 for change in params_set:  # it was written, though nothing ran
                     progress.warn(f"{quote(change.file)} was changed: {change.name} is {change.new!r} now")
@@ -127,3 +139,24 @@ def repro(
             explain=options.explain,
             elapsed_seconds=time.monotonic() - started,
         )
+
+
+def _workers(
+    repo: Repo, options: ReproOptions, version: str, stack: contextlib.ExitStack, progress: Progress
+) -> Workers:
+    """Returns the workers of a Dask cluster, not connected yet. Raises UsageError without a remote, Untrusted for one that was not approved."""
+    name = repo.usable_remotes(None, to_push=True)[0]
+    settings = repo.remote(name, to_push=True)
+    shared = SharedRemote(
+        url=settings.location.text,
+        options={name: value for name, value in settings.options.items() if not is_secret(name)},
+        key=settings.key,
+        clone=clone_id(repo.common_dir),
+        user=repo.git.config_get("user.email") or "",
+        retry_seconds=repo.config.retry_seconds,
+        reuses=options.run_cache and not options.force,
+    )
+    address = (options.on or "").partition(":")[2]
+    place = DaskPlace(address, options.jobs, repo.state_dir / "dask")
+    tasks = stack.enter_context(DaskTasks(place, shared, progress))
+    return Workers(tasks, settings.name, version, tasks.is_ready)

@@ -142,6 +142,7 @@ class Run:
     max_rss_bytes: int | None = None
     user: str = ""
     host: str = ""
+    worker: str = ""  # of those on the host, if it ran as a task
     ci: str | None = None  # URL of the job
     project: str = ""  # 32 hex
     dvlite: str = ""
@@ -469,6 +470,7 @@ _RUN = table(
     max_rss_bytes=or_none(_size),
     user=_line,
     host=_line,
+    worker=_line,
     ci=or_none(_line),
     project=matching(re.compile(r"(?:[0-9a-f]{32})?"), "32 hex digits"),
     dvlite=_line,

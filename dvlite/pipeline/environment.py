@@ -12,7 +12,8 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,7 @@ class Surroundings:
         """Returns what commands share here: the CPUs that this process may use, the memory, and the GPUs that the user lets it see."""
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        visible = self._environ.get(GPU_VARIABLE)
-        named = visible.split(",") if visible is not None else [str(number) for number in range(len(_gpus()))]
-        return Machine(cpus, memory, tuple(name for name in map(str.strip, named) if name not in ("", "-1")))
+        return Machine(cpus, memory, visible_gpus(self._environ))
 
     def environ_of(self, stage: Stage) -> dict[str, str]:
         """Returns the variables that a stage's command sees, but for those that name this run."""
@@ -131,18 +130,11 @@ class Surroundings:
         """Asks the Python that the stage's commands find on PATH, which need not be the one that runs dvlite."""
         environ = _without_relative(self._environ if self._dry else self.environ_of(stage))
         path = environ.get("PATH")
-        program = shutil.which("python", path=path) or shutil.which("python3", path=path)
+        program, names = _python_on(path), tuple(sorted(self._names))
         if program is None:
             return None
-        program, names = os.path.abspath(program), tuple(sorted(self._names))
         if (program, names) not in self._pythons:
-            # started at the root of the disk: Python looks for modules in the current folder first, and this one may be anybody's
-            text = output_of([program, "-c", _PROBE, json.dumps(names)], Path(os.sep), environ)
-            try:
-                version, implementation, versions = json.loads((text or "").splitlines()[-1])
-                self._pythons[program, names] = version, implementation, versions
-            except (ValueError, IndexError, TypeError):
-                self._pythons[program, names] = None
+            self._pythons[program, names] = _asked(program, names, environ)
         return self._pythons[program, names]
 
     def _command(self, stage: Stage, capture: Capture) -> str:
@@ -153,9 +145,7 @@ class Surroundings:
                 f"{stage.file} line {capture.line}: {quote(capture.name)} failed; it is recorded as that"
             )
             return FAILED
-        if len(text) > _MOST_TEXT:
-            return f"{text[:_MOST_TEXT]} ... {format_oid(FILE, digest_bytes(text.encode('utf-8', 'replace')))}"
-        return text
+        return _shortened(text)
 
     def _lock_files(self, stage: Stage) -> dict[str, Scalar]:
         """Returns `lock:NAME` -> oid of the files that pin packages, those nearest to the stage first."""
@@ -169,6 +159,68 @@ class Surroundings:
             if place == self._repo.root:
                 break
         return pins
+
+
+def visible_gpus(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Returns the GPUs that the user lets programs see here, by the names that CUDA_VISIBLE_DEVICES takes."""
+    visible = environ.get(GPU_VARIABLE)
+    named = visible.split(",") if visible is not None else [str(number) for number in range(len(_gpus()))]
+    return tuple(name for name in map(str.strip, named) if name not in ("", "-1"))
+
+
+def captured_now(names: Iterable[str], folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns what captured values (`torch`, `env NAME`, `command ...`) are on this machine; commands run in a folder."""
+    packages = tuple(sorted(name for name in names if " " not in name))
+    program = _python_on(environ.get("PATH"))
+    python = None if program is None or not packages else _asked(program, packages, environ)
+    found = {name: (python[2].get(name) if python is not None else None) or NOT_INSTALLED for name in packages}
+    for name in names:
+        kind, _, what = name.partition(" ")
+        if kind == "env":
+            found[name] = environ.get(what, NOT_SET)
+        elif what:
+            text = output_of(shell_command(what, environ), folder, environ)
+            found[name] = FAILED if text is None else _shortened(text)
+    return found
+
+
+def machine_of(environ: Mapping[str, str]) -> dict[str, Scalar]:
+    """Returns the environment of a run on this machine: Python, platform, CPU, GPU and container image as far as they are known."""
+    program = _python_on(environ.get("PATH"))
+    python = None if program is None else _asked_once(program, tuple(sorted(environ.items())))
+    known = {} if python is None else {"python": python[0], "python_implementation": python[1]}
+    return {**_machine(environ), **known}
+
+
+@lru_cache(16)  # a worker is asked after each task
+def _asked_once(
+    program: str, variables: tuple[tuple[str, str], ...]
+) -> tuple[str, str, Mapping[str, str | None]] | None:
+    return _asked(program, (), dict(variables))
+
+
+def _python_on(path: str | None) -> str | None:
+    program = shutil.which("python", path=path) or shutil.which("python3", path=path)
+    return None if program is None else os.path.abspath(program)
+
+
+def _asked(
+    program: str, names: tuple[str, ...], environ: Mapping[str, str]
+) -> tuple[str, str, Mapping[str, str | None]] | None:
+    """Returns version and implementation of a Python, and its versions of packages; None if it does not say."""
+    # started at the root of the disk: Python looks for modules in the current folder first, and this one may be anybody's
+    text = output_of([program, "-c", _PROBE, json.dumps(names)], Path(os.sep), environ)
+    try:
+        version, implementation, versions = json.loads((text or "").splitlines()[-1])
+    except (ValueError, IndexError, TypeError):
+        return None
+    return version, implementation, versions
+
+
+def _shortened(text: str) -> str:
+    if len(text) > _MOST_TEXT:
+        return f"{text[:_MOST_TEXT]} ... {format_oid(FILE, digest_bytes(text.encode('utf-8', 'replace')))}"
+    return text
 
 
 def _without_relative(environ: Mapping[str, str]) -> dict[str, str]:

@@ -18,13 +18,14 @@ from dvlite.formats.record import Run, Status
 from dvlite.formats.series import is_series
 from dvlite.oid import FILE, Oid, format_oid
 from dvlite.pipeline import reasons
+from dvlite.pipeline.away import Away, StageReturn
 from dvlite.pipeline.environment import Surroundings
 from dvlite.pipeline.executor import Ended, Executor, Interrupted, interrupted, tail_of, uninterruptible
 from dvlite.pipeline.graph import StageGraph
 from dvlite.pipeline.intake import Intake
 from dvlite.pipeline.journal import Ledger
 from dvlite.pipeline.outputs import Backup, Outputs, store_file
-from dvlite.pipeline.run_cache import Reuse, shown
+from dvlite.pipeline.run_cache import Reuse, fits, shown
 from dvlite.pipeline.run_record import Attempt, Recorder, begun, metrics_of
 from dvlite.pipeline.slots import Slots
 from dvlite.pipeline.stage_run import StageRun
@@ -33,11 +34,12 @@ from dvlite.pipeline.staleness import Evaluator, Staleness
 from dvlite.pipeline.together import SharedRuns
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
-from dvlite.show import count, quote, word
+from dvlite.show import count, printable, quote, word
 from dvlite.workspace import running_outputs, sparse
 from dvlite.workspace.workspace import Workspace
 
 _DONE = ("up to date", "frozen", "ok", "cached", "restored")
+_LINES_SHOWN = 200  # of the log of a stage that ran away; `runs show --log` has all
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +68,12 @@ class Tools:
     intake: Intake
     slots: Slots
     together: SharedRuns | None = None
+    away: Away | None = None  # where stages run that can be tasks
 
 
 @dataclass(slots=True)
 class _Open:
-    """A command that runs, or is about to; `backups` are its old outputs."""
+    """A command that runs, or is about to; `backups` are its old outputs. `returned`: how it ended on another machine."""
 
     attempt: Attempt
     outlook: Staleness
@@ -79,6 +82,8 @@ class _Open:
     marks: dict[str, object] = field(default_factory=dict)  # of what it depends on, when it began
     began: bool = False
     ended: Ended | None = None
+    is_away: bool = False
+    returned: StageReturn | None = None
 
 
 class Execution:
@@ -106,8 +111,7 @@ class Execution:
                 self._settle_what_can_be()
                 if self._tools.together is not None and not self._open and len(waiting) == count_before:
                     self._tools.together.pause()  # other invocations have what is needed
-                for ended in self._executor.wait():
-                    self._finish(ended)
+                self._wait()
                 self._ledger.write(only_if_due=True)
                 if self._failed and not self._open and not self._options.keep_going:
                     break
@@ -121,10 +125,20 @@ class Execution:
             self._done[address] = StageRun(stage=address, state="not run")
         return tuple(self._done[stage.address] for stage in chosen)
 
+    def _wait(self) -> None:
+        """Waits until something ends, here or away."""
+        away = self._tools.away
+        if away is None or any(not opened.is_away for opened in self._open.values()):
+            for ended in self._executor.wait():
+                self._finish(ended)
+        if away is not None and (away.is_ready or all(opened.is_away for opened in self._open.values())):
+            for returned in away.wait():
+                self._finish_away(returned)
+
     def _settle_what_can_be(self) -> None:
         waiting, slots = self._waiting, self._tools.slots
         for address in list(waiting):
-            if slots.is_full:
+            if slots.is_full and self._tools.away is None:
                 return
             if any(other in waiting or other in self._open for other in self._tools.graph.before[address]):
                 continue
@@ -135,7 +149,8 @@ class Execution:
                 del waiting[address]
                 self._done[address] = StageRun(stage=address, state="not run")
                 continue
-            if not slots.take(address, waiting[address].spec.limits):
+            goes_away = self._tools.away is not None and self._tools.away.takes(waiting[address])
+            if not (slots.take_away if goes_away else slots.take)(address, waiting[address].spec.limits):
                 continue
             stage = waiting.pop(address)
             try:
@@ -199,12 +214,21 @@ class Execution:
     def _start(self, outlook: Staleness) -> None:
         stage = outlook.stage
         assert outlook.now is not None
-        self._require_dependencies(outlook)
+        away = self._tools.away
+        goes_away = away is not None and away.takes(stage)
+        if not goes_away:
+            self._require_dependencies(outlook)
         attempt = begun(stage, outlook.now, self._tools.evaluator.contents, time.time_ns())
         attempt = replace(attempt, retry=self._retries.get(stage.address, 0))
         log = self._outputs.logs() / f"{stage.name}-{attempt.started_ns}"
-        opened = self._open[stage.address] = _Open(attempt, outlook, log)
+        opened = self._open[stage.address] = _Open(attempt, outlook, log, is_away=goes_away)
         try:
+            if away is not None and goes_away:
+                log.touch()
+                self._announce(opened, "sending")
+                away.start(stage, outlook.now)
+                opened.began = True
+                return
             self._set_aside(opened)
             self._launch(opened)
         except DvliteError:
@@ -217,6 +241,8 @@ class Execution:
         """Lists for other commands the stages that run, and their outputs, which are missing because of that."""
         stages = {}
         for address, opened in self._open.items():
+            if opened.is_away:
+                continue
             outs = opened.attempt.stage.outs
             series = [out.path for out in outs if out.spec.metric and is_series(out.path)]
             stages[address] = opened.attempt.started_ns, [out.path for out in outs], series
@@ -244,11 +270,7 @@ class Execution:
             lambda line: self._progress.print_line(prefix + line),
             variables,
         )
-        retry = opened.attempt.retry
-        self._begun += not retry
-        of = f" ({self._begun} of {max(self._total, self._begun)})" if self._total > 1 else ""
-        again = f" again (retry {retry} of {stage.spec.limits.retries})" if retry else ""
-        self._progress.print_line(f"running {stage.address}{again or of}: {command.title}")
+        self._announce(opened, "running", f": {command.title}")
         opened.marks = self._marks(stage, opened.attempt.entry)
         opened.began = True
         try:
@@ -257,6 +279,13 @@ class Execution:
             raise stage.wrong(
                 stage.spec.cmd_line, f"cannot start {stage.address} in {quote(stage.spec.wdir)}: {error.strerror}"
             ) from error
+
+    def _announce(self, opened: _Open, what: str, more: str = "") -> None:
+        stage, retry = opened.attempt.stage, opened.attempt.retry
+        self._begun += not retry
+        of = f" ({self._begun} of {max(self._total, self._begun)})" if self._total > 1 else ""
+        again = f" again (retry {retry} of {stage.spec.limits.retries})" if retry else ""
+        self._progress.print_line(f"{what} {stage.address}{again or of}{more}")
 
     def require(self, stage: Stage) -> None:
         """Raises ObjectMissing for data that a stage reads, no stage makes, and that is neither on disk nor at hand: before anything runs."""
@@ -324,9 +353,44 @@ class Execution:
             self._fail(opened, ended, "failed", problem, may_retry=True)
         opened.log.unlink(missing_ok=True)
 
+    def _finish_away(self, returned: StageReturn) -> None:
+        """Takes what a stage made on another machine, as the outputs of an earlier run are taken."""
+        ended = returned.ended
+        opened = self._open[ended.name]
+        opened.ended, opened.returned = ended, returned
+        stage = opened.attempt.stage
+        opened.log.write_bytes(returned.log)
+        self._print_log(stage, returned)
+        problem = ended.problem
+        if problem is None and not fits(stage, returned.outputs):
+            problem = "what it made is not what it declares"
+        try:
+            if problem is None:
+                with self._repo.lock(self._progress, wait=True):
+                    outputs = self._outputs.receive(stage, returned.outputs)
+        except DvliteError as error:
+            problem = error.message
+        if problem is None:
+            self._succeed(opened, ended, outputs)
+        else:
+            self._fail(opened, ended, "failed", problem)
+        opened.log.unlink(missing_ok=True)
+
+    def _print_log(self, stage: Stage, returned: StageReturn) -> None:
+        result = returned.result
+        if result.host:
+            self._progress.print_line(
+                f"{stage.address} ended on {printable(result.host)}, worker {printable(result.worker)}"
+            )
+        lines = returned.log.decode("utf-8", "replace").replace("\r", "\n").splitlines()
+        if len(lines) > _LINES_SHOWN:
+            self._progress.print_line(f"{stage.address} | ... {count(len(lines) - _LINES_SHOWN, 'line')} before")
+        for line in lines[-_LINES_SHOWN:]:
+            self._progress.print_line(f"{stage.address} | {line}")
+
     def _succeed(self, opened: _Open, ended: Ended, outputs: list[tuple[StageOut, Locked]]) -> None:
         tools, stage = self._tools, opened.attempt.stage
-        taint = self._taint(opened)
+        taint = [] if opened.is_away else self._taint(opened)  # what was sent away is what it ran with
         versions = [version for _, version in outputs]
         paths = [version.path for out, version in outputs if out.spec.metric]
         metrics, problems = metrics_of(tools.repo.work_tree.read, stage, paths)
@@ -363,7 +427,7 @@ class Execution:
         may_retry = may_retry and retry < stage.spec.limits.retries and (self._options.keep_going or not self._failed)
         self._failed = self._failed or not may_retry
         with self._repo.lock(self._progress, wait=True):
-            kept = self._outputs.keep_partial(stage)
+            kept = None if opened.is_away else self._outputs.keep_partial(stage)
             self._outputs.put_back(opened.backups)
             known = {out.path for out in stage.placed_outs(opened.outlook.locked)}
             new = [out.path for out in stage.outs if out.path not in known and not sparse.is_glob(out.path)]
@@ -403,8 +467,12 @@ class Execution:
     def _record(self, opened: _Open, ended: Ended, status: Status) -> Run:
         tools = self._tools
         log = format_oid(FILE, store_file(tools.work, opened.log)) if opened.log.stat().st_size else None
-        environment = tools.surroundings.describe(opened.attempt.stage)
-        return tools.recorder.ran(opened.attempt, status, ended, environment=environment, log=log)
+        if opened.returned is None:
+            environment = {} if opened.is_away else tools.surroundings.describe(opened.attempt.stage)
+            return tools.recorder.ran(opened.attempt, status, ended, environment=environment, log=log)
+        result = opened.returned.result
+        run = tools.recorder.ran(opened.attempt, status, ended, environment=result.environment, log=log)
+        return replace(run, host=result.host, worker=result.worker)
 
     def _taint(self, opened: _Open) -> list[str]:
         """Returns what the stage depends on and is not as it was when the command began."""
@@ -431,6 +499,8 @@ class Execution:
     def _cancel(self) -> None:
         """Stops what runs, puts its outputs back and records it; what was done is written down."""
         stopped = {ended.name: ended for ended in self._executor.stop()}
+        if self._tools.away is not None:
+            self._tools.away.stop()
         with uninterruptible():
             for address, opened in list(self._open.items()):
                 if opened.began:

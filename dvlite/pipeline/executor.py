@@ -52,10 +52,13 @@ class Ended:
     cpu_seconds: float = 0.0
     max_rss_bytes: int = 0
     timeout_seconds: float | None = None  # if it was ended because it ran longer
+    reason: str | None = None  # why it failed, if that is more than how its process ended
 
     @property
     def problem(self) -> str | None:
         """How a command failed, None if it did not."""
+        if self.reason is not None:
+            return self.reason
         if self.timeout_seconds is not None:
             return f"timed out: it may run for {duration_text(self.timeout_seconds)}"
         if self.signal is not None:

@@ -66,6 +66,11 @@ class Fetcher:
             self._progress.finish()
         return self.bring(versions)
 
+    @property
+    def remote(self) -> Remote:
+        """The remote, open."""
+        return self._opened()
+
     def _opened(self) -> Remote:
         if self._remote is None:
             _, opened = open_remote(self._repo, self._cache, self._name, None)

@@ -19,6 +19,7 @@ from dvlite.formats.lockfile import Locked
 from dvlite.formats.pointer import Pointer
 from dvlite.paths import overlap
 from dvlite.pipeline import graph as graphs
+from dvlite.pipeline.away import Away, Workers
 from dvlite.pipeline.content import Contents
 from dvlite.pipeline.environment import Surroundings
 from dvlite.pipeline.execute import ExecuteOptions, Execution, Tools
@@ -67,7 +68,7 @@ _FORECASTS: Mapping[str, RunState] = {
 class ReproOptions:
     """The flags of the command line, by their names there."""
 
-    jobs: int = 1
+    jobs: int | None = None  # one at a time; of `on dask`, one for each CPU
     dry_run: bool = False
     explain: bool = False
     force: bool = False
@@ -77,6 +78,7 @@ class ReproOptions:
     pull: bool = False
     run_cache: bool = True
     add: bool = True
+    on: str | None = None  # machines that run stages as tasks: `dask`, or `dask:ADDRESS`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,15 +263,17 @@ class Invocation:
         if absent and not self._options.pull:
             yield f"{some(absent)} {is_or_are(absent)} neither on disk nor in the cache: dvlite pull, or dvlite repro --pull"
 
-    def execute(self, made_by: Author, executor: Executor, stack: contextlib.ExitStack) -> Outcome:
-        """Runs what is out of date and records it."""
+    def execute(
+        self, made_by: Author, executor: Executor, stack: contextlib.ExitStack, workers: Workers | None = None
+    ) -> Outcome:
+        """Runs what is out of date, here or by `workers`, and records it."""
         for warning in self._numbers_as_text():  # before hours of work
             self._progress.warn(warning)
-        done, changed, ignored = self.settle(made_by, executor, stack)
+        done, changed, ignored = self.settle(made_by, executor, stack, workers)
         return self._outcome(done, changed, ignored)
 
     def settle(
-        self, made_by: Author, executor: Executor, stack: contextlib.ExitStack
+        self, made_by: Author, executor: Executor, stack: contextlib.ExitStack, workers: Workers | None = None
     ) -> tuple[tuple[StageRun, ...], tuple[str, ...], set[str]]:
         """Runs what is out of date and records it; returns what became of each stage, and the lockfiles and ignore files that changed."""
         repo, options, progress = self._repo, self._options, self._progress
@@ -289,6 +293,10 @@ class Invocation:
         outputs = Outputs(self._work, self._contents, ledger.is_recorded)
         outputs.clear_leftovers()
         reuse = Reuse(repo, self._evaluator, outputs, recorder, ledger, fetcher, progress, run_cache=options.run_cache)
+        away = None
+        if workers is not None:
+            bringer = stack.enter_context(Fetcher(repo, self._work.cache, progress, remote=workers.remote))
+            away = Away(workers, self._work, self._contents, bringer, progress)
         tools = Tools(
             repo=repo,
             work=self._work,
@@ -302,8 +310,11 @@ class Invocation:
             reuse=reuse,
             intake=self._intake,
             together=self._together,
+            away=away,
             slots=Slots(
-                options.jobs, self._surroundings.machine(), Taken() if self._together is None else self._together.taken
+                options.jobs or 1,
+                self._surroundings.machine(),
+                Taken() if self._together is None else self._together.taken,
             ),
         )
         outlooks = self._survey(reuse.is_lost, refused)
@@ -413,11 +424,15 @@ class Invocation:
         for stage in (outlook.stage for outlook in outlooks if outlook.runs and outlook.state != "unknown"):
             with self._noting(refused, [stage]):
                 require_folder(stage, self._repo.root, self._outs)
+                if tools.away is not None and tools.away.takes(stage):
+                    continue  # what it reads may be on the remote only, and its programs on other machines
                 environ = self._surroundings.environ_of(stage)
                 is_first = running.isdisjoint(self._graph.upstream(self._graph.before[stage.address]))
                 require_command(stage, self._repo.root, environ, self._outs, is_first=is_first)
                 execution.require(stage)
                 tools.slots.require(stage)
+        if tools.away is not None:
+            running -= {outlook.stage.address for outlook in outlooks if tools.away.takes(outlook.stage)}
         for outlook, outs in needed(self._graph, outlooks, running, self._named):
             with self._noting(refused, [outlook.stage]):
                 tools.reuse.require(outlook, outs)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dvlite import files
-from dvlite.errors import DvliteError, FormatError, UsageError
+from dvlite.errors import DvliteError, FormatError, ObjectMissing, UsageError
 from dvlite.formats import manifest
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK
@@ -298,6 +298,24 @@ class Outputs:
                 self._work.forget(version.path)
             self._contents.note_output(version.path, version)
         return True
+
+    def receive(self, stage: Stage, versions: Sequence[Locked]) -> list[tuple[StageOut, Locked]]:
+        """Brings the outputs of a stage that ran on another machine into the workspace; the cache has them.
+
+        Raises ObjectMissing if it lacks some after all.
+        """
+        declared = {out.path: out for out in stage.outs}
+        outputs = [
+            (out, replace(version, cache=out.spec.cache, push=out.spec.push))
+            for version in versions
+            if (out := declared.get(version.path)) is not None
+        ]
+        if not self.restore(version for _, version in outputs):
+            raise ObjectMissing("its outputs are not whole in the cache", hint="run the command again")
+        for out, version in outputs:
+            if out.spec.cache and out.spec.push:
+                unpushed.note(self._work.repo, version.oid)
+        return outputs
 
     def _is_of_a_run(self, path: str) -> bool:
         """Returns whether what is on disk was made by a run, and the cache has it: it is no edit."""

@@ -32,11 +32,17 @@ class Processes:
     """An Executor. `keep_open` are descriptors that the processes inherit: a lock that outlives this one.
 
     `is_over` says whether the whole command ends, for one in a thread that no signal reaches: `wait` raises Interrupted then.
+    `wakes`: whether something else has ended, for which `wait` returns too.
     """
 
-    def __init__(self, keep_open: Sequence[int] = (), is_over: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        keep_open: Sequence[int] = (),
+        is_over: Callable[[], bool] = lambda: False,
+        wakes: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._keep_open = tuple(keep_open)
-        self._is_over = is_over
+        self._is_over, self._wakes = is_over, wakes
         self._selector = selectors.DefaultSelector()
         self._running: dict[str, _Running] = {}
 
@@ -64,7 +70,7 @@ class Processes:
 
     def wait(self) -> list[Ended]:
         """Returns once at least one command has ended, or nothing runs."""
-        while self._running:
+        while self._running and not self._wakes():
             if self._is_over():
                 raise Interrupted("the command ends")
             self._end_overdue()

@@ -149,7 +149,7 @@ class Reuse:
             return None
         stage, (_, outs) = outlook.stage, run.locked()
         versions = [replace(with_flags(stage, out), path=stage.placed(out.path)) for out in outs]
-        if not _fits(stage, versions) or not self._bring(versions):
+        if not fits(stage, versions) or not self._bring(versions):
             return None
         versions = [self._outputs.counted(version) for version in versions]
         return (run, versions) if self._restore(versions) else None
@@ -229,7 +229,7 @@ def _began_with(run: Run, outlook: Staleness) -> bool:
     return outlook.stage.entry(run.facts, deps).key == outlook.stage.entry(facts, outlook.now.deps).key
 
 
-def _fits(stage: Stage, versions: Sequence[Locked]) -> bool:
+def fits(stage: Stage, versions: Sequence[Locked]) -> bool:
     """Returns whether versions are what the stage declares, each once, none inside another."""
     patterns = [out.path for out in stage.outs if sparse.is_glob(out.path)]
     plain = {out.path for out in stage.outs} - set(patterns)

@@ -53,6 +53,14 @@ class Slots:
                 hint=f"lower its resources, or name the devices: {GPU_VARIABLE}=0,1 dvlite repro",
             )
 
+    def take_away(self, address: str, limits: RunLimits) -> bool:
+        """Takes a place for a stage that runs on another machine, which only a mutex can prevent."""
+        with self.taken.lock:
+            if any(set(limits.mutex).intersection(other.mutex) for other, _ in self.taken.by_stage.values()):
+                return False
+            self.taken.by_stage[id(self), address] = RunLimits(mutex=limits.mutex), ()
+            return True
+
     def take(self, address: str, limits: RunLimits) -> bool:
         """Takes a place for a stage, if it fits now beside what runs."""
         with self.taken.lock:
