@@ -31,6 +31,7 @@ LAYERS = (
     ("formats",),
     ("git",),
     ("store",),
+    ("registry",),
     ("repo",),
     ("workspace", "runs"),
     ("compare", "exports", "foreign", "lineage", "merge", "pipeline", "share"),

@@ -27,6 +27,7 @@ DEFAULTS: Mapping[str, Value] = {
     "cache.link": ("reflink", "copy"),
     "transfer.jobs": 8,
     "transfer.retry_seconds": 30,
+    "models.stages": ("dev", "staging", "prod"),
     "hooks.pre_commit": "note",
     "hooks.pre_push": "on",
     "hooks.follow": "on",
@@ -59,6 +60,7 @@ _CONSENT_LAYERS = (SYSTEM, USER, ENVIRONMENT)
 _PUSH_TO = re.compile(r"push_to\.project-[0-9a-f]{32}")
 _ANY_PROJECT = "push_to.project-ID"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+_STAGE = re.compile(r"[a-z][a-z0-9_-]{0,62}")  # as `model_tag` takes it
 _OPTION = re.compile(r"[a-z][a-z0-9_]{0,63}")
 # Secrets, where secrets are, and what weakens the connection: never from a file that others wrote. By shape, so that it holds for
 # options that a store will only take later. The id of a KMS key is none.
@@ -407,6 +409,13 @@ def _links(value: Tree) -> tuple[str, ...] | None:
     return tuple(map(str, words)) if is_right and isinstance(words, list) else None
 
 
+def _stage_names(value: Tree) -> tuple[str, ...] | None:
+    words = value.replace(",", " ").split() if isinstance(value, str) else value
+    if isinstance(words, list) and words and all(isinstance(each, str) and _STAGE.fullmatch(each) for each in words):
+        return tuple(map(str, words))
+    return None
+
+
 def _places(value: Tree) -> tuple[str, ...] | None:
     places = [value] if isinstance(value, str) else value
     if isinstance(places, list) and all(isinstance(place, str) and place.isprintable() for place in places):
@@ -450,6 +459,8 @@ _VALUES: Mapping[str, _Kind] = {
     "transfer.retry_seconds": _number(0, 86400, "a number of seconds", whole=False),
     "trust": _Kind(_places, "a list of URLs and folders"),
     _ANY_PROJECT: _Kind(_places, "a list of URLs and folders"),
+    "models.stages": _Kind(_stage_names, "a list of stages, for example dev,staging,prod"),
+    "models.git_remote": _Kind(_line, "the name of a git remote"),
     "hooks.pre_commit": _one_of("note", "block", "off"),
     "hooks.pre_push": _one_of("on", "off"),
     "hooks.follow": _one_of("on", "off"),

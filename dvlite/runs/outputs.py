@@ -14,6 +14,7 @@ from dvlite.formats.record import Run
 from dvlite.formats.series import SeriesFile
 from dvlite.oid import FILE, parse_oid
 from dvlite.progress import Progress
+from dvlite.repo.registered import model_in, tracked_of
 from dvlite.repo.repository import Repo
 from dvlite.repo.stage_names import address, metrics_file
 from dvlite.repo.tracked_paths import Tracked
@@ -28,7 +29,7 @@ HISTORY = "values"  # the object that holds the values in each line of the histo
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """What a word names: a commit and what is tracked there, or ('') a run and its outputs."""
+    """What a word names: a commit and what is tracked there, or ('') a run and its outputs, or one version of a model."""
 
     commit: str
     tracked: list[Tracked]
@@ -37,13 +38,15 @@ class At:
 def at_word(
     repo: Repo, text: str, progress: Progress, *, in_git: bool = False, broken: list[DvliteError] | None = None
 ) -> At:
-    """Returns what a revision or a run names; git's names come first. `in_git`: with outputs of the run that git keeps.
+    """Returns what a revision, a run or `model:NAME` names; git's names come before runs. `in_git`: with outputs of the run that git keeps.
 
     `broken` takes the errors of pointers that cannot be used, which are raised without it.
 
-    A tag of several runs names the outputs of all of them, unless two have the same path.
+    A model that this clone does not know is looked for on the git remote. A tag of several runs names the outputs of all of them, unless two have the same path.
     Raises UsageError for neither, for one of several runs, and for one without outputs.
     """
+    if (model := model_in(repo, text)) is not None and not model[1]:
+        return At("", [tracked_of(model[0])])
     try:
         at = repo.at(text)
     except UsageError:
@@ -78,6 +81,9 @@ def at_start(
     first, colon, path = text.partition(":")
     if not colon or any(files.is_there(repo.cwd / name) for name in (text, text + SUFFIX)):
         return None
+    if (model := model_in(repo, text)) is not None:
+        version, inner = model
+        return At("", [tracked_of(version)]), inner or repo.display(version.path)
     run, _, rest = text.rpartition(":")
     if run != first:
         with contextlib.suppress(UsageError):
