@@ -40,9 +40,9 @@ _CONTENT = re.compile(
     r"\{oid: ((?:blake3|manifest):[0-9a-f]{64}), size: (0|[1-9][0-9]{0,18})(?:, files: (0|[1-9][0-9]{0,18}))?"
     r"((?:, (?:executable: true|cache: false|push: false))*)\}"
 )
-_SCALARS = ("key", "run", "cmd", "wdir")
+_SCALARS = ("key", "run", "cmd", "wdir", "map")
 _SECTIONS = ("deps", "params", "env", "capture", "outs")
-_FACTS = ("cmd", "wdir", "params", "env", "capture")
+_FACTS = ("cmd", "wdir", "params", "env", "capture", "map")
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -71,7 +71,8 @@ class Facts:
     """What a stage runs with besides its dependencies, as the lockfile and the run record hold it.
 
     `wdir` is relative to the folder of the pipeline file, `params` is `file:dotted.key` -> value, `env` the variables that the stage sets,
-    `capture` the values that it asks to record (`torch`, `env NAME`, `command nvcc --version`).
+    `capture` the values that it asks to record (`torch`, `env NAME`, `command nvcc --version`); `map` the declaration of a stage that runs
+    once for each datum (`map_stage.facts_of`), of others nothing.
     """
 
     INLINE: ClassVar[bool] = True  # in JSON, the fields stand among those of what holds it
@@ -80,6 +81,7 @@ class Facts:
     params: Mapping[str, Tree] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     capture: Mapping[str, str] = field(default_factory=dict)
+    map: Mapping[str, Tree] = field(default_factory=dict)
 
     @property
     def mappings(self) -> dict[str, Mapping[str, Tree]]:
@@ -106,7 +108,7 @@ def stage_key(facts: Facts, deps: Iterable[Locked], outs: Iterable[str]) -> str:
     Two runs with the same key have the same command, dependencies, parameters, variables and captured environment, so the outputs of one
     can stand for those of the other. Paths in it are relative to the pipeline file's folder: a pipeline that moves keeps its runs.
     """
-    value = {
+    value: dict[str, object] = {
         "v": KEY_VERSION,
         "cmd": facts.cmd,
         "wdir": facts.wdir,
@@ -116,6 +118,8 @@ def stage_key(facts: Facts, deps: Iterable[Locked], outs: Iterable[str]) -> str:
         "capture": dict(facts.capture),
         "outs": sorted(outs),
     }
+    if facts.map:
+        value["map"] = dict(facts.map)
     text = dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return digest_stage_key(text.encode())
 
@@ -198,6 +202,8 @@ def _stage_lines(stage: LockedStage) -> Iterator[str]:
     yield f"    cmd: {_json(facts.cmd)}\n"
     if facts.wdir != ".":
         yield f"    wdir: {_json(facts.wdir)}\n"
+    if facts.map:
+        yield f"    map: {_json(dict(facts.map))}\n"
     yield from _section("deps", ((item.path, _locked(item)) for item in sorted(stage.deps, key=attrgetter("path"))))
     for name, values in facts.mappings.items():
         yield from _section(name, ((key, _json(value)) for key, value in sorted(values.items())))
@@ -299,7 +305,7 @@ class _LockfileReader:
         fields[name] = self._scalar(name, value or "", number)
         return None
 
-    def _scalar(self, name: str, value: str, number: int) -> str:
+    def _scalar(self, name: str, value: str, number: int) -> str | dict[str, Tree]:
         if name == "key" and _KEY.fullmatch(value):
             return value
         if name == "run":
@@ -308,10 +314,10 @@ class _LockfileReader:
                     return value
             except FormatError:
                 pass
-        if name in ("cmd", "wdir"):
-            text = self._value(value, number)
-            if isinstance(text, str):
-                return text
+        if name in ("cmd", "wdir", "map"):
+            held = self._value(value, number)
+            if isinstance(held, dict if name == "map" else str) and (held or name != "map"):
+                return held
         raise self._wrong(number, f"'{name}' is malformed")
 
     def _item(self, line: str, number: int, section: dict[str, object] | list[Locked], keys: set[str]) -> None:

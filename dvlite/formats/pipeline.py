@@ -18,6 +18,7 @@ from dvlite.formats import comparator, strict_yaml, tables
 from dvlite.formats.checks import MOST_CHECKS, CheckReader, CheckSpec
 from dvlite.formats.comparator import Comparator
 from dvlite.formats.config import duration_seconds, size_bytes
+from dvlite.formats.map_stage import MapReader, MapSpec
 from dvlite.formats.parameters import PLAIN_SUFFIXES
 from dvlite.formats.plots import MOST_PLOTS, PlotReader, PlotSpec
 from dvlite.formats.series import SERIES_SUFFIXES, is_series
@@ -40,7 +41,7 @@ MAX_CMD_BYTES = (128 << 10) - 1  # Linux takes no longer argument
 # What may stand in each kind of mapping; pipeline_schema.json says the same to editors.
 STAGE_KEYS = (
     *("cmd", "deps", "params", "outs", "metrics", "env", "capture", "wdir", "desc", "always", "frozen"),
-    *("timeout", "retries", "resources", "mutex"),
+    *("timeout", "retries", "resources", "mutex", "map", "function"),
 )
 RESOURCE_KEYS = ("cpu", "memory", "gpu")
 OUT_KEYS = ("path", "cache", "persist", "push", "compare")
@@ -130,7 +131,7 @@ class RunLimits:
 
 @dataclass(frozen=True, slots=True)
 class StageSpec:
-    """One stage; `cmd` is one shell script (a list in the file is joined by newlines), `outs` holds the metrics too.
+    """One stage; `cmd` is one shell script (a list in the file is joined by newlines) or the function of a map stage, `outs` holds the metrics too.
 
     `template`: the name in the file of the stage with `foreach` or `matrix` that it was made from, '' for none; `axes`: its values of `matrix`.
     """
@@ -152,6 +153,7 @@ class StageSpec:
     template: str = ""
     plots: tuple[PlotSpec, ...] = ()
     axes: Mapping[str, Scalar] = field(default_factory=dict)
+    map: MapSpec | None = None  # it runs once for each datum; `outs` are the folders of its outputs
     check: CheckSpec | None = None  # of what is declared under `checks`: it has no outputs, and `repro` never runs it
 
 
@@ -259,16 +261,17 @@ class _PipelineReader:
         if not isinstance(value, dict):
             raise self._wrong(at, f"the stage {quote(name)} is not a mapping", _HINTS["cmd"])
         self._check_keys(value, at, STAGE_KEYS, "a stage")
+        cmd, mapped, outs = self._work(name, value, at)
         return StageSpec(
             name=name,
             line=self._line(at[:2]),
-            cmd=self._cmd(name, value.get("cmd"), (*at, "cmd")),
-            cmd_line=self._line((*at, "cmd")),
+            cmd=cmd,
+            cmd_line=self._line((*at, "function" if "function" in value else "cmd")),
             wdir=self._path(value["wdir"], (*at, "wdir")) if value.get("wdir") is not None else ".",
             deps=tuple(
                 Dep(self._pattern(item, place), self._line(place)) for place, item in self._list(value, at, "deps")
             ),
-            outs=self._outs(value, at),
+            outs=outs,
             params=tuple(
                 found for place, item in self._list(value, at, "params") for found in self._params(item, place)
             ),
@@ -280,7 +283,52 @@ class _PipelineReader:
             limits=self._limits(value, at),
             template=instance.template,
             axes=instance.axes,
+            map=mapped,
         )
+
+    def _work(self, name: str, value: dict[str, Tree], at: Path) -> tuple[str, MapSpec | None, tuple[Out, ...]]:
+        """Returns what a stage runs, whether once for each datum, and its outputs: of a map stage their folders."""
+        outs = self._outs(value, at)
+        if value.get("map") is None:
+            if "function" in value:
+                hint = "map: {over: 'data/**/*.jpg'}   or, in place of it,  cmd: python -m MODULE"
+                raise self._wrong((*at, "function"), f"the stage {quote(name)} has a function and no 'map'", hint)
+            return self._cmd(name, value.get("cmd"), (*at, "cmd")), None, outs
+        reader = MapReader(self._line, self._pattern, self._wrong)
+        if "function" in value and "cmd" in value:
+            raise self._wrong(
+                (*at, "function"), f"the stage {quote(name)} has a cmd and a function", "keep one of them"
+            )
+        for key, why in (
+            ("metrics", "its outputs are a file or folder for each datum"),
+            ("always", "it runs for what is new"),
+        ):
+            if value.get(key):
+                raise self._wrong(
+                    (*at, key), f"a map stage cannot have '{key}': {why}", "put that into a stage after it"
+                )
+        if "function" in value:
+            cmd = reader.function(value["function"], (*at, "function"))
+        else:
+            cmd = self._cmd(name, value.get("cmd"), (*at, "cmd"))
+        places = [place for place, _ in self._list(value, at, "outs")]
+        for place, out in zip(places, outs, strict=True):
+            if out.persist or not out.cache:
+                key = "persist" if out.persist else "cache"
+                hint = "take it out: the outputs of each datum are kept in the cache"
+                raise self._wrong(
+                    place, f"an output of a map stage cannot have '{key}: {str(out.persist).lower()}'", hint
+                )
+        templates = [(place, out.path) for place, out in zip(places, outs, strict=True)]
+        declared = self._mapping(value["map"], (*at, "map"))
+        mapped = reader.spec(declared, (*at, "map"), templates, cmd, function="function" in value)
+        folders: dict[str, Out] = {}
+        for out, template in zip(outs, mapped.outs, strict=True):
+            known = folders.setdefault(template.folder, replace(out, path=template.folder))
+            if (known.push, known.compare) != (out.push, out.compare):
+                reason = f"two outputs in {quote(template.folder)} are declared in different ways"
+                raise self._wrong_at(out.line, reason, "declare them alike, or give each a folder of its own")
+        return cmd, mapped, tuple(folders.values())
 
     def _limits(self, value: dict[str, Tree], at: Path) -> RunLimits:
         if not any(key in value for key in ("timeout", "retries", "resources", "mutex")):

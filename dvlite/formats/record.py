@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 from dvlite.errors import FormatError
 from dvlite.formats import strict_json
 from dvlite.formats.lockfile import Facts, Locked
+from dvlite.formats.map_stage import spec_of
 from dvlite.formats.series import is_series
 from dvlite.formats.strict_fields import (
     an_object,
@@ -43,6 +44,7 @@ from dvlite.oid import FILE, MANIFEST, RUN, Oid, digest_run, format_oid
 
 RUN_SCHEMA, NOTE_SCHEMA, CHECK_SCHEMA = "dvlite.run/1", "dvlite.note/1", "dvlite.checked/1"
 MAX_BYTES = 4 << 20
+MOST_FAILURES = 100
 AXES_FILE = "dvlite.yaml"
 _MOST_CURVE_BYTES = 1 << 20  # of a series that is kept whatever becomes of the outputs
 
@@ -110,6 +112,31 @@ class Imported:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MapFailure:
+    """A datum that failed: why, in one line, and the oid of its log."""
+
+    name: str
+    problem: str
+    log: Oid | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapRun:
+    """What a run of a map stage did with its datums; `failures` are the first 100 of those that failed.
+
+    `base` (64 hex) is the stage key without the rows of `over`: what a datum gives follows from it, the datum's name and its inputs. The outputs
+    of a run that failed or was stopped hold what was done: a datum whose outputs are among them is done.
+    """
+
+    base: str
+    datums: int
+    ran: int = 0
+    reused: int = 0
+    failed: int = 0
+    failures: tuple[MapFailure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One execution of a stage, or (`imported`) of what another program recorded: that has no key, and `file` is the program. `status` cached: nothing ran, `of` is the run whose outputs were taken; asserted: nothing ran, the user vouches for the outputs.
 
@@ -149,6 +176,7 @@ class Run:
     sweep: str = ""  # the name of the `try` that it was part of
     imported: Imported | None = None
     axes: Mapping[str, Scalar] = field(default_factory=dict)  # the values of `matrix` that the stage stands for
+    mapped: MapRun | None = None  # of a map stage
 
     def locked(self) -> tuple[list[Locked], list[Locked]]:
         """Returns inputs and outputs as the lockfile beside `file` has them; the modes of inputs are not recorded."""
@@ -162,8 +190,10 @@ class Run:
 
     @property
     def left_apart(self) -> tuple[Oid, ...]:
-        """What is kept of it beside its outputs: log, edits, and its curves."""
-        return tuple(oid for oid in (self.log, self.code.diff, *(file.oid for file in self.curves)) if oid is not None)
+        """What is kept of it beside its outputs: logs, edits, and its curves."""
+        failures = () if self.mapped is None else self.mapped.failures
+        logs = (self.log, *(failure.log for failure in failures))
+        return tuple(oid for oid in (*logs, self.code.diff, *(file.oid for file in self.curves)) if oid is not None)
 
     @property
     def curves(self) -> tuple[Output, ...]:
@@ -356,7 +386,7 @@ def _body(record: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, (Input, Output, Code, Imported, ImportedArtifact, RuleOutcome)):
+    if isinstance(value, (Input, Output, Code, Imported, ImportedArtifact, MapRun, MapFailure, RuleOutcome)):
         return _body(value)
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
@@ -369,6 +399,10 @@ def _plain(value: Any) -> Any:
 
 def _parsed_run(body: Mapping[str, Any]) -> Run:
     run = Run(facts=Facts(**filled(body, _FACTS)), **filled(body, _RUN))
+    if run.facts.map:
+        spec_of(run.facts.map, run.facts.cmd)
+    if run.mapped is not None and len(run.mapped.failures) > MOST_FAILURES:
+        raise ValueError(f"'mapped' has more than {MOST_FAILURES} failures")
     if run.imported is None and not run.key:
         raise ValueError("'key' is missing")
     if run.imported is not None and (run.key or run.inputs or run.outputs or not _PROGRAM.fullmatch(run.file)):
@@ -440,7 +474,22 @@ _IMPORTED = table(
 )
 _CODE = table(Code, repo=or_none(_line), commit=or_none(_commit), dirty=each(relative_path), diff=or_none(oid_of(FILE)))
 _FACTS = table(
-    Facts, cmd=_words, wdir=relative_folder, params=any_mapping, env=mapping(_words), capture=mapping(_words)
+    Facts,
+    cmd=_words,
+    wdir=relative_folder,
+    params=any_mapping,
+    env=mapping(_words),
+    capture=mapping(_words),
+    map=any_mapping,
+)
+_MAP = table(
+    MapRun,
+    base=_hex64,
+    datums=_size,
+    ran=_size,
+    reused=_size,
+    failed=_size,
+    failures=each(an_object(MapFailure, table(MapFailure, name=_line, problem=_line, log=or_none(oid_of(FILE))))),
 )
 _RUN = table(
     Run,
@@ -477,6 +526,7 @@ _RUN = table(
     sweep=matching(re.compile(rf"(?:{_SWEEP.pattern})?"), "the name of a sweep"),
     imported=or_none(an_object(Imported, _IMPORTED)),
     axes=scalars,
+    mapped=or_none(an_object(MapRun, _MAP)),
 )
 _NOTE = table(
     Note,

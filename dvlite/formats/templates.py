@@ -29,6 +29,13 @@ Scope = Mapping[str, Tree]  # `item` and `key` of an instance
 Keys = tuple[str | int, ...]
 
 VALUES_FILE = "params.yaml"  # whose values have names unasked
+DATUM_NAMES = (
+    "in",
+    "out",
+    "path",
+    "stem",
+    "name",
+)  # in `cmd` and `outs` of a stage with `map`, filled in for each datum
 FOREACH_KEYS = ("foreach", "do")
 MATRIX = "matrix"
 MAX_PART = 120  # characters of a name after the '@'
@@ -39,6 +46,7 @@ _NAME = r"[A-Za-z_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+|\[[0-9]{1,6}\])*"
 _MARK = re.compile(rf"\\\$\{{|\$\{{(?: *({_NAME}) *\}})?")
 _KEY = re.compile(r"([A-Za-z0-9_-]+)|\[([0-9]+)\]")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,255}")
+_CAPTURE = re.compile(r"(?<!\$)\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.+-]")
 
 
@@ -82,6 +90,9 @@ class Templates:
         self._nodes: dict[Keys, tuple[Tree, Path | None]] = {}
         self._open: dict[Keys, None] = {}
         self._own: Collection[str] = ()  # the variables of the stage that is being prepared
+        self._datum: Collection[
+            str
+        ] = ()  # and the names that stay as they are in its `cmd` and `outs`: each datum has values of its own
         self._size = 0
         self._defaults: dict[str, Tree] | None = None  # of VALUES_FILE
         self.files: dict[str, None] = {}
@@ -170,6 +181,7 @@ class Templates:
 
     def _prepared_stage(self, value: Tree, at: Path) -> _StageBody:
         """Prepares a stage and the variables of its own, each of which may use those before it."""
+        self._datum = _datum_names(value)
         if not isinstance(value, dict) or "vars" not in value:
             return _StageBody({}, self._prepared(value, at))
         variables: dict[str, Tree | _Blank] = {}
@@ -221,6 +233,7 @@ class Templates:
     def _prepared_text(self, text: str, at: Path) -> Tree | _Blank:
         """Reads a text: between what stays as it is, what is filled in, and how."""
         is_script = _is_script(at)
+        datum = self._datum if self._datum and _is_of_datum(at) else ()
         parts: list[
             str | tuple[Keys, str | None]
         ] = []  # text, or a variable and, in a script, what is open where it stands
@@ -236,7 +249,9 @@ class Templates:
                         f"{quote(text[match.start() :][:40])} names no variable",
                         "for the characters themselves:  \\${",
                     )
-                parts.append("${")
+                parts.append(match[0] if datum else "${")
+            elif _keys(match[1])[0] in datum:
+                parts.append(f"${{{match[1]}}}")
             else:
                 parts.append((_keys(match[1]), opened if is_script else None))
             end = match.end()
@@ -248,8 +263,13 @@ class Templates:
             if isinstance(alone, tuple):
                 value = self._value(alone[0], at, scope)
                 if alone[1] is None or isinstance(value, str):
-                    return value
+                    return value.replace("${", "\\${") if datum and isinstance(value, str) else value
             words = [part if isinstance(part, str) else self._word(part, at, scope) for part in parts]
+            if datum:
+                words = [
+                    word if isinstance(part, str) else word.replace("${", "\\${")
+                    for part, word in zip(parts, words, strict=True)
+                ]
             self._count(sum(map(len, words)), at)
             return "".join(words)
 
@@ -437,6 +457,23 @@ def _is_script(at: Path) -> bool:
         or (rest[:1] == ("capture",) and rest[-1] == "cmd")
         or ("compare" in rest and rest[-1] == "run")
     )
+
+
+def _is_of_datum(at: Path) -> bool:
+    """Returns whether a text of a stage with `map` is filled in for each datum."""
+    rest = at[3:] if at[2:3] == ("do",) else at[2:]
+    return at[0] == "stages" and rest[:1] in (("cmd",), ("outs",))
+
+
+def _datum_names(stage: Tree) -> Collection[str]:
+    """Returns the names that have a value for each datum: those that every one has, and the captures in `over`; of a stage without `map` none."""
+    declared = stage.get("map") if isinstance(stage, dict) else None
+    if not isinstance(declared, dict):
+        return ()
+    over = declared.get("over")
+    patterns = over.values() if isinstance(over, dict) else [over]
+    captures = {name for text in patterns if isinstance(text, str) for name in _CAPTURE.findall(text)}
+    return captures.union(DATUM_NAMES)
 
 
 def _keys(text: str) -> Keys:

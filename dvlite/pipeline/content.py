@@ -22,8 +22,10 @@ from dvlite.formats.manifest import FILE as FILE_ENTRY
 from dvlite.formats.pointer import Pointer
 from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, digest_file, format_oid, signature
 from dvlite.paths import PathMap, path_pieces
+from dvlite.pipeline import map_inputs
 from dvlite.pipeline.globs import names_on_disk
 from dvlite.pipeline.known_data import KnownData, as_output
+from dvlite.pipeline.stages import StageOver
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.show import quote, word
 from dvlite.workspace import sparse
@@ -137,6 +139,23 @@ class Contents:
             if path in self._assumed or not self.has(path):
                 names.update(self.known.matches(path, pattern))
         return sorted(path for path in names if not path.endswith((".dvlite", "/dvlite.lock")))
+
+    def over(self, over: StageOver) -> Locked | None:
+        """Returns the listing of what a map stage goes over, None if that is nothing."""
+        return map_inputs.row_of(self, over)
+
+    def leaves(self, path: str, version: Locked) -> Iterable[Entries]:
+        """Returns the listing of a directory that is data, in parts, as it is here or belongs here."""
+        pointer = version.pointer()
+        if pointer.digest not in self._nodes and self._fetches:
+            work = self._work
+            has = work.cache.has_node
+
+            def look() -> None:
+                map_inputs.require_nodes(pointer.digest, has, work.cache.read_node)
+
+            with_listings(work.repo, work.cache, path, [pointer], look, work.progress)
+        return manifest.leaves(pointer.digest, self.read_node)
 
     def mark(self, path: str) -> tuple[int, ...] | int | None:
         """Returns what changes when a file, or any file in a folder, is written or replaced, even if its bytes are the same afterwards."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from dvlite.workspace import sparse
 
 _TOKEN = re.compile(r"\*+|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
+_CAPTURING = re.compile(rf"\{{[A-Za-z_][A-Za-z0-9_]*\}}|{_TOKEN.pattern}", re.DOTALL)
 
 
 def names_on_disk(root: Path, pattern: str) -> Iterator[str]:
@@ -38,17 +39,26 @@ def names_on_disk(root: Path, pattern: str) -> Iterator[str]:
                 pending.append((path, position if segment == "**" else position + 1))
 
 
-def expression(pattern: str) -> re.Pattern[str]:
-    """Returns what a pattern matches as `glob` does: names that begin with a dot only where the pattern says the dot, `**` any folders."""
+def expression(pattern: str, *, captures: bool = False) -> re.Pattern[str]:
+    """Returns what a pattern matches as `glob` does: names that begin with a dot only where the pattern says the dot, `**` any folders.
+
+    With `captures`, `{name}` matches at least one letter of a name, and is a group; where it stands again, it is the same text.
+    """
     parts = pattern.split("/")
     pieces = []
+    token, seen = _CAPTURING if captures else _TOKEN, set[str]()
     for number, part in enumerate(parts):
         last = number == len(parts) - 1
         if part == "**":
             pieces.append(r"(?:[^./][^/]*/)*" + (r"[^./][^/]*" if last else ""))
             continue
-        hidden = r"(?!\.)" if sparse.is_glob(part) and not part.startswith(".") else ""
-        pieces.append(hidden + "".join(map(_piece, _TOKEN.findall(part))) + ("" if last else "/"))
+        is_plain = not sparse.is_glob(part) and not (captures and "{" in part)
+        hidden = "" if is_plain or part.startswith(".") else r"(?!\.)"
+        names = [
+            _group(piece[1:-1], seen) if captures and piece[0] == "{" else _piece(piece)
+            for piece in token.findall(part)
+        ]
+        pieces.append(hidden + "".join(names) + ("" if last else "/"))
     return re.compile("".join(pieces), re.DOTALL)
 
 
@@ -84,6 +94,13 @@ def _inside(folder: Path, segment: str) -> Iterator[tuple[str, bool]]:
                     yield entry.name, entry.is_dir(follow_symlinks=False)
     except OSError:  # what cannot be looked into has nothing
         return
+
+
+def _group(name: str, seen: set[str]) -> str:
+    """Returns what a capture matches, where it stands first and again."""
+    is_again = name in seen
+    seen.add(name)
+    return f"(?P={name})" if is_again else f"(?P<{name}>[^/]+)"
 
 
 def _piece(piece: str) -> str:

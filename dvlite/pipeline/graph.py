@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 
 from dvlite.errors import DvliteError
 from dvlite.paths import ancestors, is_inside
+from dvlite.pipeline.globs import may_go_into
 from dvlite.pipeline.stages import Stage, StageOut
 from dvlite.show import quote
 from dvlite.workspace import sparse
@@ -98,7 +99,7 @@ class _Outs:
 
     def makers(self, stage: Stage) -> Iterator[str]:
         """Yields the stages that make something which a stage depends on."""
-        for needed in (*stage.deps, *stage.params):
+        for needed in (*stage.sources, *stage.params):
             for maker in self._makers(needed.path):
                 if maker == stage.address:
                     raise stage.wrong(
@@ -127,7 +128,8 @@ class _Outs:
 
     def _makers_of_pattern(self, path: str) -> Iterator[str]:
         matches = sparse.selector([path])
-        yield from (maker.address for out, (maker, _) in self._plain.items() if matches(os.fsencode(out)))
+        made = self._plain.items()
+        yield from (maker.address for out, (maker, _) in made if matches(os.fsencode(out)) or may_go_into(path, out))
         fixed = _fixed(path)
         inside = [above for above in (fixed, *ancestors(fixed)) if above in self._plain]
         yield from (self._plain[above][0].address for above in inside)

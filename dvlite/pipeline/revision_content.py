@@ -17,9 +17,11 @@ from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.oid import FILE as FILE_OID
 from dvlite.oid import MANIFEST, Digest, digest_bytes, format_oid
 from dvlite.paths import ancestors
+from dvlite.pipeline import map_inputs
 from dvlite.pipeline.content import LEFT_OUT, Contents, is_own, link_to_folder
 from dvlite.pipeline.globs import expression, fixed_part, may_go_into
 from dvlite.pipeline.known_data import KnownData
+from dvlite.pipeline.stages import StageOver
 from dvlite.repo.revisions import LINK, SUBMODULE, Revision, at, below
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.show import quote
@@ -54,7 +56,7 @@ class RevisionContent:
         listing: Callable[[str, Pointer], Entries],
         look: Look,
     ) -> None:
-        self._at, self.look = revision, look
+        self._at, self.look, self._listing = revision, look, listing
         self.known = KnownData({item.path: item.pointer for item in data}, listing)
         self._data = self.known.pointers
         self._items = {item.path: item for item in data}
@@ -72,6 +74,14 @@ class RevisionContent:
             is_known = path in self._data or self.is_data(path)
             self._expected[path] = self.known.at(path) if is_known else self.look(path) or self._linked(path)
         return self._expected[path]
+
+    def over(self, over: StageOver) -> Locked | None:
+        """Returns the listing of what a map stage goes over, None if that is nothing."""
+        return map_inputs.row_of(self, over)
+
+    def leaves(self, path: str, version: Locked) -> Iterable[Entries]:
+        """Returns the listing of a directory that is data. Raises DvliteError for one that cannot be read."""
+        return (self._listing(path, version.pointer()),)
 
     def _linked(self, path: str) -> Locked | None:
         """Returns the data that a link leads to."""

@@ -17,6 +17,7 @@ from dvlite.files import format_error
 from dvlite.formats import lockfile, pipeline
 from dvlite.formats.config import is_secret
 from dvlite.formats.lockfile import Facts, Locked, LockedStage
+from dvlite.formats.map_stage import MapInput, MapOut
 from dvlite.formats.pipeline import Capture, Direction, Out, Param, StageSpec
 from dvlite.formats.plots import TEMPLATES, PlotSpec
 from dvlite.repo.revisions import Revision
@@ -41,6 +42,13 @@ class StageOut(StagePath):
     """An output: where it is, and what the file says of it."""
 
     spec: Out
+
+
+@dataclass(frozen=True, slots=True)
+class StageOver(StagePath):
+    """What a map stage goes over: `path` is the pattern as lockfile and graph have it, `spec` with its captures, relative to the repository."""
+
+    spec: MapInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,13 @@ class Stage:
     params: tuple[StageParams, ...]
     values: tuple[str, ...] = ()
     plots: tuple[PlotSpec, ...] = ()  # their paths relative to the repository
+    over: tuple[StageOver, ...] = ()  # of a map stage
+    templates: tuple[MapOut, ...] = ()  # of the outputs of each datum, relative to the repository
+
+    @property
+    def sources(self) -> tuple[StagePath, ...]:
+        """All that it reads: its dependencies, and what it goes over."""
+        return (*self.deps, *self.over)
 
     @property
     def name(self) -> str:
@@ -110,6 +125,12 @@ class Stage:
         """Returns the lockfile entry of a run with these facts and dependencies, before it has outputs."""
         key = lockfile.stage_key(facts, deps, [self.local(out.path) for out in self.outs])
         return LockedStage(self.name, key, facts, deps=tuple(deps))
+
+    def base(self, entry: LockedStage) -> str:
+        """Returns the key of a map stage without what it goes over: with a datum's name and inputs, it determines what the datum gives."""
+        rows = {self.local(item.path) for item in self.over}
+        outs = [self.local(out.path) for out in self.outs]
+        return lockfile.stage_key(entry.facts, [dep for dep in entry.deps if dep.path not in rows], outs)
 
     def wrong(self, line: int, reason: str, *, hint: str | None = None) -> FormatError:
         """Returns the error for something that the pipeline file says on a line."""
@@ -153,7 +174,7 @@ def load(
 def left_out(at: Revision, stages: Sequence[Stage]) -> dict[str, str]:
     """Returns the stages that a sparse checkout leaves out, by address, each with a file of it or a dependency that is not here."""
     files = {
-        stage.address: [stage.file, *stage.values, *(place.path for place in (*stage.deps, *stage.params))]
+        stage.address: [stage.file, *stage.values, *(place.path for place in (*stage.sources, *stage.params))]
         for stage in stages
     }
     absent = {
@@ -234,7 +255,29 @@ class _Binder:
         params = tuple(self._param(param, wdir) for param in spec.params)
         plots = tuple(self._plot(plot, wdir) for plot in spec.plots)
         address = f"{self._folder}:{spec.name}" if self._folder else spec.name
-        return Stage(address, self._file, spec, deps, outs, params, self._values, plots)
+        over, templates = self._mapped(wdir)
+        return Stage(address, self._file, spec, deps, outs, params, self._values, plots, over, templates)
+
+    def _mapped(self, wdir: str) -> tuple[tuple[StageOver, ...], tuple[MapOut, ...]]:
+        mapped = self._spec.map
+        if mapped is None:
+            return (), ()
+        if any(letter in wdir for letter in "*?[{$"):
+            raise self._wrong(
+                self._spec.line, f"a map stage cannot be in a folder named {quote(wdir)}: its paths are patterns"
+            )
+        over = []
+        for item in mapped.over:
+            item = replace(item, pattern=self._path(item.pattern, item.line, within=wdir))  # noqa: PLW2901
+            over.append(StageOver(item.glob, item.line, item))
+        templates = [
+            MapOut(
+                posixpath.normpath(posixpath.join(wdir, out.template)),
+                posixpath.normpath(posixpath.join(wdir, out.folder)),
+            )
+            for out in mapped.outs
+        ]
+        return tuple(over), tuple(templates)
 
     def _out(self, out: Out, wdir: str) -> StageOut:
         path = self._path(out.path, out.line, within=wdir)

@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import manifest
 from dvlite.formats.lockfile import Facts, Locked, LockedStage, Lockfile
+from dvlite.formats.map_stage import facts_of
 from dvlite.formats.strict_yaml import Tree
 from dvlite.oid import MANIFEST, Digest, parse_oid
 from dvlite.paths import is_inside, overlap
@@ -23,7 +24,7 @@ from dvlite.pipeline.graph import StageGraph, build
 from dvlite.pipeline.params import Params
 from dvlite.pipeline.preflight import assume_followed
 from dvlite.pipeline.reasons import Reason, StaleStage
-from dvlite.pipeline.stages import Stage, StageParams, StagePath, captured_name, left_out, load
+from dvlite.pipeline.stages import Stage, StageOver, StageParams, StagePath, captured_name, left_out, load
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import Revision
 from dvlite.repo.tracked_paths import Tracked
@@ -81,6 +82,9 @@ class StageContent(Protocol):
 
     def expected(self, path: str) -> Locked | None:
         """Returns what belongs at a path, None if that is not known."""
+
+    def over(self, over: StageOver) -> Locked | None:
+        """Returns the listing of what a map stage goes over, None if that is nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +145,24 @@ def now_of(
             note(Gap(dep, _missing(stage, dep), is_missing=True))
         local = ((stage.local(path), item) for path, item in zip(paths, known, strict=True) if item is not None)
         deps |= {path: replace(item, path=path) for path, item in local}
+    for over in stage.over:
+        try:
+            row = content.over(over)
+        except DvliteError as error:
+            note(Gap(over, error))
+            continue
+        if row is not None:
+            deps[stage.local(over.path)] = replace(row, path=stage.local(over.path))
+        elif not may_lack(over.path):
+            note(Gap(over, _missing(stage, over), is_missing=True))
     values: dict[str, Tree] = {}
     for place, value in params.values(stage, awaited=may_lack):
         if isinstance(value, DvliteError):
             note(Gap(place, value))
         else:
             values |= value
-    facts = Facts(stage.spec.cmd, stage.spec.wdir, values, stage.spec.env, capture())
+    mapped = {} if stage.spec.map is None else facts_of(stage.spec.map)
+    facts = Facts(stage.spec.cmd, stage.spec.wdir, values, stage.spec.env, capture(), mapped)
     return StageNow(stage, stage.entry(facts, [deps[path] for path in sorted(deps)]), tuple(gaps))
 
 
@@ -157,6 +172,12 @@ def stands_for(pattern: str, path: str) -> bool:
 
 
 def _missing(stage: Stage, dep: StagePath) -> DvliteError:
+    if isinstance(dep, StageOver):
+        return stage.wrong(
+            dep.line,
+            f"{quote(dep.spec.written)}, which {stage.address} goes over, matches no file",
+            hint="correct it, or add the data; tracked data comes with dvlite pull",
+        )
     what = "matches nothing" if sparse.is_glob(dep.path) else "does not exist"
     return stage.wrong(
         dep.line,
@@ -329,7 +350,7 @@ def needed(
 
 
 def _reads(stage: Stage, output: str) -> bool:
-    return any(sparse.is_glob(place.path) or overlap(place.path, output) for place in (*stage.deps, *stage.params))
+    return any(sparse.is_glob(place.path) or overlap(place.path, output) for place in (*stage.sources, *stage.params))
 
 
 def _looked_at(

@@ -36,7 +36,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HEX = re.compile(r"[0-9a-f]{4,64}")
 _CONTENT = (  # what the index says of records, in an order that does not depend on how it was made
     (
-        "SELECT record.digest, uuid, key, stage, file, status, start, seconds, exit_code, code, dirty, origin, user, host, sweep"
+        "SELECT record.digest, uuid, key, stage, file, status, start, seconds, exit_code, code, dirty, origin, user, host, sweep, base"
         " FROM run JOIN record ON record.id = run.id ORDER BY record.digest"
     ),
     (
@@ -79,6 +79,12 @@ class RunIndex:
         """Returns the runs, ok or asserted, that have this stage key, newest first."""
         sql = f"SELECT record.digest {_FROM_RUNS} WHERE run.key = ? AND run.status IN ('ok', 'asserted') ORDER BY run.id DESC"
         return self._oids(sql, bytes.fromhex(key))
+
+    def map_runs(self, base: str) -> list[Oid]:
+        """Returns the runs of map stages that have this base (`MapRun.base`), newest first, whatever their status."""
+        return self._oids(
+            f"SELECT record.digest {_FROM_RUNS} WHERE run.base = ? ORDER BY run.id DESC", bytes.fromhex(base)
+        )
 
     def run(self, oid: Oid) -> Run | None:
         """Returns a run's record, verified, or None if it is missing."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from dvlite.formats.record import CheckRecord, Note, Run
 from dvlite.oid import FILE, MANIFEST, RUN, Oid, format_oid
 
-VERSION = 6  # of the tables: an index of another version is rebuilt
+VERSION = 7  # of the tables: an index of another version is rebuilt
 INPUT, OUTPUT, HOLDER = 0, 1, 2  # a holder is a directory that contained an input when the run started
 LOOSE = 0  # the source of loose files
 PARAM, METRIC, ENV = "param", "metric", "env"
@@ -37,7 +37,7 @@ CREATE TABLE source(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, unread IN
 CREATE TABLE record(id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, project TEXT NOT NULL);
 CREATE TABLE place(record INT, source INT, frame INT, frame_bytes INT, start INT, length INT, PRIMARY KEY(record, source)) WITHOUT ROWID;
 CREATE TABLE run(id INTEGER PRIMARY KEY, uuid TEXT, key BLOB, stage TEXT, file TEXT, status TEXT, start TEXT, seconds REAL, exit_code INT,
-  code TEXT, dirty INT, origin BLOB, user TEXT, host TEXT, sweep TEXT);
+  code TEXT, dirty INT, origin BLOB, user TEXT, host TEXT, sweep TEXT, base BLOB);
 CREATE TABLE obj(id INTEGER PRIMARY KEY, digest BLOB NOT NULL, directory INT NOT NULL, UNIQUE(digest, directory));
 CREATE TABLE path(id INTEGER PRIMARY KEY, path NOT NULL UNIQUE);
 CREATE TABLE io(run INT, output INT, path INT, obj INT, size INT, files INT, PRIMARY KEY(run, output, path)) WITHOUT ROWID;
@@ -53,6 +53,7 @@ INDEXES = """
 CREATE INDEX place_source ON place(source);
 CREATE INDEX run_uuid ON run(uuid);
 CREATE INDEX run_key ON run(key, status, id);
+CREATE INDEX run_base ON run(base, id) WHERE base IS NOT NULL;
 CREATE INDEX run_stage ON run(stage, id);
 CREATE INDEX run_stage_status ON run(stage, status, id);
 CREATE INDEX run_status ON run(status, id);
@@ -138,6 +139,7 @@ def run_row(run: Run) -> tuple[Any, ...]:
         stored_text(run.user),
         stored_text(run.host),
         run.sweep,
+        None if run.mapped is None else bytes.fromhex(run.mapped.base),
     )
 
 

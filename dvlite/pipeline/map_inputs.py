@@ -1,0 +1,152 @@
+"""What a map stage goes over: the files that a pattern matches, as one listing, relative to the fixed folder of the pattern.
+
+Of a folder that is data, the listing follows from the folder's own; where all of that matches, it is that. Knows neither work tree nor
+revision: both answer through `StageContent`. Stores nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+from dvlite.errors import ObjectMissing
+from dvlite.formats import manifest
+from dvlite.formats.lockfile import Locked
+from dvlite.formats.manifest import EXECUTABLE, FILE, KIND_MASK, Entries, Entry
+from dvlite.formats.map_stage import MapInput
+from dvlite.oid import FILE as FILE_OID
+from dvlite.oid import MANIFEST, Digest, format_oid, parse_oid
+from dvlite.pipeline.globs import expression, may_go_into
+from dvlite.pipeline.known_data import KnownData
+from dvlite.pipeline.stages import StageOver
+
+
+class OverContent(Protocol):
+    """What belongs at paths, and the listings of data."""
+
+    known: KnownData
+
+    def matches(self, pattern: str) -> list[str]:
+        """Returns the paths that a path or pattern stands for, sorted."""
+
+    def expected(self, path: str) -> Locked | None:
+        """Returns what belongs at a path, None if that is not known."""
+
+    def leaves(self, path: str, version: Locked) -> Iterable[Entries]:
+        """Returns the listing of a directory that is data, in parts. Raises ObjectMissing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """The data that the fixed folder of a pattern is or lies in, and its version; `prefix` leads from there to the fixed folder, with `/` at its end."""
+
+    path: str
+    version: Locked
+    prefix: str
+
+
+def within(content: OverContent, over: MapInput) -> Within | None:
+    """Returns the directory of data in which all lies that a pattern can match, None if there is no single one, or it is nowhere."""
+    fixed = over.fixed
+    path = fixed if fixed in content.known.pointers else content.known.holder(fixed)
+    version = None if path is None else content.expected(path)
+    if path is None or version is None or not version.oid.startswith(MANIFEST):
+        return None
+    return Within(path, version, f"{fixed[len(path) + 1 :]}/" if fixed != path else "")
+
+
+def row_of(content: OverContent, over: StageOver) -> Locked | None:
+    """Returns what a pattern stands for as lockfile and key have it, None for nothing. Reads the whole listing."""
+    place = within(content, over.spec)
+    if place is None:
+        tree = manifest.build(gathered(content, over.spec), keep=lambda *_: None)
+    else:
+        inside = place
+        tree = _tree(content.leaves(inside.path, inside.version), inside, over.spec)
+    return None if not tree.files else Locked(over.path, format_oid(MANIFEST, tree.root), tree.size_bytes, tree.files)
+
+
+def _tree(leaves: Iterable[Entries], place: Within, over: MapInput) -> manifest.Tree:
+    chosen, all_match = list[Entries](), not place.prefix
+    for leaf in leaves:
+        matching = selected(leaf, place.prefix, over)
+        all_match = all_match and len(matching) == len(leaf)
+        chosen.append(matching)
+    if all_match:
+        return manifest.Tree(parse_oid(place.version.oid)[1], place.version.size_bytes, place.version.files, ())
+    return manifest.build(manifest.joined(chosen), keep=lambda *_: None)
+
+
+def selected(leaf: Entries, prefix: str, over: MapInput) -> Entries:
+    """Returns the entries of a run, which lie below `prefix`, that a pattern matches, relative to it."""
+    paths, matches, counts = leaf.paths, matcher(over), (FILE,)
+    start = os.fsencode(prefix)
+    cut = len(start)
+    texts = b"\0".join(paths).decode("utf-8", "surrogateescape").split("\0") if paths else []
+    cut_text = len(prefix)
+    whole = over.folders
+    chosen = [
+        i
+        for i, text in enumerate(texts)
+        if text.startswith(prefix)
+        and matches(text[cut_text:] if cut else text)
+        and (whole or leaf.flags[i] & KIND_MASK in counts)
+    ]
+    if len(chosen) == len(paths) and not cut:
+        return leaf
+    sizes = array("Q", [leaf.sizes[i] for i in chosen])
+    digests = b"".join([leaf.digest(i) for i in chosen])
+    return Entries([paths[i][cut:] for i in chosen], bytes([leaf.flags[i] for i in chosen]), sizes, digests)
+
+
+@lru_cache(1000)
+def matcher(over: MapInput) -> Callable[[str], re.Match[str] | None]:
+    """Returns what matches a path below the fixed folder of a pattern; its groups are the captures, and of folders `unit` is the folder."""
+    fixed = over.fixed
+    rest = over.pattern[len(fixed) + 1 :] if fixed else over.pattern
+    pattern = expression(rest, captures=True).pattern
+    if over.folders:
+        pattern = f"(?P<unit>{pattern})/{expression('**').pattern}"
+    return re.compile(pattern, re.DOTALL).fullmatch
+
+
+def gathered(content: OverContent, over: MapInput) -> Entries:
+    """Returns what a pattern matches in several directories of data, and in folders that are git's."""
+    fixed = over.fixed
+    cut = len(fixed) + 1 if fixed else 0
+    chosen: list[Entry] = []
+    folders = []
+    for path, pointer in content.known.pointers.items():
+        if pointer.kind == "directory" and may_go_into(over.glob, path):
+            version = content.expected(path)
+            folders.append(path + "/")
+            if version is not None:
+                chosen += _inside(content, path, version, over)
+    starts = tuple(folders)
+    matches = matcher(over)
+    for name in content.matches(over.glob):
+        found = None if name.startswith(starts) or not matches(name[cut:]) else content.expected(name)
+        if found is not None and found.oid.startswith(FILE_OID):
+            flags = FILE | EXECUTABLE if found.executable else FILE
+            chosen.append(Entry(os.fsencode(name[cut:]), flags, found.size_bytes, found.pointer().digest))
+    return manifest.from_entries(sorted(chosen, key=lambda entry: entry.path))
+
+
+def _inside(content: OverContent, path: str, version: Locked, over: MapInput) -> Iterator[Entry]:
+    fixed = over.fixed
+    start = os.fsencode(path[len(fixed) + 1 :] if fixed else path) + b"/"
+    for leaf in content.leaves(path, version):
+        moved = selected(Entries([start + name for name in leaf.paths], leaf.flags, leaf.sizes, leaf.digests), "", over)
+        yield from (moved[i] for i in range(len(moved)))
+
+
+def require_nodes(root: Digest, has: Callable[[Digest], bool], read: manifest.ReadNode) -> None:
+    """Raises ObjectMissing if a node of a listing is missing; reads branches only."""
+    for digest in manifest.node_names(root, read):
+        if not has(digest):
+            raise ObjectMissing(f"the list of files {digest.hex()} is missing", hint="dvlite fetch")
