@@ -23,8 +23,10 @@ from dvlite.show import Show, quote, some
 from dvlite.store.cache_writer import Writer
 from dvlite.workspace import sparse
 from dvlite.workspace.add_checks import (
+    DATABASE_LOGS,
     AddTarget,
     is_output,
+    open_databases,
     refuse_broken,
     refuse_untrackable,
     tracked_above,
@@ -108,6 +110,9 @@ def add(
             error for error in broken if update and isinstance(error, Unusable) and not is_lockfile(error.file)
         ]
         adder.warnings += [*twins, *unread_ignores(repo, fresh)]
+        logs = [target.path + ending for target in targets for ending in DATABASE_LOGS]
+        if logs := [log for log in logs if os.path.lexists(f"{repo.root}/{log}")]:
+            adder.warnings += open_databases(repo, logs)
         adder.warnings += [warning_of(error) for error in broken if error not in left_out]
         with Writer(cache, progress) as writer:
             results: list[AddedPath | None] = []

@@ -28,6 +28,7 @@ from dvlite.tables.engine import Misread, connected
 from dvlite.tables.query import TableSource
 from dvlite.tables.relation import format_of
 from dvlite.workspace import sparse
+from dvlite.workspace.add_checks import DATABASE_LOGS, open_databases
 
 _READ_WHOLE = ("Arrow", "SQLite")  # not through the file system
 
@@ -186,6 +187,9 @@ class _Tables:
         commit = side.system.source.commit if isinstance(side, _AtRevision) else ""
         shown = {"path": self._repo.relative(path), "revision": revision or "", "commit": commit, "format": kind}
         self.tables.append(QueriedTable(name=name, **shown, files=len(chosen), size_bytes=sum(sizes)))
+        if kind == "SQLite" and isinstance(side, _OnDisk):
+            logs = (path + ending for path in chosen.values() for ending in DATABASE_LOGS)
+            self.warnings += open_databases(self._repo, logs)
         lay = self._lay_whole if kind in _READ_WHOLE else self._lay
         number = len(self.tables)
         return TableSource(

@@ -32,6 +32,8 @@ class AddTarget:
 
 
 _MAX_NAME_BYTES = 255
+DATABASE_LOGS = ("-wal", "-journal")  # what follows the name of a database in that of such a file
+_WAL, _JOURNAL = b"\x37\x7f\x06", b"\xd9\xd5\x05"  # how files begin in which SQLite keeps changes
 _TOGETHER = 4096  # paths looked at together
 _NOT_EVERYWHERE = tuple(
     (re.compile(pattern), reason)
@@ -188,6 +190,16 @@ def unread_ignores(repo: Repo, paths: Iterable[str]) -> list[str]:
 def unread_ignore(repo: Repo, name: str) -> str:
     """Returns what to say of a `.dvliteignore` that is not at the top of the repository."""
     return f"{quote(repo.display(name))} is not read: only the {ignore.FILE_NAME} at the top of the repository counts"
+
+
+def open_databases(repo: Repo, logs: Iterable[str]) -> list[str]:
+    """Returns a warning for each database of SQLite of which a program keeps changes in one of these files, while it has it open."""
+    found = [log for log in logs if os.path.isfile(repo.root / log) and not os.path.islink(repo.root / log)]
+    return [
+        f"{quote(repo.display(log.rpartition('-')[0]))} lacks what is in {quote(repo.display(log))}: close the program that has it open first"
+        for log in found
+        if (repo.work_tree.read(log, len(_WAL)) or b"").startswith((_WAL, _JOURNAL))
+    ]
 
 
 def refuse_ignored(repo: Repo, files: Sequence[str], cannot: str) -> None:

@@ -1,5 +1,6 @@
 """`dvlite sql`, as a person uses it."""
 
+import contextlib
 import errno
 import io
 import json
@@ -236,3 +237,22 @@ def test_a_link_out_of_the_repository_is_not_followed(engine, birds, tmp_path):
     (birds.root / "inside.csv").symlink_to("data/birds.csv")
     assert "leads out of the repository" in birds.dvlite("sql", "SELECT * FROM 'linked.csv'", code=2).stderr
     assert rows(birds, "SELECT count(*) FROM 'inside.csv'") == [(3,)]
+
+
+def test_a_database_that_a_program_has_open_is_not_whole(engine, project):
+    """What SQLite has written last stands in a file beside it, until the last program closes the database."""
+    with contextlib.closing(sqlite3.connect(project.root / "app.db")) as base:
+        base.execute("PRAGMA journal_mode = WAL")
+        base.execute("CREATE TABLE t (a)")
+        base.commit()
+        base.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        project.dvlite("add", "app.db")
+        base.execute("INSERT INTO t VALUES (1)")
+        base.commit()
+        words = "'app.db' lacks what is in 'app.db-wal'"
+        assert words in project.dvlite("sql", "SELECT * FROM 'app.db'").stderr
+        assert words in project.dvlite("add", "-u").stderr
+    assert "warning" not in project.dvlite("add", "-u").stderr
+    assert rows(project, "SELECT * FROM 'app.db'") == [("1",)]
+    project.write("app.db-wal", "something else")
+    assert "warning" not in project.dvlite("add", "app.db").stderr
