@@ -37,8 +37,8 @@ test-long: $(VENV)/.installed-dev $(VENV)/.installed-outside $(VENV)/.installed-
 	@if command -v npm >/dev/null; then $(MAKE) $(MODULES); fi
 	PATH="$(CURDIR)/$(VENV)/on-path:$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m '(long or hypothesis) and not sweep and not servers' --hypothesis-profile=long $(ARGS)
 
-## make test-servers against the programs that what is handed over is for: ML-Metadata (71 MB)
-test-servers: $(VENV)/.installed-dev $(VENV)/.installed-mlmd
+## make test-servers against programs that take long to install or to start: ML-Metadata (71 MB), Dask whose parts are killed
+test-servers: $(VENV)/.installed-dev $(VENV)/.installed-mlmd $(VENV)/.installed-dask
 	@PATH="$(CURDIR)/$(VENV)/on-path:$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m servers $(ARGS)
 
 ## make test-sweep every command by every kind of fault, every damage by every place: an hour
