@@ -114,6 +114,15 @@ def quick_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return program.parent
 
 
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """Returns a folder that any user can get to: those of pytest are closed to others, again with each pytest that begins."""
+    folder = Path(tempfile.mkdtemp(prefix="dvlite-tests-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
 @pytest.fixture(autouse=True)
 def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, quick_python: Path) -> Path:
     """Returns this test's own home folder; git and every Python that the test starts are set up to stay inside."""

@@ -15,7 +15,7 @@ from dvlite import files
 from tests.clones import Clone, git, refused, start
 from tests.commands.project import Project, fill, tree
 from tests.copies import copy_of
-from tests.trees import let_others_reach, noise, put
+from tests.trees import noise, put
 
 
 def staged(project):
@@ -256,8 +256,8 @@ def test_a_tracked_path_that_is_a_link_is_refused(tmp_path, invoke):
 
 
 @pytest.mark.parametrize("folder", [False, True], ids=["file", "folder"])
-def test_what_cannot_be_read_is_refused_by_name_with_nothing_half_done(tmp_path, invoke, folder):
-    here = start(tmp_path / "here", invoke)
+def test_what_cannot_be_read_is_refused_by_name_with_nothing_half_done(reachable, invoke, folder):
+    here = start(reachable / "here", invoke)
     for number in range(50):
         put(here.path / "data" / f"{number}", noise(100, number))
     closed = here.path / "data" / "closed"
@@ -265,12 +265,11 @@ def test_what_cannot_be_read_is_refused_by_name_with_nothing_half_done(tmp_path,
         put(closed / "x", b"x")
     else:
         put(closed, b"x")
-    let_others_reach(tmp_path)
     if os.geteuid() == 0:
-        subprocess.run(["chown", "-R", "65534:65534", tmp_path], check=True)
+        subprocess.run(["chown", "-R", "65534:65534", reachable], check=True)
     closed.chmod(0)
     before = (here.path / ".git" / "index").read_bytes()
-    home = tmp_path / "nobody"
+    home = reachable / "nobody"
     home.mkdir()
     home.chmod(0o777)
     done = subprocess.run(

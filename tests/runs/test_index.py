@@ -24,7 +24,6 @@ from dvlite.store import batch
 from tests.recording import RecordingProgress
 from tests.runs import recorded
 from tests.runs.recorded import START_NS, name, note, oid, run
-from tests.trees import let_others_reach
 
 
 @pytest.fixture
@@ -349,7 +348,8 @@ def test_a_journal_left_of_the_old_index_is_not_applied_to_the_new_one(records):
         assert index.count() == 59
 
 
-def test_on_a_disk_that_cannot_be_written_the_index_is_in_memory(records):
+def test_on_a_disk_that_cannot_be_written_the_index_is_in_memory(reachable):
+    records = Records(reachable / "runs", RecordingProgress())
     filled(records, run(1)).close()
     records.put(run(2))
     code = (
@@ -358,8 +358,7 @@ def test_on_a_disk_that_cannot_be_written_the_index_is_in_memory(records):
         "os.geteuid() or os.setresuid(65534, 65534, 65534)\n"
         "with open_index(Records(Path(sys.argv[1]))) as index: print(len(index.find(Filters())))"
     )
-    let_others_reach(records.folder)  # root may write anything: another user asks in its place
-    os.chmod(records.folder, 0o555)
+    os.chmod(records.folder, 0o555)  # root may write anything: another user asks in its place
     try:
         done = subprocess.run([sys.executable, "-c", code, str(records.folder)], capture_output=True, text=True)
     finally:

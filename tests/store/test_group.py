@@ -1,10 +1,7 @@
 """A cache and a folder remote that several users share: what each makes, the others can use, whatever their umask."""
 
 import os
-import shutil
 import stat
-import tempfile
-from pathlib import Path
 
 import pytest
 
@@ -25,15 +22,6 @@ def no_rights():
     before = os.umask(0o077)
     yield
     os.umask(before)
-
-
-@pytest.fixture
-def place():
-    """Returns a folder that any user can get to."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
 
 
 def rights(folder):
@@ -90,30 +78,30 @@ def as_user(number, work):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be several users")
-def test_members_of_a_group_use_one_cache_and_others_are_refused_before_they_begin(place):
+def test_members_of_a_group_use_one_cache_and_others_are_refused_before_they_begin(reachable):
     for name, mode in (("cache", 0o2775), ("store", 0o2775)):
-        (place / name).mkdir()
-        os.chown(place / name, 0, GROUP)
-        (place / name).chmod(mode)
+        (reachable / name).mkdir()
+        os.chown(reachable / name, 0, GROUP)
+        (reachable / name).chmod(mode)
     for number in (2001, 2002):
         content = b"of %d" % number
 
         def work(content=content):
-            store(Cache(place / "cache", group=True), content)
-            FolderStore(place / "store").put(f"packs/{content.hex()}", content)
+            store(Cache(reachable / "cache", group=True), content)
+            FolderStore(reachable / "store").put(f"packs/{content.hex()}", content)
 
         assert as_user(number, work) == 0
-    cache = Cache(place / "cache")
+    cache = Cache(reachable / "cache")
     assert [cache.read(digest_bytes(b"of %d" % number), (KIND_FILE,)) for number in (2001, 2002)]
 
     def begin():
-        with Writer(Cache(place / "cache", group=True)) as writer:
+        with Writer(Cache(reachable / "cache", group=True)) as writer:
             PartialFile(digest_bytes(b"large"), 10, writer).close()
 
     assert [as_user(number, begin) for number in (2001, 2002)] == [0, 0]  # a download that another member began
     # A cache that is not open to the group.
-    (place / "alone").mkdir()
-    os.chown(place / "alone", 2001, GROUP)
-    assert as_user(2001, lambda: store(Cache(place / "alone"), b"alone")) == 0
-    assert as_user(2002, lambda: store(Cache(place / "alone"), b"other")) == 3
-    assert as_user(2002, lambda: Cache(place / "alone").read(digest_bytes(b"alone"), (KIND_FILE,))) == 0
+    (reachable / "alone").mkdir()
+    os.chown(reachable / "alone", 2001, GROUP)
+    assert as_user(2001, lambda: store(Cache(reachable / "alone"), b"alone")) == 0
+    assert as_user(2002, lambda: store(Cache(reachable / "alone"), b"other")) == 3
+    assert as_user(2002, lambda: Cache(reachable / "alone").read(digest_bytes(b"alone"), (KIND_FILE,))) == 0
