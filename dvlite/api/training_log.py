@@ -107,7 +107,7 @@ class TrainingLog:
             return
         data = self.path.read_bytes()
         whole = data[: data.rfind(b"\n") + 1]
-        if whole != data or os.stat(self.path).st_nlink > 1:
+        if whole != data or os.stat(self.path).st_nlink > 1 or self.path.is_symlink():  # it may be that of the cache
             write_atomic(self.path, whole, sync=False)
         for name, one in series.parse(whole, self.path.name, str(self.path)).series.items():
             self._next_step = max(self._next_step, one.steps[-1] + 1)

@@ -102,10 +102,12 @@ def test_a_log_begins_again_or_goes_on():
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_a_file_that_is_linked_elsewhere_stays_there_as_it_is(resume):
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_a_file_that_is_linked_elsewhere_stays_there_as_it_is(link, resume):
     with dvlite.log("metrics") as log:
         log(loss=3.0)
-    os.link("metrics.jsonl", "cached")
+    os.rename("metrics.jsonl", "cached")
+    link("cached", "metrics.jsonl")
     before = Path("cached").read_bytes()
     with dvlite.log("metrics", resume=resume) as log:
         log(loss=1.0)
