@@ -352,11 +352,6 @@ def _is_capture(token: str) -> bool:
 # --- filled in ---
 
 
-def filled(template: str, values: Values) -> str:
-    """Returns the path of an output, from its template; values are single texts."""
-    return "".join([values[part][0] if is_value else part for part, is_value, _ in pieces(template)])
-
-
 def script(cmd: str, values: Values) -> str:
     """Returns the command of a datum, each value quoted for the place where it stands. Raises FormatError for several files inside quotes."""
     parts = []

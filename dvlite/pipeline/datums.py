@@ -20,7 +20,7 @@ from operator import itemgetter
 from dvlite.errors import FormatError, UsageError
 from dvlite.formats import manifest
 from dvlite.formats.manifest import EXECUTABLE, Entries, Entry, KeepNode, ReadNode
-from dvlite.formats.map_stage import MapInput, MapOut, filled, pieces, spec_of
+from dvlite.formats.map_stage import MapInput, MapOut, pieces, spec_of
 from dvlite.formats.record import Input, Run
 from dvlite.formats.task import TaskFile, TaskUnit
 from dvlite.oid import FILE, MANIFEST, Digest, format_oid, parse_oid
@@ -74,7 +74,7 @@ def shape_of_run(run: Run) -> MapShape:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class OverListing:
     """The listing of a directory in which a pattern is looked up: below `prefix`, which has a `/` at its end."""
 
     root: Digest
@@ -82,10 +82,10 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class OverListings:
     """Where the files of each pattern are, in its order; `nodes` of listings that no store has."""
 
-    each: tuple[Source, ...]
+    each: tuple[OverListing, ...]
     nodes: Mapping[Digest, bytes] = field(default_factory=dict)
 
     def reading(self, read: ReadNode) -> ReadNode:
@@ -94,21 +94,21 @@ class Sources:
         return read if not nodes else lambda digest: nodes[digest] if digest in nodes else read(digest)
 
 
-def sources_now(shape: MapShape, content: OverContent) -> Sources:
+def listings_now(shape: MapShape, content: OverContent) -> OverListings:
     """Returns where the files are that a map stage goes over now."""
-    found, nodes = list[Source](), dict[Digest, bytes]()
+    found, nodes = list[OverListing](), dict[Digest, bytes]()
     for over in shape.over:
         place = within(content, over)
         if place is not None:
-            found.append(Source(parse_oid(place.version.oid)[1], place.prefix))
+            found.append(OverListing(parse_oid(place.version.oid)[1], place.prefix))
             continue
         tree = manifest.build(gathered(content, over))
         nodes |= dict(tree.nodes)
-        found.append(Source(tree.root))
-    return Sources(tuple(found), nodes)
+        found.append(OverListing(tree.root))
+    return OverListings(tuple(found), nodes)
 
 
-def sources_of_run(shape: MapShape, inputs: Iterable[Input]) -> Sources | None:
+def listings_of_run(shape: MapShape, inputs: Iterable[Input]) -> OverListings | None:
     """Returns where the files were that a run went over, from its record; None if that does not say it."""
     rows = {item.path: item for item in inputs}
     found = []
@@ -118,21 +118,26 @@ def sources_of_run(shape: MapShape, inputs: Iterable[Input]) -> Sources | None:
             return None
         fixed = over.fixed
         if row.inside is None or row.inside_oid is None:
-            found.append(Source(parse_oid(row.oid)[1]))
+            found.append(OverListing(parse_oid(row.oid)[1]))
         elif row.inside_oid.startswith(MANIFEST) and f"{fixed}/".startswith(f"{row.inside}/"):
             prefix = f"{fixed[len(row.inside) + 1 :]}/" if fixed != row.inside else ""
-            found.append(Source(parse_oid(row.inside_oid)[1], prefix))
+            found.append(OverListing(parse_oid(row.inside_oid)[1], prefix))
         else:
             return None
-    return Sources(tuple(found))
+    return OverListings(tuple(found))
 
 
 class Datums:
-    """The datums of sources. `keep` gets the nodes of the listings of folders that are inputs, when these are asked for."""
+    """The datums of listings. `keep` gets the nodes of the listings of folders that are inputs, when these are asked for."""
 
-    def __init__(self, shape: MapShape, sources: Sources, read: ReadNode, keep: KeepNode = lambda *_: None) -> None:
-        self.shape, self.sources = shape, sources.each
-        self._read, self._keep = sources.reading(read), keep
+    def __init__(
+        self, shape: MapShape, listings: OverListings, read: ReadNode, keep: KeepNode = lambda *_: None
+    ) -> None:
+        self.shape, self.listings = shape, listings.each
+        self._templates = [[(part, is_value) for part, is_value, _ in pieces(out.template)] for out in shape.outs]
+        used = {part for template in self._templates for part, is_value in template if is_value}
+        self._out_captures = bool(used - {"name", "path", "stem"})
+        self._read, self._keep = listings.reading(read), keep
 
     @property
     def is_grouped(self) -> bool:
@@ -179,8 +184,10 @@ class Datums:
 
     def outs(self, key: str) -> tuple[str, ...]:
         """Returns the paths that a datum makes, relative to the repository. Raises UsageError for one that must not be written."""
-        values = self._texts_of(key)
-        paths = tuple([filled(out.template, values) for out in self.shape.outs])
+        values = self._texts_of(key, captures=self._out_captures)
+        paths = tuple(
+            ["".join([values[part] if is_value else part for part, is_value in one]) for one in self._templates]
+        )
         for path in paths:
             if _LOOK_CLOSER.search(path):
                 try:
@@ -192,19 +199,17 @@ class Datums:
                     ) from None
         return paths
 
-    def _texts_of(self, key: str) -> dict[str, tuple[str, ...]]:
+    def _texts_of(self, key: str, *, captures: bool) -> dict[str, str]:
         """Returns the values that are single texts."""
         by = self.shape.by
-        values: dict[str, tuple[str, ...]] = {"name": (key,)}
         if by:
-            return values | {name: (text,) for name, text in zip(by, key.split("/"), strict=True)}
+            return {"name": key, **dict(zip(by, key.split("/"), strict=True))}
+        values = {"name": key, "path": key, "stem": posixpath.splitext(key)[0]}
         over = self.shape.over[0]
-        values["path"] = (key,)
-        values["stem"] = (posixpath.splitext(key)[0],)
-        if over.captures:
+        if captures and over.captures:
             match = _unit_matcher(over)(key)
-            assert match is not None
-            values |= {name: (text,) for name, text in match.groupdict().items()}
+            assert match is not None  # the key was made by this pattern
+            values |= match.groupdict()
         return values
 
     # -- units
@@ -221,8 +226,10 @@ class Datums:
             yield self._unit(row[0], ((self._file(0, row),),))
 
     def _unit(self, key: str, files: tuple[tuple[TaskFile, ...], ...]) -> TaskUnit:
-        outs, values = self.outs(key), self._texts_of(key)
-        several = []
+        outs, several = self.outs(key), []
+        values: dict[str, tuple[str, ...]] = {
+            name: (text,) for name, text in self._texts_of(key, captures=True).items()
+        }
         named = [("in", tuple([file for part in files for file in part]))]
         named += [(f"in.{over.name}", part) for over, part in zip(self.shape.over, files, strict=True) if over.name]
         for name, part in named:
@@ -255,7 +262,7 @@ class Datums:
 
     def _grouped(self, wanted: frozenset[str] | None) -> Iterator[TaskUnit]:
         inputs = [
-            _Grouped(self._rows(number, None), self._group_of(number), wanted) for number in range(len(self.sources))
+            _Grouped(self._rows(number, None), self._group_of(number), wanted) for number in range(len(self.listings))
         ]
         columns = [iter(grouped) for grouped in inputs]
         heads = [next(column, None) for column in columns]
@@ -309,7 +316,7 @@ class Datums:
 
     def _leaves(self, number: int, wanted: frozenset[str] | None) -> Iterator[Entries]:
         """Yields what an input's pattern matches, relative to its fixed folder; with `wanted`, more than these keys, but not all."""
-        source, over = self.sources[number], self.shape.over[number]
+        source, over = self.listings[number], self.shape.over[number]
         may_hold = _reach(source.prefix, wanted, is_folder=over.folders)
         for leaf in manifest.leaves(source.root, self._read, may_hold=may_hold):
             found = selected(leaf, source.prefix, over)

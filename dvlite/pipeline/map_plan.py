@@ -20,7 +20,15 @@ from dvlite.formats.record import Run
 from dvlite.formats.task import TaskUnit
 from dvlite.oid import MANIFEST, Digest, parse_oid
 from dvlite.paths import ancestors
-from dvlite.pipeline.datums import Datums, MapShape, Sources, is_collision_free, shape_of, sources_now, sources_of_run
+from dvlite.pipeline.datums import (
+    Datums,
+    MapShape,
+    OverListings,
+    is_collision_free,
+    listings_now,
+    listings_of_run,
+    shape_of,
+)
 from dvlite.pipeline.map_inputs import OverContent
 from dvlite.pipeline.stages import Stage
 from dvlite.show import count, quote
@@ -52,7 +60,8 @@ class Lacking:
 class MapPlan:
     """What a map stage is to do: of `total` datums, `left` run and `reused` have their result; `removed` ones vanished.
 
-    `kept`, by output folder, is the listing that new results are added to.
+    `kept`, by output folder, is the listing that new results are added to; `nodes` are those of the listing of inputs that no store has: with a run,
+    they are to be stored, else no later run can be compared with it.
     """
 
     base: str
@@ -62,6 +71,7 @@ class MapPlan:
     kept: Mapping[str, KeptListing]
     lacking: tuple[Lacking, ...]
     datums: Datums
+    nodes: Mapping[Digest, bytes]
     pending: tuple[str, ...] | None  # keys, in order; None: all
 
     @property
@@ -94,12 +104,12 @@ def plan_map(
     """
     shape = shape_of(stage)
     base = stage.base(now)
-    sources = sources_now(shape, content)
-    reading = sources.reading(read)
-    planner = _Planner(stage, shape, Datums(shape, sources, reading, keep), reading)
+    listings = listings_now(shape, content)
+    reading = listings.reading(read)
+    planner = _MapPlanner(stage, Datums(shape, listings, reading, keep), listings.nodes, reading)
     runs = islice(earlier, _MOST_LOOKED_AT)
     candidates = [known for run in runs if (known := _known(shape, base, run, reading)) is not None]
-    candidates.sort(key=lambda known: known.sources.each != sources.each)  # stable: with the same inputs first
+    candidates.sort(key=lambda known: known.listings.each != listings.each)  # stable: with the same inputs first
     rows = {item.path: item for item in now.deps}
     files = rows[stage.local(stage.over[0].path)].files
     while True:
@@ -115,22 +125,22 @@ def plan_map(
 class _Known:
     """What an earlier run began with, and the listings of its outputs."""
 
-    sources: Sources
+    listings: OverListings
     outputs: Mapping[str, Digest]
     is_complete: bool
 
 
 def _known(shape: MapShape, base: str, run: Run, read: ReadNode) -> _Known | None:
-    sources = sources_of_run(shape, run.inputs)
+    listings = listings_of_run(shape, run.inputs)
     outputs = {out.path: parse_oid(out.oid)[1] for out in run.outputs if out.oid.startswith(MANIFEST)}
-    if run.mapped is None or run.mapped.base != base or sources is None or not outputs.keys() >= set(shape.folders):
+    if run.mapped is None or run.mapped.base != base or listings is None or not outputs.keys() >= set(shape.folders):
         return None
     try:
-        for root in (*(source.root for source in sources.each), *outputs.values()):
+        for root in (*(source.root for source in listings.each), *outputs.values()):
             read(root)
     except (ObjectMissing, ObjectCorrupt):
         return None
-    return _Known(sources, outputs, run.status == "ok" and not run.mapped.failed)
+    return _Known(listings, outputs, run.status == "ok" and not run.mapped.failed)
 
 
 class _Made:
@@ -170,9 +180,9 @@ class _Made:
         return any(self._listings[folder].find(name) is not None and name not in gone[folder] for name in above)
 
 
-class _Planner:
-    def __init__(self, stage: Stage, shape: MapShape, datums: Datums, read: ReadNode) -> None:
-        self._stage, self._shape, self._datums, self._read = stage, shape, datums, read
+class _MapPlanner:
+    def __init__(self, stage: Stage, datums: Datums, nodes: Mapping[Digest, bytes], read: ReadNode) -> None:
+        self._stage, self._shape, self._datums, self._nodes, self._read = stage, datums.shape, datums, nodes, read
 
     def plan(self, base: str, candidates: Sequence[_Known], files: int) -> MapPlan:
         lacking: tuple[Lacking, ...] = ()
@@ -187,7 +197,7 @@ class _Planner:
         if not candidates:
             self._refuse_clashes(None)
             kept = {folder: KeptListing(None, {}) for folder in edits}
-            return MapPlan(base, total, 0, 0, kept, lacking, self._datums, None)
+            return MapPlan(base, total, 0, 0, kept, lacking, self._datums, self._nodes, None)
         first, others = candidates[0], candidates[1:]
         made = _Made(self._shape, first, self._read)
         pending, gone = self._changed(first, all_keys)
@@ -202,7 +212,7 @@ class _Planner:
                 pending = self._asked(known, pending, edits) if pending else pending
         keys = tuple(sorted(pending, key=os.fsencode))
         kept = {folder: KeptListing(first.outputs[folder], edits[folder]) for folder in edits}
-        return MapPlan(base, total, total - len(keys), removed, kept, lacking, self._datums, keys)
+        return MapPlan(base, total, total - len(keys), removed, kept, lacking, self._datums, self._nodes, keys)
 
     def _groups(self) -> tuple[set[str], tuple[Lacking, ...]]:
         """Returns the groups of which all inputs have a file, and what the others lack."""
@@ -227,12 +237,12 @@ class _Planner:
         """Returns the datums that are new or have other inputs than in an earlier run, and those that are no more."""
         touched: set[str] = set()
         gone: set[str] = set()
-        for number, (old, new) in enumerate(zip(known.sources.each, self._datums.sources, strict=True)):
+        for number, (old, new) in enumerate(zip(known.listings.each, self._datums.listings, strict=True)):
             if old == new:
                 continue
             prefix = new.prefix
             if old.prefix != prefix:  # another folder became data: no node tells what stayed
-                before = {unit.name: unit.inputs for unit in Datums(self._shape, known.sources, self._read).units()}
+                before = {unit.name: unit.inputs for unit in Datums(self._shape, known.listings, self._read).units()}
                 after = {unit.name: unit.inputs for unit in self._datums.units()}
                 return {key for key in after if before.get(key) != after[key]}, before.keys() - after.keys()
             start = os.fsencode(prefix)
@@ -265,7 +275,7 @@ class _Planner:
         made = _Made(self._shape, known, self._read)
         try:
             now = {unit.name: unit.inputs for unit in self._datums.units(pending)}
-            before = {unit.name: unit.inputs for unit in Datums(self._shape, known.sources, self._read).units(pending)}
+            before = {unit.name: unit.inputs for unit in Datums(self._shape, known.listings, self._read).units(pending)}
             same = {key for key, inputs in before.items() if now[key] == inputs and self._is_made(key, made)}
             found = [
                 (folder, entry) for key in same for out in self._datums.outs(key) for folder, entry in made.entries(out)
@@ -322,7 +332,7 @@ def _path(out: bytes) -> str:
 
 
 def _clash(outs: Sequence[bytes]) -> bytes | None:
-    """Returns a path of `_Planner._outs` that stands there twice, or has another inside."""
+    """Returns a path of `_MapPlanner._outs` that stands there twice, or has another inside."""
     for before, out in pairwise(outs):
         if out == before or out.startswith(before + b"\0"):
             return before
