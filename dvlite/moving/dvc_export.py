@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import FormatError, ObjectMissing, UsageError
@@ -179,14 +181,17 @@ def _why_not(entries: Entries) -> str:
 
 def _write_pointers(repo: Repo, items: Sequence[Tracked], theirs: DvcCache, given: Given) -> None:
     given.written += repo.ensure_ignored([item.path for item in items])
+    contents: dict[Path, bytes] = {}
     for item in items:
         name = item.path + dvc_files.SUFFIX
         out = replace(theirs.versions[item.path], path=posixpath.basename(item.path))
-        files.write_atomic(repo.root / name, dvc_files.dump_file(_with_meta(out, item, given)))
+        contents[repo.root / name] = dvc_files.dump_file(_with_meta(out, item, given))
         given.written.append(name)
         given.removed.append(item.path + SUFFIX)
         if item.pointer.source is not None:
             given.notes.append(f"{name}: where it was imported from is not carried: the data is DVC's own")
+    with ThreadPoolExecutor() as pool:
+        files.write_together(contents, lambda descriptor: pool.submit(os.fsync, descriptor))
 
 
 def _with_meta(out: DvcOut, item: Tracked, given: Given) -> DvcOut:

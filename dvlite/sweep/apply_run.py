@@ -347,7 +347,10 @@ class _Place:
             if is_stored and (path in known or not is_git_s):
                 changed[path] = new
         for path, version in changed.items():
-            write_atomic(self._repo.root / (path + SUFFIX), pointer.dump(version))
+            self._work.require_real_folder(path)
+            file = self._repo.root / (path + SUFFIX)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(file, pointer.dump(version), sync=False)  # a commit has it, and this tree goes
         self._repo.ensure_ignored([*changed])
         return sorted(changed)
 
