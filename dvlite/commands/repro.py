@@ -124,7 +124,7 @@ def repro(
             params_set = run.write_params(settings)
             try:
                 workers = None if options.on is None else _workers(repo, options, version, stack, progress)
-                wakes = workers.is_ready if workers is not None else lambda: False
+                wakes = workers.tasks.is_ready if workers is not None else lambda: False
                 # the commands inherit the lock, so that one that a killed run left behind is waited for
                 executor = Processes((held,), wakes=wakes)
                 outcome = run.execute(made_by, executor, stack, workers).stage_in(repo, enabled=stage)
@@ -159,4 +159,4 @@ def _workers(
     address = (options.on or "").partition(":")[2]
     place = DaskPlace(address, options.jobs, repo.state_dir / "dask")
     tasks = stack.enter_context(DaskTasks(place, shared, progress))
-    return Workers(tasks, settings.name, version, tasks.is_ready)
+    return Workers(tasks, settings.name, version)

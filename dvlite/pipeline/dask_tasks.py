@@ -15,7 +15,7 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -209,6 +209,18 @@ class DaskTasks:
             with contextlib.suppress(Exception):  # the scheduler is gone: the workers end by themselves
                 self._client.cancel(futures)
         return []
+
+    def take_back(self, ids: Collection[str]) -> None:
+        """Takes some tasks back."""
+        keys = [key for key, (task, _) in self._open.items() if task.id in ids]
+        futures = [self._open.pop(key)[1] for key in keys]
+        if futures:
+            with contextlib.suppress(Exception):
+                self._client.cancel(futures)
+
+    def slots(self) -> int:
+        """Returns how many tasks run at a time now: the threads of all workers."""
+        return max(1, sum(int(worker.get("nthreads", 1)) for worker in self._workers()))
 
     def _result(self, task: Task, future: Any) -> TaskResult:
         if future.status == "finished":

@@ -50,6 +50,12 @@ class Machine:
         found = do_task(tasks.dump(task).decode(), self.remote.text(), self.folder, "7", lambda: False)
         return [self.answers(tasks.parse_result(found.encode(), "it"))]
 
+    def take_back(self, ids):
+        self.queue = [task for task in self.queue if task.id not in ids]
+
+    def slots(self):
+        return 1
+
     def stop(self):
         self.stopped += 1
         self.queue.clear()
