@@ -56,7 +56,7 @@ def dag(repo: Repo, targets: Sequence[str], *, downstream: bool = False, progres
         DagStage(
             stage=stage.address,
             after=tuple(other for other in graph.before[stage.address] if other in shown),
-            deps=tuple(dep.path for dep in stage.deps),
+            deps=tuple(dep.path for dep in stage.sources),
             outs=tuple(out.path for out in stage.outs),
             desc=stage.spec.desc,
             frozen=stage.spec.frozen,

@@ -314,7 +314,7 @@ def stage_list(repo: Repo, *, progress: Progress) -> StageListResult:
             file=known.file,
             line=known.spec.line,
             cmd=known.spec.cmd,
-            deps=tuple(dep.path for dep in known.deps),
+            deps=tuple(dep.path for dep in known.sources),
             outs=tuple(out.path for out in known.outs if not out.spec.metric),
             metrics=tuple(out.path for out in known.outs if out.spec.metric),
             desc=known.spec.desc,

@@ -88,6 +88,9 @@ class _StageChecker:
     versions: Mapping[str, DvcOut]
 
     def plan(self, stage: Stage, name: str, locked: LockedStage | None, notes: list[str]) -> PlannedStage:
+        if stage.over:
+            hint = "give it a cmd that does the whole folder, or take it out before the export"
+            raise stage.wrong(stage.spec.line, f"{stage.address} is a map stage, and DVC has none", hint=hint)
         matched = list(dict.fromkeys(path for dep in stage.deps for path in self.contents.matches(dep.path)))
         outs = _outs(stage, locked)
         plain = PlainStage(name, stage.spec, tuple(_seen_from(stage, path) for path in matched), tuple(outs.values()))

@@ -134,6 +134,8 @@ class Datums:
         self, shape: MapShape, listings: OverListings, read: ReadNode, keep: KeepNode = lambda *_: None
     ) -> None:
         self.shape, self.listings = shape, listings.each
+        self._fixed = [f"{over.fixed}/" if over.fixed else "" for over in shape.over]
+        self._captures = bool(shape.over[0].captures)
         self._templates = [[(part, is_value) for part, is_value, _ in pieces(out.template)] for out in shape.outs]
         used = {part for template in self._templates for part, is_value in template if is_value}
         self._out_captures = bool(used - {"name", "path", "stem"})
@@ -205,9 +207,8 @@ class Datums:
         if by:
             return {"name": key, **dict(zip(by, key.split("/"), strict=True))}
         values = {"name": key, "path": key, "stem": posixpath.splitext(key)[0]}
-        over = self.shape.over[0]
-        if captures and over.captures:
-            match = _unit_matcher(over)(key)
+        if captures and self._captures:
+            match = _unit_matcher(self.shape.over[0])(key)
             assert match is not None  # the key was made by this pattern
             values |= match.groupdict()
         return values
@@ -250,10 +251,9 @@ class Datums:
 
     def _file(self, number: int, row: _Row) -> TaskFile:
         path, is_folder, digest, size_bytes, files, executable = row
-        fixed = self.shape.over[number].fixed
         oid = format_oid(MANIFEST if is_folder else FILE, digest)
         return TaskFile(
-            path=f"{fixed}/{path}" if fixed else path,
+            path=self._fixed[number] + path,
             oid=oid,
             size_bytes=size_bytes,
             files=files,

@@ -170,6 +170,7 @@ class Execution:
     def _settle(self, stage: Stage) -> None:
         if self._begun:  # hours may have passed since it was looked at
             self._look_again(place.path for place in (*stage.deps, *stage.outs))
+            self._tools.evaluator.contents.forget(place.spec.fixed for place in stage.over)
             if not stage.spec.frozen or stage.address in self._options.force:
                 self._tools.intake.take([stage])
         outlook = self._tools.evaluator.look(stage, force=stage.address in self._options.force)

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from dvlite.errors import DvliteError
+from dvlite.formats.map_stage import MapInput
 from dvlite.formats.pointer import SUFFIX, Pointer
 from dvlite.pipeline.content import Contents
+from dvlite.pipeline.globs import expression, may_go_into
 from dvlite.pipeline.known_data import as_output
 from dvlite.pipeline.stages import Stage
 from dvlite.show import quote, some, word
@@ -79,10 +81,20 @@ class Intake:
     def _read_by(self, stages: Iterable[Stage]) -> list[str]:
         contents = self._contents
         named = {path for stage in stages for dep in stage.deps for path in contents.matches(dep.path)}
+        named |= {path for stage in stages for place in stage.over for path in self._gone_over(place.spec)}
         named |= {place.path for stage in stages for place in stage.params}
         parts = {part for path in named for part in contents.parts(path)}
         used = parts.union(holder for path in parts if (holder := contents.known.holder(path)) is not None)
         return sorted(used & self._added.keys())
+
+    def _gone_over(self, over: MapInput) -> list[str]:
+        """Returns the data that a map stage goes over: not file by file, for there may be a million."""
+        known, fixed = self._contents.known, over.fixed
+        outer = fixed if fixed in known.pointers else known.holder(fixed)
+        if outer is not None:
+            return [outer]
+        matches = expression(over.glob).fullmatch
+        return [path for path in known.pointers if may_go_into(over.glob, path) or matches(path)]
 
 
 def _refusal(work: Workspace, changed: Sequence[str], stages: Sequence[Stage]) -> DvliteError:

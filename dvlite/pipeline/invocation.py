@@ -183,7 +183,7 @@ class Invocation:
 
     def ignored_inputs(self) -> list[str]:
         """Returns the files and folders that stages read, that no stage makes, and that neither git nor dvlite keeps."""
-        places = {place.path for stage in self._stages for place in (*stage.deps, *stage.params)}
+        places = {place.path for stage in self._stages for place in (*stage.sources, *stage.params)}
         known, made = self._contents.known, [out for out in self._outs if not is_glob(out)]
         paths = [path for path in sorted(places) if not is_glob(path) and not known.is_data(path)]
         paths = [path for path in paths if not any(overlap(path, out) for out in made) and self._contents.has(path)]
@@ -453,7 +453,7 @@ class Invocation:
         made = {run.stage for run in done if run.state not in ("failed", "tainted", "canceled", "not run")}
         stages = [stage for stage in self._stages if stage.address in made]
         unstaged = (*changed, *self._unstaged(stages, ignored))
-        deps = [dep.path for stage in self._stages for dep in stage.deps]
+        deps = [dep.path for stage in self._stages for dep in stage.sources]
         untracked, modified = differing_files(repo, self._stages, deps)
         self._warnings += changed_by_git(repo, stages) if changed else []
         return Outcome(

@@ -148,7 +148,7 @@ def assume_followed(
     """
     pointers = [item for item in tracked if not item.stage]
     moved = [item for item in pointers if work.other_version(item) is not None]
-    used = [place.path for stage in stages for place in (*stage.deps, *stage.params)] if moved else []
+    used = [place.path for stage in stages for place in (*stage.sources, *stage.params)] if moved else []
     values = [place.path for stage in stages for place in stage.params] if moved else []
     refused = []
     for item in moved:

@@ -83,7 +83,7 @@ def require_readable(stages: Iterable[Stage], broken: Iterable[DvliteError], tra
     for path, folder in outputs.items():
         if folder in errors:
             for stage in stages:
-                if any(_holds(dep.path, path) or _holds(path, dep.path) for dep in stage.deps):
+                if any(_holds(dep.path, path) or _holds(path, dep.path) for dep in stage.sources):
                     raise errors[folder]
 
 
@@ -140,7 +140,7 @@ def differing_files(repo: Repo, stages: Iterable[Stage], paths: Iterable[str]) -
 
 def changed_by_git(repo: Repo, stages: Sequence[Stage]) -> list[str]:
     """Returns a warning for each way in which git changes files on commit that stages read, or that they make for git to keep."""
-    paths = [dep.path for stage in stages for dep in stage.deps]
+    paths = [dep.path for stage in stages for dep in stage.sources]
     paths += [out.path for stage in stages for out in stage.outs if not out.spec.cache]
     named = _pathspecs(stages, paths)
     changed = changed_on_commit(repo.git, *named) if named else {}

@@ -47,7 +47,7 @@ class Inputs:
     def needed(self, stage: Stage, running: Collection[str]) -> list[Locked]:
         """Returns the data that a stage needs, except outputs of the stages in `running`. Raises ObjectMissing for a missing listing."""
         parts: dict[str, Locked] = {}
-        for place in (*stage.deps, *stage.params):
+        for place in (*stage.sources, *stage.params):
             for item, maker in self._items.values():
                 if maker not in running or not maker:
                     parts |= {part.path: part for part in self._part(item, place.path)}

@@ -87,6 +87,7 @@ class Sandbox:
     def entry_now(self, stage: Stage, locked: LockedStage | None) -> LockedStage:
         """Returns what a stage would run with now, with everything read again. Raises DvliteError for a missing dependency or parameter."""
         self.contents.forget([path for place in stage.deps for path in self.contents.matches(place.path)])
+        self.contents.forget([place.spec.fixed for place in stage.over])
         self._params.forget()
         return self.evaluator.entry_now(stage, locked)
 

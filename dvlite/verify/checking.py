@@ -249,7 +249,7 @@ class _Check:
         content = RevisionContent(at, data, in_git, source.listing, look)
         only = self._previous.only
         looked_at = (stage for stage in self._parsed.stages if only is None or stage.address in only)
-        wanted = dict.fromkeys(dep.path for stage in looked_at if self._chooses(stage) for dep in stage.deps)
+        wanted = dict.fromkeys(dep.path for stage in looked_at if self._chooses(stage) for dep in stage.sources)
         source.prefetch(listing for path in wanted for listing in content.directories(path))
 
         def read(path: str) -> bytes | None:

@@ -98,7 +98,7 @@ class Watch:
             entry = trusted.get(stage.address)
             kept = [out.path for out in stage.outs if not out.spec.cache]
             kept += [stage.placed(out.path) for out in entry.outs if not out.cache] if entry is not None else []
-            for path in (*(place.path for place in (*stage.deps, *stage.params)), *kept):
+            for path in (*(place.path for place in (*stage.sources, *stage.params)), *kept):
                 if sparse.is_glob(path):
                     self._globs.setdefault(path, set()).add(stage.address)
                 for place in {path, at.real(path) or path}:

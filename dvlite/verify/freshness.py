@@ -237,7 +237,7 @@ def _declared_line(stage: Stage, what: str, name: str) -> int | None:
     """Returns the line of the pipeline file that declares something, None if it is not known."""
     if what == "dep":
         path = stage.placed(name)
-        return next((place.line for place in stage.deps if stands_for(place.path, path)), None)
+        return next((place.line for place in stage.sources if stands_for(place.path, path)), None)
     if what == "param":
         return next((place.line for place in stage.params if place.covers(name)), None)
     if what == "output":
