@@ -141,12 +141,12 @@ def get(
     )
 
 
-def _target(output: str | None, path: str) -> Path:
+def _target(output: str | None, path: str, what: str = "the whole repository") -> Path:
     """Returns what is written: `output`, or the name of what is got in the folder that it names (the current one without it)."""
     name = path.rpartition("/")[2]
     folder = output is None or output.endswith("/") or os.path.isdir(output)
     if folder and not name:
-        raise UsageError("the whole repository needs a name", hint="give it one: -o NAME")
+        raise UsageError(f"{what} needs a name", hint="give it one: -o NAME")
     return Path(os.path.normpath(os.path.join(output or ".", name) if folder else str(output))).absolute()
 
 
@@ -168,7 +168,7 @@ def _from_url(
 ) -> GetResult:
     """Downloads one file, and takes up what an earlier command left of it."""
     started = time.monotonic()
-    target = None if stream is not None else _target(where, name_in(url))
+    target = None if stream is not None else _target(where, name_in(url), "what is at this URL")
     if target is not None:
         export.refuse_existing(target)
     try:

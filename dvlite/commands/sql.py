@@ -29,6 +29,7 @@ from dvlite.tables.query import TableSource
 from dvlite.tables.relation import format_of
 from dvlite.workspace import sparse
 from dvlite.workspace.add_checks import DATABASE_LOGS, open_databases
+from dvlite.workspace.export import publish
 
 _READ_WHOLE = ("Arrow", "SQLite")  # not through the file system
 
@@ -142,7 +143,7 @@ def _put(rows: Path, target: Path) -> None:
     unnamed = target.with_name(temporary_name())
     try:
         shutil.copyfile(rows, unnamed)
-        unnamed.rename(target)
+        publish(unnamed, target)
     except OSError as error:
         raise os_error(error, "write", target) from None
     finally:

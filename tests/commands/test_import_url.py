@@ -173,6 +173,11 @@ def test_an_address_with_secrets_or_tricks_is_refused_and_not_repeated(project):
         assert left_over(project) == []
 
 
+def test_what_has_no_name_at_its_address_needs_one(project):
+    for end in ("", "/", "/..%2f", "/?a=b"):
+        assert "what is at this URL needs a name" in project.dvlite("get", f"http://127.0.0.1:1{end}", code=2).stderr
+
+
 def test_what_is_in_the_repository_is_no_source_whoever_names_it(project, tmp_path):
     (tmp_path / "raw").write_bytes(b"1")
     project.dvlite("import-url", str(tmp_path / "raw"), "raw")

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from dvlite.commands import sql
-from dvlite.errors import NoSpace
+from dvlite.errors import DvliteError, NoSpace
 from dvlite.tables.engine import reading
 from tests.delta import DeltaTable
 
@@ -154,6 +154,16 @@ def test_a_copy_that_is_broken_off_leaves_no_file(tmp_path, monkeypatch):
     with pytest.raises(NoSpace):
         sql._put(tmp_path / "rows", tmp_path / "out.csv")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_came_meanwhile_is_not_overwritten(tmp_path):
+    """The query may have taken minutes since its name was free."""
+    (tmp_path / "rows").write_text("id\n")
+    (tmp_path / "out.csv").write_text("mine\n")
+    with pytest.raises(DvliteError, match="File exists"):
+        sql._put(tmp_path / "rows", tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text() == "mine\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "rows"]
 
 
 def test_an_interrupted_query_is_an_interrupted_command(engine):
