@@ -34,7 +34,7 @@ LAYERS = (
     ("registry",),
     ("repo",),
     ("workspace", "runs"),
-    ("compare", "exports", "foreign", "lineage", "merge", "pipeline", "share"),
+    ("clusters", "compare", "exports", "foreign", "lineage", "merge", "pipeline", "share"),
     ("hooks", "reading"),
     ("tables",),
     ("checks",),
@@ -163,6 +163,7 @@ READERS = (
     "workspace.sparse",  # in .git
     "repo.clone_id",  # in .git
     "commands.diff",  # files that git or the user names, as the next two
+    "commands.exec_task",  # the file that is named, wherever it is
     "commands.get",
     "share.bring",
     "moving.dvc_project",  # the user's config of DVC, as the next

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from dvlite import __version__
 from dvlite.cli.complete import NameOf
@@ -29,6 +30,7 @@ from dvlite.errors import UsageError
 
 if TYPE_CHECKING:
     from dvlite.commands.plots import PlotsOptions, PlotsResult
+    from dvlite.pipeline.invocation import ReproOptions
 
 MOST_JOBS = 256
 
@@ -62,6 +64,18 @@ MOST_JOBS = 256
 @click.option("--no-add", is_flag=True, help="Stop, instead of adding tracked data that changed, if a stage reads it.")
 @click.option("--no-run-cache", is_flag=True, help="Do not use the run cache.")
 @click.option("-S", "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Set a parameter in its file first.")
+@click.option(
+    "--to",
+    type=click.Choice(("k8s", "swarm", "slurm")),
+    help="Run nothing here: give the stages out, and write the job that runs them on a cluster.",
+)
+@click.option("-o", "--output", metavar="OUT", type=PathText(), help="With --to, write to this file or folder.")
+@click.option("--image", metavar="IMAGE", help="With --to, the container image of workers.  [default: dvlite]")
+@click.option(
+    "--secret",
+    metavar="NAME",
+    help="With --to, the cluster's name of the credentials, or of the volume with a folder.  [default: dvlite-remote]",
+)
 @NO_STAGE
 @NO_WAIT
 def repro(
@@ -73,8 +87,11 @@ def repro(
     from dvlite.commands.repro import repro as verb
     from dvlite.pipeline.invocation import ReproOptions
 
+    for_cluster = {name: flags.pop(name) for name in ("to", "output", "image", "secret")}
     pairs = [key_value(text, "-S lr=0.003, or -S conf/net.yaml:depth=18") for text in settings]
     options = ReproOptions(run_cache=not no_run_cache, add=not no_add, **flags)
+    if any(for_cluster.values()):
+        return _repro_to(targets, options, pairs, **for_cluster)
     return run(
         lambda s: verb(
             s.repo(),
@@ -91,6 +108,38 @@ def repro(
         has_findings=lambda result: any(
             run.state in ("would run", "may run", "would restore", "unknown") for run in result.outcome.stages
         ),
+    )
+
+
+def _repro_to(
+    targets: tuple[str, ...],
+    options: ReproOptions,
+    settings: Sequence[tuple[str, str]],
+    *,
+    to: str | None,
+    **flags: Any,
+) -> int:
+    """Gives stages out; the job is printed, or written to `output`."""
+    from dvlite.commands.repro_to import ToOptions
+    from dvlite.commands.repro_to import repro_to as verb
+
+    if to is None:
+        raise UsageError(
+            f"--{next(name for name in flags if flags[name])} belongs to --to", hint="dvlite repro --to k8s"
+        )
+    if options.dry_run or settings:
+        raise UsageError(
+            f"{'-n' if options.dry_run else '-S'} and --to exclude each other",
+            hint="dvlite repro -n   shows what would be given out"
+            if options.dry_run
+            else "write the value to its file",
+        )
+    is_given = click.get_current_context().get_parameter_source("jobs") is not ParameterSource.DEFAULT
+    names = {name: value for name, value in flags.items() if value is not None}
+    where = ToOptions(to, jobs=options.jobs if is_given else None, **names)
+    return run(
+        lambda s: verb(s.repo(), targets, options, where, environ=s.environ, version=__version__, progress=s.progress),
+        text="repro_to",
     )
 
 

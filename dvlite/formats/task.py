@@ -40,7 +40,7 @@ from dvlite.oid import FILE, MANIFEST, Oid, digest_bytes, digest_task, parse_oid
 from dvlite.paths import MAX_PATH_BYTES, PathSet, ancestors, check_paths
 from dvlite.show import quote
 
-TASK_SCHEMA, RESULT_SCHEMA = "dvlite.task/1", "dvlite.task-result/1"
+TASK_SCHEMA, RESULT_SCHEMA, LIST_SCHEMA = "dvlite.task/1", "dvlite.task-result/1", "dvlite.tasks/1"
 FOLDER = "tasks/"
 MAX_BYTES = 16 << 20
 MOST_UNITS = 10_000  # of one task: a batch that takes longer to read than that is no use
@@ -191,6 +191,19 @@ def parse_result(data: bytes, where: str) -> TaskResult:
     return _filled(TaskResult, _RESULT_FIELDS, _object(data, where, RESULT_SCHEMA), where)
 
 
+def dump_list(tasks: Sequence[str]) -> bytes:
+    """Returns the canonical bytes of a list of tasks (their ids), of which `digest_task` is the id of the list."""
+    return strict_json.dump({"schema": LIST_SCHEMA, "tasks": list(tasks)})
+
+
+def parse_list(data: bytes, where: str) -> tuple[str, ...]:
+    """Reads a list of tasks, from anyone; raises FormatError for anything else."""
+    try:
+        return tuple(each(_hex64)(_object(data, where, LIST_SCHEMA).get("tasks")))
+    except ValueError as error:
+        raise FormatError(f"cannot read {where}: {error}") from None
+
+
 def folder_of(task: str) -> str:
     """Returns what the names of all objects of a task on a remote start with."""
     return f"{FOLDER}{task}/"
@@ -199,6 +212,11 @@ def folder_of(task: str) -> str:
 def spec_name(task: str) -> str:
     """Returns the name of a task on a remote."""
     return f"{folder_of(task)}spec.json"
+
+
+def list_name(tasks: str) -> str:
+    """Returns the name of a list of tasks on a remote."""
+    return f"{folder_of(tasks)}list.json"
 
 
 def result_name(task: str, data: bytes) -> str:

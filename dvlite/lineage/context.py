@@ -189,10 +189,11 @@ def _with_location(config: Config, location: Location, root: Path) -> str | None
 
 
 @contextlib.contextmanager
-def open_place(url: str, environ: Mapping[str, str]) -> Iterator[Remote]:
-    """Opens a remote by its URL or folder alone, with the user's cache; the user typed it, which is consent. Needs no clone."""
+def open_place(url: str, environ: Mapping[str, str], *, cache: Path | None = None) -> Iterator[Remote]:
+    """Opens a remote by its URL or folder alone, with the user's cache or one in a folder; the user typed it, which is consent. Needs no clone."""
     location = parse_url(url, Path.cwd())
-    with _users_cache(environ) as cache, _connected(location, cache, environ) as connection:
+    opening = _users_cache(environ) if cache is None else contextlib.nullcontext(plain_cache(cache))
+    with opening as opened, _connected(location, opened, environ) as connection:
         yield connection
 
 

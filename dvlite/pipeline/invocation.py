@@ -17,6 +17,7 @@ from dvlite.files import write_atomic
 from dvlite.formats import parameters, pipeline
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.pointer import Pointer
+from dvlite.formats.task import Task, TaskResult
 from dvlite.paths import overlap
 from dvlite.pipeline import graph as graphs
 from dvlite.pipeline.away import Away, Workers
@@ -35,6 +36,7 @@ from dvlite.pipeline.run_cache import Reuse, is_nowhere, shown
 from dvlite.pipeline.run_record import Author, Recorder, begun, metrics_of
 from dvlite.pipeline.slots import Slots, Taken
 from dvlite.pipeline.stage_run import RunState, StageRun
+from dvlite.pipeline.stage_task import stage_task, task_inputs, why_no_task
 from dvlite.pipeline.stages import Stage, load, secret_warnings
 from dvlite.pipeline.staleness import Evaluator, Staleness, explained, needed, of_stages, survey
 from dvlite.pipeline.targets import (
@@ -45,6 +47,8 @@ from dvlite.pipeline.targets import (
     require_readable,
     without_left_out,
 )
+from dvlite.pipeline.task_inputs import TaskInputs
+from dvlite.pipeline.task_results import Offers, StageTasks, TakeUp
 from dvlite.pipeline.together import SharedRuns
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
@@ -362,6 +366,83 @@ class Invocation:
         finally:
             lockfiles = ledger.finish()
         return self._outcome(tuple(done), lockfiles, ledger.ignored)
+
+    def offers(self, version: str) -> Offers:
+        """Returns what is out of date as tasks that other machines can run, with all that they read in the cache.
+
+        Raises FormatError for a dependency that is nowhere, before anything is stored.
+        """
+        self._intake.take([stage for stage in self._stages if not stage.spec.frozen or stage.address in self._forced])
+        inputs = TaskInputs(self._work, self._contents)
+        ready, waiting, here = list[StageTasks](), list[str](), list[tuple[str, str]]()
+        for outlook in self._survey(lambda version: is_nowhere(self._repo, version), {}):
+            stage = outlook.stage
+            if not outlook.runs:
+                continue
+            if outlook.now is None:
+                waiting.append(stage.address)
+            elif outlook.state == "edited":
+                here.append((stage.address, "its outputs are restored"))
+            elif (reason := why_no_task(stage)) is not None:
+                here.append((stage.address, reason))
+            else:
+                ready.append(StageTasks(stage.address, (self._task(outlook, inputs, version),)))
+        return Offers(tuple(ready), tuple(waiting), tuple(here))
+
+    def _task(self, outlook: Staleness, inputs: TaskInputs, version: str) -> Task:
+        assert outlook.now is not None
+        read = task_inputs(outlook.stage, outlook.now, self._contents)
+        inputs.store(read)
+        return stage_task(outlook.stage, outlook.now, read, project=self._repo.config.project or "", dvlite=version)
+
+    def take_up(
+        self,
+        find: Callable[[Task], list[TaskResult]],
+        fetcher: Fetcher,
+        made_by: Author,
+        version: str,
+        stack: contextlib.ExitStack,
+    ) -> Outcome:
+        """Takes up results of tasks, in the order of the graph, so that one may be of a stage after another; `find` returns the results of a task, the best first.
+
+        A stage that is out of date and has none is left as it is.
+        """
+        repo, work = self._repo, self._work
+        ledger = stack.enter_context(
+            Ledger(repo, open_records(repo, self._progress), self._locks, self._evaluator, self._progress)
+        )
+        outputs = Outputs(work, self._contents, ledger.is_recorded)
+        recorder = Recorder(repo, work.cache, made_by, self._outs)
+        taker = TakeUp(repo, self._contents, outputs, recorder, ledger, fetcher, self._progress)
+        done: list[StageRun] = []
+        settled: set[str] = set()
+        try:
+            for stage in self._stages:
+                if not settled.issuperset(
+                    set(self._graph.before[stage.address]) & {each.address for each in self._stages}
+                ):
+                    done.append(StageRun(stage=stage.address, state="not run"))
+                    continue
+                run = self._taken_up(stage, find, taker, version)
+                done.append(run)
+                if run.state in ("up to date", "frozen", "ok"):
+                    settled.add(stage.address)
+        finally:
+            lockfiles = ledger.finish()
+        return self._outcome(tuple(done), lockfiles, ledger.ignored)
+
+    def _taken_up(
+        self, stage: Stage, find: Callable[[Task], list[TaskResult]], taker: TakeUp, version: str
+    ) -> StageRun:
+        outlook = self._evaluator.look(stage)
+        if outlook.state in ("up to date", "frozen"):
+            return StageRun(stage=stage.address, state="frozen" if outlook.state == "frozen" else "up to date")
+        if outlook.now is None or why_no_task(stage) is not None:
+            return StageRun(stage=stage.address, state="not run")
+        read = task_inputs(stage, outlook.now, self._contents)
+        task = stage_task(stage, outlook.now, read, project=self._repo.config.project or "", dvlite=version)
+        found = find(task)
+        return StageRun(stage=stage.address, state="not run") if not found else taker.stage(outlook, found)
 
     def _lack(self, stage: Stage, outputs: Outputs) -> str:
         """Returns which output of a stage is not there, '' if all are. Raises FormatError if the stage was named."""

@@ -48,7 +48,7 @@ class Worker:
 class TaskWorker:
     """Runs tasks of one remote, one at a time, with a cache of its own. `environ` is what commands see; `scratch`, which is made and removed, where they run.
 
-    `is_over` is asked whether the task is to be stopped: then `run` raises Interrupted, and nothing runs any more.
+    `is_over` is asked whether the task is to be stopped: then `run` raises Interrupted, and nothing runs any more. `echo` gets what commands print.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class TaskWorker:
         progress: Progress,
         *,
         is_over: Callable[[], bool] = lambda: False,
+        echo: Callable[[bytes], None] | None = None,
     ) -> None:
         self._remote, self._cache, self._scratch = remote, cache, scratch
         self._worker, self._progress = worker, progress
@@ -68,7 +69,7 @@ class TaskWorker:
             "PYTHONDONTWRITEBYTECODE": "1",
             **environ,
         }  # folders of code are inputs, which stay as they are
-        self._is_over = is_over
+        self._is_over, self._echo = is_over, echo
 
     def run(self, task: Task) -> TaskResult:
         """Runs a task; what it made is on the remote when this returns, durably.
@@ -83,7 +84,8 @@ class TaskWorker:
         inputs.mkdir(parents=True)
         try:
             places = _Places(task, self._cache, inputs, self._progress)
-            folder = TaskFolder(self._scratch / "run", task, places.locate, self._environ, is_over=self._is_over)
+            run = self._scratch / "run"
+            folder = TaskFolder(run, task, places.locate, self._environ, is_over=self._is_over, echo=self._echo)
             with folder, UnitTaker(self._cache) as taker:
                 units = run_units(task, folder, taker)
         finally:

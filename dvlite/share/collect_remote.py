@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Container, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,7 +13,7 @@ from dvlite.errors import UsageError
 from dvlite.files import lock
 from dvlite.formats import snapshot
 from dvlite.formats.root import Root
-from dvlite.formats.snapshot import Version
+from dvlite.formats.snapshot import Version, VersionId
 from dvlite.oid import Digest
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote, signature
@@ -23,6 +24,7 @@ from dvlite.runs.share import left_by_others
 from dvlite.share.needs import Needs, fetch_all_heads, gather
 from dvlite.show import quote
 from dvlite.store import claims, collect, push_protocol, snapshots
+from dvlite.store import tasks as on_remote
 from dvlite.store.cache import Cache
 from dvlite.store.catalog import COMPLETE, Catalog
 from dvlite.store.claims import ASLEEP_SECONDS, Claim, Claims, Owner
@@ -106,10 +108,13 @@ def _collect(repo: Repo, options: CollectOptions, progress: Progress) -> Collect
             if options.apply:
                 push_protocol.send_tombstones(catalog, repo.config.project or "")
 
+            tasks = {} if options.only_purged else on_remote.look_at_all(remote)
+            waiting = on_remote.versions(remote, (seen for seen in tasks.values() if remote.clone in seen.clones))
+
             def divide(own: Sequence[Version]) -> Claims:
                 if options.only_purged:
                     return Claims(standing=list(roots))
-                return claims.judge(catalog, roots, _owner(repo, remote, needs, own, options, roots))
+                return claims.judge(catalog, roots, _owner(repo, remote, needs, own, options, roots, waiting))
 
             young = min(collect.YOUNG_SECONDS, _grace(options))
             of_runs = _of_runs(repo, remote, needs, options)
@@ -131,6 +136,7 @@ def _collect(repo: Repo, options: CollectOptions, progress: Progress) -> Collect
                     )
                 run_needs = partial(_run_needs, repo, remote, needs, options, progress)
                 done = collect.run(catalog, cache, todo, run_needs, progress, young_seconds=young)
+                remote.delete(on_remote.old(tasks.values()))
         return Collection(
             remote=name,
             url=repo.remote(name).location.text,
@@ -192,11 +198,12 @@ def _owner(
     own: Sequence[Version],
     options: CollectOptions,
     roots: Sequence[Claim],
+    waiting: AbstractSet[VersionId],
 ) -> Owner:
     return Owner(
         clone=remote.clone,
         project=repo.config.project or "",
-        kept={version.id for version in needs.versions},
+        kept={*(version.id for version in needs.versions), *waiting},
         named=needs.named,
         known_commits=repo.git.commit_times,
         claimed=snapshot.build(own).root if own else None,

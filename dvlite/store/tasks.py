@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 
 from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, ObjectMissing
 from dvlite.formats import strict_json, task
+from dvlite.formats.snapshot import VersionId, version_of
 from dvlite.formats.task import Task, TaskResult
 from dvlite.oid import digest_task
 from dvlite.store.object_store import ObjectAbsent, ObjectEntry
 from dvlite.store.remote import Remote
 
-CLAIM_SECONDS = 600  # that a claim holds after it was last renewed
-_RENEW_SECONDS = 60
+CLAIM_SECONDS = 180.0  # that a claim holds after it was last renewed
+_RENEW_SECONDS = 45.0
 OLD_SECONDS = 90 * 24 * 3600  # of the newest object of a task: nobody waits for it
 _MOST_RESULTS = 20  # of one task that are read, the newest
 _CLAIM_BYTES = 4096
@@ -102,22 +103,44 @@ def give_out(remote: Remote, items: Iterable[bytes], clone: str, project: str) -
     remote.run_all(put, list(by_name))
 
 
-def withdraw(remote: Remote, names: Iterable[str], clone: str) -> None:
-    """Takes back that a clone waits for these tasks: their results were taken up."""
-    remote.delete([f"{task.folder_of(name)}given-{clone}.json" for name in names])
+def withdraw(remote: Remote, names: Iterable[str], clone: str, failed: Iterable[str] = ()) -> None:
+    """Takes back that a clone waits for these tasks: their results were taken up. Of what `failed`, the results (names of objects) go, so that it runs when it is given out again."""
+    remote.delete([*(f"{task.folder_of(name)}given-{clone}.json" for name in names), *failed])
+
+
+def put_list(remote: Remote, names: Sequence[str]) -> str:
+    """Puts a list of tasks, and returns its id."""
+    data = task.dump_list(names)
+    name = digest_task(data)
+    remote.put(task.list_name(name), data)
+    return name
+
+
+def listed(remote: Remote, name: str) -> tuple[str, ...]:
+    """Returns the tasks that an id stands for: those of a list, or the task itself. Raises as `read`."""
+    if any(entry.name == task.list_name(name) for entry in remote.store.list(task.folder_of(name)).entries):
+        data = _whole(remote, name, task.list_name(name))
+        return task.parse_list(data, f"the list {name[:12]} on {remote.store.label}")
+    return (name,)
 
 
 def read(remote: Remote, name: str) -> Task:
     """Returns a task. Raises ObjectMissing, ObjectCorrupt for bytes that are not those that its name says, FormatError."""
-    where = f"the task {name[:12]} on {remote.store.label}"
+    return task.parse(_whole(remote, name, task.spec_name(name)), f"the task {name[:12]} on {remote.store.label}")
+
+
+def _whole(remote: Remote, name: str, at: str) -> bytes:
     try:
-        data = remote.get(task.spec_name(name), end=task.MAX_BYTES + 1)
+        data = remote.get(at, end=task.MAX_BYTES + 1)
     except ObjectAbsent:
-        hint = "was it given out to this remote? dvlite task list"
+        hint = "give it out to this remote, in the clone: dvlite repro --to k8s"
         raise ObjectMissing(f"there is no task {name[:12]} on {remote.store.label}", hint=hint) from None
     if digest_task(data) != name:
-        raise ObjectCorrupt(f"{where} is damaged: its bytes are not those that its name says", hint="give it out again")
-    return task.parse(data, where)
+        raise ObjectCorrupt(
+            f"the task {name[:12]} on {remote.store.label} is damaged: its bytes are not those that its name says",
+            hint="give it out again, in the clone: dvlite repro --to k8s",
+        )
+    return data
 
 
 def results(remote: Remote, seen: OnRemote) -> Iterator[TaskResult]:
@@ -169,6 +192,18 @@ def claim(remote: Remote, seen: OnRemote, worker: str) -> HeldTask | None:
 def is_held(seen: OnRemote) -> bool:
     """Returns whether a worker has claimed a task and renews that."""
     return seen.claim is not None and seen.claim[1] < CLAIM_SECONDS
+
+
+def versions(remote: Remote, seen: Iterable[OnRemote]) -> set[VersionId]:
+    """Returns what tasks read, and what their results name: what a clone that waits for them needs. Those that cannot be read name nothing."""
+    found: set[VersionId] = set()
+    for each in seen:
+        with contextlib.suppress(FormatError, ObjectMissing, ObjectCorrupt):
+            item = read(remote, each.task)
+            files = [*item.files, *(file for unit in item.units for file in unit.inputs)]
+            files += [file for result in results(remote, each) for unit in result.units for file in unit.outputs]
+            found.update(version_of(file.path, file.pointer()).id for file in files)
+    return found
 
 
 def old(seen: Iterable[OnRemote]) -> Sequence[str]:

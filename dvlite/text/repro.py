@@ -72,6 +72,8 @@ def _row(run: StageRun, result: ReproResult, show: Show) -> tuple[str, ...]:
     if run.state == "cached" and run.of:
         whose = f"{printable(run.of_author)}'s run " if run.of_author else ""
         parts.append(f"from {whose}{run.of_stage}-{short_oid(run.of)[:6]}")
+    if run.state == "ok" and run.of_author:
+        parts.append(f"by {printable(run.of_author)}")
     if run.state == "tainted":
         parts = [f"{', '.join(map(printable, run.tainted_by[:2]))} changed while it ran"]
     if run.state == "failed":
