@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from dvlite.errors import FormatError, LaterVersion, ObjectCorrupt, ObjectMissing
-from dvlite.formats import recipe, root, store_config
+from dvlite.formats import recipe, root, store_config, task
 from dvlite.formats.root import Root, RootName
 from dvlite.formats.snapshot import Version, VersionId
 from dvlite.oid import FILE, Digest, digest_bytes
@@ -129,7 +129,7 @@ def _names(check: RemoteState) -> None:
     sizes = {entry.name: entry.size_bytes for entry in entries}
     possible = pack_sizes(entry for entry in entries if _PACK.fullmatch(entry.name))
     for name, size in sizes.items():
-        if _NAMES.fullmatch(name) is None:
+        if _NAMES.fullmatch(name) is None and task.task_of(name) is None:
             check.found.note(name, "foreign", "dvlite writes no such name")
         elif name.startswith("packs/"):
             pack_name = Digest(bytes.fromhex(name[6:]))
