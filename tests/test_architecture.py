@@ -34,7 +34,7 @@ LAYERS = (
     ("registry",),
     ("repo",),
     ("workspace", "runs"),
-    ("clusters", "compare", "exports", "foreign", "lineage", "merge", "pipeline", "share"),
+    ("clusters", "compare", "exports", "foreign", "lineage", "merge", "pipeline", "serving", "share"),
     ("hooks", "reading"),
     ("tables",),
     ("checks",),
@@ -149,6 +149,8 @@ OPENERS = (
     "cli.main",  # /dev/null
     "api.training_log",  # files of its own
     "cli.options",  # a page in the browser, by a method that is called so
+    "formats.mar",  # files in an archive, by a method that is called so, as the next
+    "serving.torchserve",
 )
 READERS = (
     "workspace.sparse",  # its own file, in git's folder
@@ -171,6 +173,8 @@ READERS = (
     "commands.merge_driver",
     "commands.stage",  # the schema
     "commands.try_out",  # a file that the user names
+    "commands.export_serving",  # as the last
+    "serving.folder",  # files of a place that the user names
 )
 
 MOST_LINES = 600

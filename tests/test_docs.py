@@ -60,7 +60,9 @@ NO_FORMATS = (
     "lfs_attributes",
     "lfs_transfer",
     "manifest_parts",
+    "mar",  # of TorchServe
     "parquet",
+    "pbtxt",  # of protobuf
     "plots",
     "protobuf",
     "strict_fields",

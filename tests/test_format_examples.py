@@ -27,6 +27,7 @@ from dvlite.formats import (
     reference,
     root,
     series,
+    served,
     snapshot,
     store_config,
     task,
@@ -415,3 +416,11 @@ def test_check_round():
     name = files_pack().name
     current = CheckRound(1764385200, 1764298800, {name})
     assert check_round.dump(current) == shown("check-round")
+
+
+def test_a_served_model():
+    model = served.parse(shown("served"), "it")
+    assert (model.model, model.version, model.registered, model.at) == ("birds", 7, "birds", "model.onnx")
+    assert model.files == (served.ServedFile(path="model.onnx", size=26, sha256="22" * 32),)
+    assert [(item.path, item.digest) for item in model.inputs] == [("data/images", "manifest:" + "55" * 32)]
+    assert served.dump(model) == shown("served")

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from dvlite.commands.check import CheckResult
     from dvlite.commands.diff import DiffResult
     from dvlite.commands.diff_rows import DiffRowsResult
+    from dvlite.commands.export_serving import ExportServingResult
     from dvlite.commands.get import GetResult
-    from dvlite.commands.lineage import LineageDiffResult, LineageFindResult, LineageResult
+    from dvlite.commands.lineage import LineageDiffResult, LineageFindResult, LineageResult, LineageServedResult
     from dvlite.commands.log import LogResult
     from dvlite.commands.ls import LsResult, SnapshotsResult
     from dvlite.commands.metrics import MetricsDiffResult, MetricsShowResult
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from dvlite.commands.status import StatusResult
     from dvlite.commands.update import UpdateResult
     from dvlite.commands.verify import VerifyResult
+    from dvlite.commands.verify_served import VerifyServedResult
     from dvlite.reading.filesystem import DvliteFileSystem
     from dvlite.runs.options import RunsOptions
     from dvlite.share.fetch_plan import FetchResult, PullResult
@@ -577,6 +579,18 @@ class Repo:
 
         return self._place.of_lineage(remote, work)
 
+    def lineage_served(self, place: Name, *, remote: RemoteChoice | None = None) -> LineageServedResult:
+        """Show which model is served at a place, and how it was made: `dvlite lineage --served`.
+
+        The `place` is a folder, an archive of TorchServe, s3://..., or the URL of a running server.
+        """
+        from dvlite.commands.lineage import lineage_served as verb
+
+        def work(repo: repository.Repo | None, remote: str | None, progress: Progress) -> LineageServedResult:
+            return verb(repo, os.fspath(place), remote=remote, environ=os.environ, progress=progress)
+
+        return self._place.of_lineage(remote, work)
+
     def lineage_find(
         self, *conditions: str, number: int | None = None, remote: RemoteChoice | None = None
     ) -> LineageFindResult:
@@ -615,6 +629,50 @@ class Repo:
         options, made_by = CheckOptions(force, dry_run), {"host": platform.node(), "version": __version__}
         return self._place.write(
             lambda repo, progress: verb(repo, _paths(paths), options, environ=os.environ, progress=progress, **made_by)
+        )
+
+    def verify_served(self, place: Name, *, digest: str | None = None) -> VerifyServedResult:
+        """Check a model that servers read, byte by byte: `dvlite verify --served`. Findings are in the result: `passed` is true without any."""
+        from dvlite.commands.verify_served import verify_served as verb
+
+        return self._place.read(
+            lambda repo, progress: verb(repo, os.fspath(place), digest=digest, environ=os.environ, progress=progress)
+        )
+
+    def export_serving(
+        self,
+        model: Name,
+        *,
+        to: Literal["triton", "tfserving", "torchserve", "kserve", "dir"],
+        dest: Name,
+        name: str | None = None,
+        at: str | None = None,
+        keep: int | None = None,
+        config: Name | None = None,
+        handler: str | None = None,
+        model_format: str | None = None,
+        seen_at: str | None = None,
+        rollback: bool = False,
+    ) -> ExportServingResult:
+        """Write a model as the next version of what a server reads."""
+        from dvlite.commands.export_serving import ExportServingOptions
+        from dvlite.commands.export_serving import export_serving as verb
+
+        options = ExportServingOptions(
+            to=to,
+            dest=os.fspath(dest),
+            name=name,
+            at=at,
+            keep=keep,
+            config=None if config is None else os.fspath(config),
+            model_format=model_format,
+            handler=handler,
+            seen_at=seen_at,
+            rollback=rollback,
+        )
+        text = os.fspath(model)
+        return self._place.write(
+            lambda repo, progress: verb(repo, text, options, environ=os.environ, progress=progress)
         )
 
     def verify(

@@ -247,8 +247,9 @@ def check(
 @click.command(
     "verify",
     cls=Verb,
-    example="dvlite verify\ndvlite verify --remote\ndvlite verify --range main..HEAD\ndvlite verify --rerun train --html report.html",
-    codes=(3, 4, 10),
+    example="dvlite verify\ndvlite verify --remote\ndvlite verify --range main..HEAD\ndvlite verify --rerun train --html report.html\n"
+    "dvlite verify --served /mnt/models --digest manifest:5f0c...",
+    codes=(3, 4, 10, 13),
     says={1: "problems found", 3: "not everything could be checked", 4: "a stage failed in the rerun"},
 )
 @PATHS
@@ -262,6 +263,13 @@ def check(
 @click.option("--stage-inputs", is_flag=True, help="With --rerun: use the inputs named by the lockfile.")
 @click.option("--twice", is_flag=True, help="With --rerun: run each stage twice.")
 @click.option("--keep", is_flag=True, help="With --rerun: keep the clean clone.")
+@click.option(
+    "--served",
+    metavar="PLACE",
+    type=PathText(),
+    help="Check a model that servers read: DIR, s3://..., X.mar, http://...",
+)
+@click.option("--digest", metavar="ID", help="With --served: the model has to be this one.")
 @click.option("--junit", metavar="FILE", type=PathText(), help="Also write a JUnit report.")
 @click.option("--html", metavar="FILE", type=PathText(), help="Also write an HTML report.")
 @MARKDOWN
@@ -286,9 +294,18 @@ def verify(
     markdown: str | None,
     summary: str | None,
     annotations: bool,
+    served: str | None,
+    digest: str | None,
     **flags: bool,
 ) -> int:
     """Check that lockfiles, pointers and code agree; needs no data."""
+    if served is not None:
+        others = (revision, commits, remote, junit, html, markdown, deep, offline, rerun, from_data, *flags.values())
+        if paths or any(other not in (None, False) for other in others):
+            raise UsageError("--served checks what a server reads, and goes with --digest alone")
+        return _verify_served(served, digest)
+    if digest is not None:
+        raise UsageError("--digest belongs to --served", hint="dvlite verify --served DIR --digest manifest:...")
     from dvlite.commands.verify import VerifyOptions, verify_again
     from dvlite.commands.verify import verify as verb
     from dvlite.repo.remotes import configured
@@ -331,6 +348,15 @@ def verify(
 
     reports = ReportOptions(junit=junit, html=html, markdown=markdown, summary=summary, annotations=annotations)
     return _reported(reports, work, "verify")
+
+
+def _verify_served(place: str, digest: str | None) -> int:
+    from dvlite.commands.verify_served import verify_served as verb
+
+    return run(
+        lambda s: verb(s.repo_if_any(), place, digest=digest, environ=s.environ, progress=s.progress),
+        text="verify_served",
+    )
 
 
 def _reported(reports: ReportOptions, work: Callable[[Session], R], text: str) -> int:

@@ -27,11 +27,10 @@ from dvlite.cli.options import (
     open_page,
     run,
 )
-from dvlite.errors import NotARepository, UsageError
+from dvlite.errors import UsageError
 
 if TYPE_CHECKING:
     from dvlite.commands.view import ViewResult
-    from dvlite.repo.repository import Repo
     from dvlite.runs.options import RunsOptions
 
 MOST_RUNS = 10_000  # on a page, unless more are asked for
@@ -341,10 +340,14 @@ def lineage() -> None:
     "show",
     pages=True,
     short_help="Show how X was made, or with --down what was made from it; the word show may be left out.",
-    example="dvlite lineage model.pt\ndvlite lineage --down data/images\ndvlite lineage /srv/current.pt --remote s3://acme-data/birds",
-    codes=(10,),
+    example="dvlite lineage model.pt\ndvlite lineage --down data/images\ndvlite lineage /srv/current.pt --remote s3://acme-data/birds\n"
+    "dvlite lineage --served http://localhost:8000",
+    codes=(3, 10),
 )
-@click.argument("subject", metavar="X", type=PathText())
+@click.argument("subject", metavar="[X]", required=False, type=PathText())
+@click.option(
+    "--served", metavar="PLACE", type=PathText(), help="Show what is served: DIR, s3://..., X.mar, http://host:8000"
+)
 @click.option("--up", "way", flag_value="up", help="Show how it was made (default).")
 @click.option("--down", "way", flag_value="down", help="Show what was made from it.")
 @click.option("--both", "way", flag_value="both", help="Show both.")
@@ -354,7 +357,9 @@ def lineage() -> None:
 )
 @click.option("--sources", is_flag=True, help="Fetch the runs of repositories that data was imported from.")
 @ANY_REMOTE
-def lineage_show(subject: str, *, way: str | None, form: str | None, **flags: Any) -> int:  # depth, sources, remote
+def lineage_show(
+    subject: str | None, *, served: str | None, way: str | None, form: str | None, **flags: Any
+) -> int:  # depth, sources, remote
     """Show how X was made, or with --down what was made from it.
 
     X is a path, REV:PATH, any file or folder on disk, an object id or 8 digits of one, a sha256, or a run.
@@ -362,12 +367,19 @@ def lineage_show(subject: str, *, way: str | None, form: str | None, **flags: An
     """
     from dvlite.commands.lineage import lineage as verb
 
+    if served is not None:
+        if subject is not None or way is not None or form not in (None, "json") or flags["depth"] or flags["sources"]:
+            raise UsageError("--served takes the place of X, and of other flags --remote alone")
+        return _lineage_served(served, flags["remote"], as_json=form == "json")
+    if subject is None:
+        raise UsageError("missing what to show: a path, a run, an id", hint="dvlite lineage PATH")
+    what = subject
     if form == "json":
         click.get_current_context().ensure_object(dict)["json"] = True
     return run(
         lambda s: verb(
-            _repo_if_any(s),
-            subject,
+            s.repo_if_any(),
+            what,
             upwards=way in (None, "up", "both"),
             downwards=way in ("down", "both"),
             **flags,
@@ -376,6 +388,18 @@ def lineage_show(subject: str, *, way: str | None, form: str | None, **flags: An
         ),
         text="lineage",
         form=form if form in ("tree", "mermaid", "dot") else "text",
+    )
+
+
+def _lineage_served(place: str, remote: str | None, *, as_json: bool) -> int:
+    from dvlite.commands.lineage import lineage_served as verb
+
+    if as_json:
+        click.get_current_context().ensure_object(dict)["json"] = True
+    return run(
+        lambda s: verb(s.repo_if_any(), place, remote=remote, environ=s.environ, progress=s.progress),
+        text="lineage",
+        form="served",
     )
 
 
@@ -394,7 +418,7 @@ def lineage_find(conditions: tuple[str, ...], *, limit: int | None, remote: str 
     from dvlite.commands.lineage import lineage_find as verb
 
     return run(
-        lambda s: verb(_repo_if_any(s), conditions, limit=limit, remote=remote, environ=s.environ, progress=s.progress),
+        lambda s: verb(s.repo_if_any(), conditions, limit=limit, remote=remote, environ=s.environ, progress=s.progress),
         text="lineage",
     )
 
@@ -414,16 +438,8 @@ def lineage_diff(old: str, new: str, *, remote: str | None) -> int:
     from dvlite.commands.lineage import lineage_diff as verb
 
     return run(
-        lambda s: verb(_repo_if_any(s), old, new, remote=remote, environ=s.environ, progress=s.progress), text="lineage"
+        lambda s: verb(s.repo_if_any(), old, new, remote=remote, environ=s.environ, progress=s.progress), text="lineage"
     )
-
-
-def _repo_if_any(session: Session) -> Repo | None:
-    """Opens the repository around the current folder; a remote can be asked without one."""
-    try:
-        return session.repo()
-    except NotARepository:
-        return None
 
 
 @click.command(
@@ -447,7 +463,7 @@ def log(path: str, *, revision: str | None, limit: int | None, patch: bool, most
 
 @click.group(cls=Verbs)
 def export() -> None:
-    """Write runs for other programs."""
+    """Write runs for other programs, and models for servers."""
 
 
 @export.command(
@@ -532,6 +548,42 @@ def export_mlmd(file: str, **filters: Any) -> int:
 
     wanted = RunsOptions(**filters)
     return run(lambda s: verb(s.repo(), file, wanted, now_ns=time.time_ns(), progress=s.progress), text="export")
+
+
+SERVERS = ("triton", "tfserving", "torchserve", "kserve", "dir")
+
+
+@export.command(
+    "serving",
+    example="dvlite export serving models/birds --to triton --dest /srv/models --keep 3\n"
+    "dvlite export serving v2:model.pt --to torchserve --dest s3://acme/store --handler src/h.py\n"
+    "dvlite export serving birds --to triton --dest /srv/models --rollback",
+    codes=(3, 10, 12, 13),
+)
+@click.argument("model", metavar="MODEL", type=PathText())
+@click.option("--to", metavar="SERVER", required=True, type=click.Choice(SERVERS), help=f"One of {', '.join(SERVERS)}.")
+@click.option(
+    "--dest", metavar="DEST", required=True, type=PathText(), help="The folder or s3:// prefix that it reads."
+)
+@click.option("--name", metavar="NAME", help="What the server calls the model (default: the name of the path).")
+@click.option("--at", metavar="PATH", type=PathText(), help="Where the model is in the folder of its version.")
+@click.option(
+    "--keep", metavar="N", type=click.IntRange(min=1), help="Remove all but the newest N versions (default: keep all)."
+)
+@click.option("--config", metavar="FILE", type=PathText(), help="The config.pbtxt of Triton to start from.")
+@click.option(
+    "--handler", metavar="FILE|NAME", type=PathText(), help="The handler of TorchServe (default: handler.py)."
+)
+@click.option("--model-format", metavar="NAME", help="The format of KServe: sklearn, onnx, pytorch ...")
+@click.option("--seen-at", metavar="URL", help="Where KServe or TensorFlow Serving sees DEST: pvc://models ...")
+@click.option("--rollback", is_flag=True, help="Serve the version before again, or NAME@VERSION, of what is at DEST.")
+def export_serving(model: str, **flags: Any) -> int:
+    """Write a model as the next version of what a server reads."""
+    from dvlite.commands.export_serving import ExportServingOptions
+    from dvlite.commands.export_serving import export_serving as verb
+
+    options = ExportServingOptions(**flags)
+    return run(lambda s: verb(s.repo(), model, options, environ=s.environ, progress=s.progress), text="export_serving")
 
 
 VERBS = {"Lineage": (runs, view, lineage, log, export)}

@@ -16,7 +16,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from dvlite.cli.complete import NameOf
-from dvlite.errors import Untrusted, UsageError
+from dvlite.errors import NotARepository, Untrusted, UsageError
 
 if TYPE_CHECKING:
     from dvlite.cli.terminal import Terminal, TerminalProgress, Words
@@ -329,6 +329,13 @@ class Session:
         waiting: dict[str, Any] = {"wait": False} if self.flags.get("no_wait") else {}
         self.opened = open_repo(Path(start), self.environ, **waiting)
         return self.opened
+
+    def repo_if_any(self) -> Repo | None:
+        """Opens the repository around the current folder; None if there is none."""
+        try:
+            return self.repo()
+        except NotARepository:
+            return None
 
     def stage(self) -> bool:
         """Returns whether written files are staged in git: neither `--no-stage` nor `core.autostage: false`."""

@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from dvlite.errors import DvliteError
+from dvlite.errors import DvliteError, PartlyDone
 from dvlite.formats import manifest
 from dvlite.formats.source import ImportSource
+from dvlite.git.program import without_credentials
 from dvlite.lineage.compare import LineageDifference, LineageMeasure, compare_graphs
 from dvlite.lineage.context import LineageContext, open_context
 from dvlite.lineage.find_query import parse_query
@@ -19,6 +20,7 @@ from dvlite.lineage.target import Target, find_target, short_name
 from dvlite.lineage.walk import makers_of, run_io, users_of, walk
 from dvlite.oid import MANIFEST, Oid, format_oid, parse_oid
 from dvlite.progress import Progress
+from dvlite.registry.models import load, references_of
 from dvlite.repo.repository import Repo
 from dvlite.repo.sources import require_trusted
 from dvlite.results import Result, TableResult
@@ -29,8 +31,10 @@ from dvlite.runs.queries import Artefact, RunIO, RunQueries
 from dvlite.runs.records import open_source_records
 from dvlite.runs.schema import METRIC, PARAM, RunRow
 from dvlite.runs.upstream import upstream_params, upstream_runs
+from dvlite.serving import ask
+from dvlite.serving.opened import looked_at
 from dvlite.share.imports import fetch_runs
-from dvlite.show import printable, quote, word
+from dvlite.show import Show, printable, quote, some, word
 from dvlite.workspace.changes import Counts, FileChange
 
 _FILES_KEPT = 1000  # changes of files in a result; all are counted
@@ -73,6 +77,49 @@ class LineageResult(Result):
     remote: str | None = None
     runs_searched: int = 0
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageServedModel:
+    """A model that is served, as it names itself; `lineage` is what is known of its digest, None where that is nothing: `problem` says why.
+
+    `is_served`: its server follows this version; None where nothing says so.
+    """
+
+    server: str
+    model: str
+    version: int | None
+    digest: str
+    place: str
+    is_served: bool | None = None
+    path: str = ""
+    registered: str = ""
+    run: str = ""
+    commit: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    models: tuple[str, ...] = ()  # what the registry of this clone calls it: model:birds@7
+    lineage: LineageResult | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class LineageServedResult(Result):
+    """What is served at a place, and how it was made. Of a running server, `bytes_seen` is false: it is what the server says."""
+
+    schema: ClassVar[str] = "dvlite.lineage-served/1"
+    place: str
+    models: tuple[LineageServedModel, ...]
+    bytes_seen: bool = False
+    warnings: tuple[str, ...] = ()
+
+    def failure(self, _show: Show) -> DvliteError | None:
+        """Returns which models could not be resolved."""
+        open_ones = [one for one in self.models if one.lineage is None]
+        if not open_ones:
+            return None
+        names = some([f"{quote(one.model)}: {one.problem}" for one in open_ones], 1)
+        hint = "in a clone of the repository that made it: dvlite lineage --served PLACE"
+        return PartlyDone(f"could not resolve {names}", hint=hint)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +210,75 @@ def lineage(
             runs_searched=context.index.count_runs(),
             warnings=(*warnings_of((above, below), provenance), *_about_parameters(subject, below, context)),
         )
+
+
+def lineage_served(
+    repo: Repo | None,
+    place: str,
+    *,
+    remote: str | None = None,
+    environ: Mapping[str, str],
+    progress: Progress,
+) -> LineageServedResult:
+    """Returns which models are served at a place (a folder, an archive, s3://, the URL of a server), and how each was made.
+
+    Of several versions of a model in a folder, the one that is served. Nothing is hashed: `verify --served` does that. Raises PartlyDone
+    for a server that does not answer, UsageError for a place without a model of dvlite.
+    """
+    models: list[LineageServedModel] = []
+    for one in (_asked_server if ask.is_url(place) else _seen)(repo, place, environ):
+        subject = one.digest
+        if not subject:
+            models.append(one)
+            continue
+        try:
+            made = lineage(repo, subject, remote=remote, environ=environ, progress=progress)
+            known = () if repo is None else references_of(load(repo.git), Oid(made.subject.oid))
+            models.append(replace(one, digest=made.subject.oid, lineage=made, models=known))
+        except DvliteError as error:
+            models.append(replace(one, problem=error.message))
+    return LineageServedResult(place=without_credentials(place), models=tuple(models), bytes_seen=not ask.is_url(place))
+
+
+def _asked_server(_repo: Repo | None, place: str, environ: Mapping[str, str]) -> Iterator[LineageServedModel]:
+    for claim in ask.ask(place, environ.get(ask.TOKEN, "")):
+        yield LineageServedModel(
+            server=claim.server,
+            model=claim.model,
+            version=claim.version,
+            digest=claim.digest or claim.digits,
+            place=without_credentials(place),
+            is_served=True,
+            path=claim.path,
+            registered=claim.registered,
+            run=claim.run,
+            commit=claim.commit,
+            inputs=claim.inputs,
+            problem=claim.problem,
+        )
+
+
+def _seen(repo: Repo | None, place: str, environ: Mapping[str, str]) -> Iterator[LineageServedModel]:
+    with looked_at(place, repo, environ) as seen:
+        follows = {one.held.name for one in seen if one.is_served}
+        for one in seen:
+            model = one.held.model
+            if one.is_served is False and one.held.name in follows:
+                continue  # another version of it is served
+            yield LineageServedModel(
+                server=one.server,
+                model=one.held.name,
+                version=one.held.number or None,
+                digest="" if model is None else model.digest,
+                place=one.shown,
+                is_served=one.is_served,
+                path="" if model is None else model.path,
+                registered="" if model is None else model.registered,
+                run="" if model is None else model.run or "",
+                commit="" if model is None else model.commit or "",
+                inputs={} if model is None else {item.path: item.digest for item in model.inputs},
+                problem=one.held.problem,
+            )
 
 
 def lineage_find(

@@ -54,7 +54,7 @@ def parse(
     """
     if len(data) > limit_bytes:
         raise FormatError(f"cannot read {where}: it has {len(data)} bytes, at most {limit_bytes} are accepted")
-    if _deeper(data, depth):
+    if is_deep(data, depth):
         raise FormatError(f"cannot read {where}: it is nested too deeply")
     try:
         value = (_WITH_FRACTIONS if floats else _WHOLE_NUMBERS).decode(data.decode("utf-8"))
@@ -92,7 +92,7 @@ def require_version(found: object, known: int, failure: str) -> None:
         )
 
 
-def _deeper(data: bytes, most: int) -> bool:
+def is_deep(data: bytes, most: int = _MAX_DEPTH) -> bool:
     """Returns whether the nesting, counted before the parser recurses, is deeper than `most`; brackets inside strings do not count."""
     if data.count(b"[") + data.count(b"{") <= most:
         return False

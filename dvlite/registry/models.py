@@ -184,6 +184,12 @@ def load(git: Git, remote: str = "origin") -> Registry:
     return Registry(models, tuple(problems), unseen, known)
 
 
+def references_of(registry: Registry, oid: Oid) -> tuple[str, ...]:
+    """Returns the versions of models that have this content: `model:birds@7`."""
+    versions = (version for model in registry.models.values() for version in model.versions.values())
+    return tuple(version.reference for version in versions if version.oid == oid)
+
+
 def named_by_refs(git: Git, prefixes: Iterable[str]) -> list[tuple[str, Pointer]]:
     """Returns the paths and versions that entries under some prefixes of refs name, whatever is wrong with them: what must not be lost."""
     names = {}

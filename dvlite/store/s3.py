@@ -70,6 +70,10 @@ _UPLOAD_FIELDS = {
 }
 
 
+class NameTaken(RemoteError):
+    """An object that was to be made new is there."""
+
+
 class S3Store:
     """Objects in an S3 bucket, below a prefix. Connects at the first call; raises Transient where a new try may help.
 
@@ -107,14 +111,22 @@ class S3Store:
 
     def put(self, name: str, data: Buffer, *, only_if_absent: bool = False) -> bool:
         require_name(name)
+        try:
+            self.put_key(self._above + name, data, only_if_absent=only_if_absent)
+        except NameTaken:
+            return self._holds(name, data)
+        return True
+
+    def put_key(self, key: str, data: Buffer, *, only_if_absent: bool = False) -> None:
+        """Stores an object, whatever it is called. Raises NameTaken with `only_if_absent` where there is one."""
         kinds = self._checksums
         try:
-            return self._put(name, data, kinds[0], only_if_absent=only_if_absent)
+            return self._put(key, data, kinds[0], only_if_absent=only_if_absent)
         except RemoteError as error:
             if len(kinds) == 1 or not is_not_offered(error.__cause__):
                 raise
         self._checksums = kinds[1:]
-        return self._put(name, data, kinds[1], only_if_absent=only_if_absent)
+        return self._put(key, data, kinds[1], only_if_absent=only_if_absent)
 
     def list(self, prefix: str) -> Listing:
         require_prefix(prefix)
@@ -132,8 +144,12 @@ class S3Store:
     def delete(self, names: Sequence[str]) -> None:
         for name in names:
             require_name(name)
-        for at in range(0, len(names), _DELETE_AT_ONCE):
-            self._delete(names[at : at + _DELETE_AT_ONCE])
+        self.delete_keys([self._above + name for name in names])
+
+    def delete_keys(self, keys: Sequence[str]) -> None:
+        """Removes objects, whatever they are called; one that is not there is fine."""
+        for at in range(0, len(keys), _DELETE_AT_ONCE):
+            self._delete(keys[at : at + _DELETE_AT_ONCE])
 
     def close(self) -> None:
         self._client.close()
@@ -154,53 +170,52 @@ class S3Store:
                 raise ObjectAbsent(request.key, self.label) from error
             raise
 
-    def _put(self, name: str, data: Buffer, checksum: str, *, only_if_absent: bool) -> bool:
+    def _put(self, key: str, data: Buffer, checksum: str, *, only_if_absent: bool) -> None:
         headers = _checksum(checksum, data) | self._upload | self._every
         if only_if_absent:
             headers["if-none-match"] = "*"
         try:
-            request = S3Request("PUT", self._above + name, PAGE_BYTES, headers=headers, body=data)
-            self._call(request, "PutObject", name, _of_object)
+            request = S3Request("PUT", key, PAGE_BYTES, headers=headers, body=data)
+            self._call(request, "PutObject", key.removeprefix(self._above), _of_object)
         except RemoteError as error:
             if only_if_absent and is_name_taken(error.__cause__):
-                return self._holds(name, data)
+                raise NameTaken(f"{quote(key)} is there already, in {self.label}") from error
             raise
-        return True
 
-    def _delete(self, names: Sequence[str]) -> None:
+    def _delete(self, keys: Sequence[str]) -> None:
         if self._deletes_at_once:
             try:
-                return self._delete_at_once(names)
+                return self._delete_at_once(keys)
             except RemoteError as error:
                 if not is_not_offered(error.__cause__, batch=True):
                     raise
-        self._delete_one_by_one(names)
+        self._delete_one_by_one(keys)
         self._deletes_at_once = False
         return None
 
-    def _delete_at_once(self, names: Sequence[str]) -> None:
-        body = delete_text([self._above + name for name in names])
+    def _delete_at_once(self, keys: Sequence[str]) -> None:
+        body = delete_text(keys)
         headers = _checksum(self._checksums[0], body) | self._every
         request = S3Request("POST", "", PAGE_BYTES, query=[("delete", "")], headers=headers, body=body)
-        name = names[0] if len(names) == 1 else ""
+        name = keys[0].removeprefix(self._above) if len(keys) == 1 else ""
         for refused in self._call(request, "DeleteObjects", name, lambda answer: _parsed(answer, read_refusals)):
             if refused.code != "NoSuchKey":
                 name = refused.key.removeprefix(self._above)
                 raise explain_refusal(refused.code, 200, self._asked("DeleteObjects", name))
 
-    def _delete_one_by_one(self, names: Sequence[str]) -> None:
+    def _delete_one_by_one(self, keys: Sequence[str]) -> None:
         """Sends as many requests at a time as there are connections; raises the first error after all ended."""
 
-        def remove(name: str) -> None:
-            request = S3Request("DELETE", self._above + name, PAGE_BYTES, headers=self._every)
+        def remove(key: str) -> None:
+            request = S3Request("DELETE", key, PAGE_BYTES, headers=self._every)
             try:
-                self._call(request, "DeleteObject", name, lambda _: None)
+                self._call(request, "DeleteObject", key.removeprefix(self._above), lambda _: None)
             except RemoteError as error:
                 if not is_absent(error.__cause__):
                     raise
 
         with ThreadPoolExecutor(self._connections) as pool:
-            outcomes = [pool.submit(remove, name) for name in names]
+            outcomes = [pool.submit(remove, key) for key in keys]
         for outcome in outcomes:
             outcome.result()
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dvlite.commands.lineage import LineageDiffResult, LineageFindResult, LineageResult, LineageSide
+from dvlite.commands.lineage import (
+    LineageDiffResult,
+    LineageFindResult,
+    LineageResult,
+    LineageServedResult,
+    LineageSide,
+)
 from dvlite.lineage.compare import LineageContentChange, LineageValueChange
 from dvlite.lineage.report import LineageArtefact, LineageGraph, LineageLink, LineageRun, key_of
-from dvlite.show import Show, count, printable, short_oid, size_text, some, word
+from dvlite.show import Show, count, one_line, printable, short_oid, size_text, some, word
 from dvlite.text import lineage_tree
 from dvlite.text.lineage_tree import amount, commit_text, named, run_named, scalar, short_values, unrecorded
 from dvlite.text.style import origin, table
@@ -32,6 +38,29 @@ def text(result: LineageResult | LineageFindResult | LineageDiffResult, show: Sh
             yield from _Upstream(result, result.up, show).lines()
         yield from _imports(result, show)
         yield from _downstream(result, show)
+
+
+def served(result: LineageServedResult, show: Show) -> Iterator[str]:
+    """Yields each model that is served: what it is, then how it was made."""
+    for number, one in enumerate(result.models):
+        if number:
+            yield ""
+        version = "" if one.version is None else f" version {one.version}"
+        where = "" if one.is_served is not False else ", which no server follows"
+        server = f" ({one.server})" if one.server else ""
+        yield show.bold(f"{printable(one.model)}{version}") + f"{server} at {printable(one.place)}{where}"
+        if not result.bytes_seen:
+            yield "  as the server says; its bytes were not seen"
+        if one.models:
+            yield f"  registered as {', '.join(one.models)}"
+        if one.lineage is not None:
+            yield from text(one.lineage, show)
+            continue
+        facts = {"digest": one.digest, "path": one.path, "run": one.run, "commit": one.commit, **one.inputs}
+        yield f"  not resolved: {one_line(one.problem)}"
+        for name, value in facts.items():
+            if value:
+                yield f"  it says {printable(name)}: {printable(value)}"
 
 
 def tree(result: LineageResult, show: Show) -> Iterator[str]:

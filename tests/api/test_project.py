@@ -19,7 +19,8 @@ from tests.commands.conftest import prepared, shared, start_project  # noqa: F40
 # --- the same as the command line
 
 VERBS = {name: value for name, value in vars(dvlite.Repo).items() if not name.startswith("_")}
-NOT_ON_THE_COMMAND_LINE = {"open", "fs"}
+FLAGS_OF_ANOTHER = {"lineage": {"served"}, "verify": {"served", "digest"}}  # that are methods of their own
+NOT_ON_THE_COMMAND_LINE = {"open", "fs", "lineage_served", "verify_served"}
 DEFAULT_VERBS = {
     "import_": "import",
     "import_url": "import-url",
@@ -67,6 +68,7 @@ def test_arguments_are_the_flags_of_the_verb(name):
     options = [each for each in command.params if isinstance(each, click.Option)]
     flags = {argument_of(each, command) for each in options} - common - {"start_in"}
     flags -= FOR_A_CLUSTER if name == "repro" else set()
+    flags -= FLAGS_OF_ANOTHER.get(name, set())
     flags -= ON_THE_SCREEN | OF_THE_REPO | OF_THE_PLACE.get(name, set()) | DEFAULT.get(name, set())
     parameters = inspect.signature(VERBS[name]).parameters.values()
     arguments = {
