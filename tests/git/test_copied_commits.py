@@ -34,6 +34,15 @@ def test_a_copy_is_its_commit_but_for_the_files_that_change(git_repo, tmp_path):
     assert copy_of(repo, first) is None
 
 
+def test_a_message_that_names_another_copy_stands_for_none(git_repo, tmp_path):
+    first = commit(git_repo, {"a": "1"}, "First")
+    second = commit(git_repo, {"a": "2"}, f"Second\n\nCopy-of: {first}")
+    repo = opened(git_repo)
+    assert write_copies(repo, [(text, {}) for text in read_commits(repo, [first, second])], tmp_path) == 2
+    found = [copy_of(repo, name) or "" for name in (first, second)]
+    assert [git(git_repo, "show", "-s", "--format=%s", name) for name in found] == ["First", "Second"]
+
+
 def test_a_commit_that_git_would_not_write_today_is_copied(git_repo, tmp_path):
     repo = opened(git_repo)
     tree = git(git_repo, "rev-parse", "HEAD^{tree}")
