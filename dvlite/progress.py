@@ -8,8 +8,10 @@ from typing import Protocol
 class Progress(Protocol):
     """Receives the progress of one phase at a time; may be called from any thread."""
 
-    def start(self, label: str, *, total_bytes: int | None = None, total_files: int | None = None) -> None:
-        """Starts a phase (`adding data/images`) and ends the previous one."""
+    def start(
+        self, label: str, *, total_bytes: int | None = None, total_files: int | None = None, noun: str = "file"
+    ) -> None:
+        """Starts a phase (`adding data/images`) and ends the previous one; `noun` is what `files` counts."""
 
     def advance(self, *, size_bytes: int = 0, files: int = 0) -> None:
         """Adds to the counters of the running phase."""
@@ -27,7 +29,9 @@ class Progress(Protocol):
 class NullProgress:
     """Reports nothing."""
 
-    def start(self, label: str, *, total_bytes: int | None = None, total_files: int | None = None) -> None:
+    def start(
+        self, label: str, *, total_bytes: int | None = None, total_files: int | None = None, noun: str = "file"
+    ) -> None:
         return
 
     def advance(self, *, size_bytes: int = 0, files: int = 0) -> None:

@@ -13,7 +13,9 @@ class RecordingProgress:
     size_bytes: int = 0
     files: int = 0
 
-    def start(self, label: str, *, total_bytes: int | None = None, total_files: int | None = None) -> None:
+    def start(
+        self, label: str, *, total_bytes: int | None = None, total_files: int | None = None, noun: str = "file"
+    ) -> None:
         self.phases.append(label)
 
     def advance(self, *, size_bytes: int = 0, files: int = 0) -> None:

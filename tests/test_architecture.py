@@ -131,6 +131,7 @@ OPENERS = (
     "pipeline.process",
     "pipeline.outputs",
     "pipeline.environment",  # of the system
+    "pipeline.map_journal",  # its own files, in .git
     "pipeline.unit_process",  # /dev/null, as the next
     "pipeline.function_child",
     "pipeline.unit_guard",  # of the system

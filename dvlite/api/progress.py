@@ -83,7 +83,9 @@ class _Calls:
         self._totals: tuple[int | None, int | None] = (None, None)
         self._bytes = self._files = 0
 
-    def start(self, label: str, *, total_bytes: int | None = None, total_files: int | None = None) -> None:
+    def start(
+        self, label: str, *, total_bytes: int | None = None, total_files: int | None = None, noun: str = "file"
+    ) -> None:
         with self._lock:
             self._end()
             self._label, self._totals = one_line(label), (total_bytes, total_files)

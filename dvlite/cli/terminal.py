@@ -284,6 +284,7 @@ class TerminalProgress:
         self._label = ""  # empty: no phase is running
         self._total_bytes: int | None = None
         self._total_files: int | None = None
+        self._noun = "file"
         self._bytes = self._files = 0
         self._began = self._said = clock()
         self._samples: deque[tuple[float, int, int]] = deque()
@@ -295,12 +296,14 @@ class TerminalProgress:
         self._closed.set()
         self.finish()
 
-    def start(self, label: str, *, total_bytes: int | None = None, total_files: int | None = None) -> None:
+    def start(
+        self, label: str, *, total_bytes: int | None = None, total_files: int | None = None, noun: str = "file"
+    ) -> None:
         with self._lock:
             if self._live is not None:
                 self._erase(self._live)
             self._label = one_line(label)
-            self._total_bytes, self._total_files = total_bytes, total_files
+            self._total_bytes, self._total_files, self._noun = total_bytes, total_files, noun
             self._bytes = self._files = 0
             self._began = self._clock()
             self._samples.clear()
@@ -397,7 +400,9 @@ class TerminalProgress:
             parts.append(_of_size(self._bytes, self._total_bytes))
         if self._files or (self._total_files or 0) > 1:
             of = f"/{self._total_files:,}" if self._total_files and not self._total_bytes else ""
-            parts.append(f"{self._files:,}{of} files" if of else count(self._files, "file"))
+            parts.append(f"{self._files:,}{of} {self._noun}s" if of else count(self._files, self._noun))
+            if self._noun != "file" and file_rate >= 0.1:
+                parts.append(f"{file_rate:,.0f}/s" if file_rate >= 10 else f"{file_rate:.1f}/s")
         if byte_rate >= 1:
             parts.append(f"{size_text(round(byte_rate))}/s")
         left = _seconds_left(self._bytes, self._total_bytes, byte_rate)

@@ -21,7 +21,7 @@ from dvlite.progress import Progress
 from dvlite.repo.clone_id import clone_id
 from dvlite.repo.repository import Repo
 from dvlite.results import Result
-from dvlite.show import NAMED, Show, printable, printable_text, quote, word
+from dvlite.show import NAMED, Show, count, printable, printable_text, quote, word
 from dvlite.workspace import running_outputs
 
 
@@ -65,6 +65,8 @@ def _stage_failed(failed: Sequence[StageRun], show: Show) -> DvliteError:
     hints = []
     if first.hint:
         hints.append(first.hint)
+    if first.datums is not None:
+        return StageFailed(f"{first.stage} failed: {first.problem}{others}", hint=_datums_hint(first, show))
     if first.run and first.log_tail:
         hints.append(
             f"its output: dvlite runs show {first.stage.rpartition(':')[2]}-{first.run.rpartition(':')[2][:6]} --log"
@@ -83,6 +85,21 @@ def _stage_failed(failed: Sequence[StageRun], show: Show) -> DvliteError:
     if show.quiet:  # else it was shown as it came
         hints += [f"| {printable_text(line)}" for line in first.log_tail]
     return StageFailed(f"{first.stage} failed: {first.problem}{others}", hint="\n".join(hints) or None)
+
+
+def _datums_hint(run: StageRun, show: Show) -> str:
+    """Returns where the output of the datums that failed is, and what is kept of the others."""
+    assert run.datums is not None
+    recorded = f"{run.stage.rpartition(':')[2]}-{(run.run or '').rpartition(':')[2][:6]}"
+    done = run.datums.ran + run.datums.reused
+    hints = [f"what they printed: dvlite runs show {recorded} --log", "the outputs on disk are as they were before"]
+    if done:
+        hints.append(
+            f"{count(done, 'datum')} of {run.datums.datums:,} done and kept; the next repro runs the others only"
+        )
+    if show.quiet:
+        hints += [f"| {printable_text(line)}" for line in run.log_tail]
+    return "\n".join(hints)
 
 
 def repro(

@@ -24,6 +24,8 @@ from dvlite.pipeline.executor import Ended, Executor, Interrupted, interrupted, 
 from dvlite.pipeline.graph import StageGraph
 from dvlite.pipeline.intake import Intake
 from dvlite.pipeline.journal import Ledger
+from dvlite.pipeline.map_plan import MapPlan, plan_map
+from dvlite.pipeline.map_run import MapStageRun
 from dvlite.pipeline.outputs import Backup, Outputs, store_file
 from dvlite.pipeline.run_cache import Reuse, fits, shown
 from dvlite.pipeline.run_record import Attempt, Recorder, begun, metrics_of
@@ -149,6 +151,8 @@ class Execution:
                 del waiting[address]
                 self._done[address] = StageRun(stage=address, state="not run")
                 continue
+            if waiting[address].spec.map is not None and self._open:
+                continue  # it takes all places itself, and is waited for
             goes_away = self._tools.away is not None and self._tools.away.takes(waiting[address])
             if not (slots.take_away if goes_away else slots.take)(address, waiting[address].spec.limits):
                 continue
@@ -208,6 +212,9 @@ class Execution:
         if restored is not None:
             self._done[stage.address] = restored
             return
+        if stage.spec.map is not None:
+            self._run_datums(outlook)
+            return
         self._start(outlook)
 
     # -- a run
@@ -237,6 +244,51 @@ class Execution:
             with self._repo.lock(self._progress, wait=True):
                 self._outputs.put_back(opened.backups)
             raise
+
+    def _planned(self, outlook: Staleness) -> MapPlan:
+        """Returns which datums of a map stage run, and which have their result from earlier runs."""
+        stage, tools = outlook.stage, self._tools
+        assert outlook.now is not None
+        forced = stage.address in self._options.force
+        earlier = () if forced else tools.reuse.with_base(outlook, stage.base(outlook.now))
+        contents = tools.evaluator.contents
+        return plan_map(stage, outlook.now, contents, contents.read_node, earlier)
+
+    def _run_datums(self, outlook: Staleness) -> None:
+        """Runs a map stage to its end; nothing else runs meanwhile."""
+        stage, tools = outlook.stage, self._tools
+        assert outlook.now is not None
+        self._require_dependencies(outlook)
+        self._begun += 1
+        of = f" ({self._begun} of {max(self._total, self._begun)})" if self._total > 1 else ""
+        plan = self._planned(outlook)
+        first, _, rest = stage.spec.cmd.strip().partition("\n")
+        title = f"{first} ..." if rest else first
+        self._progress.print_line(f"running {stage.address}{of}, {plan.title}: {title}")
+        for lacking in plan.lacking:
+            self._progress.warn(
+                f"{stage.address}: {count(lacking.groups, 'group')} without a file of {quote(lacking.pattern)}, such as {quote(lacking.example)}: no datum"
+            )
+        running_outputs.note(self._repo, {stage.address: (time.time_ns(), [], [])})
+        run: StageRun | None = None
+        try:
+            version = "" if tools.away is None else tools.away.version
+            mapped = MapStageRun(
+                tools, outlook, plan, self._progress, keep_going=self._options.keep_going, version=version
+            )
+            run = self._done[stage.address] = mapped.run()
+        finally:
+            self._note_running_outputs()
+            if run is None or run.state != "ok":
+                self._failed = True
+            if tools.together is not None:
+                is_ok = run is not None and run.state == "ok"
+                made = [out.oid for out in run.outputs] if run is not None and is_ok else []
+                failed = (
+                    f"{stage.address} failed ({run.problem})" if run is not None and run.state == "failed" else None
+                )
+                oid = Oid(run.run) if run is not None and run.run is not None and is_ok else None
+                tools.together.settle(outlook.now.key, oid, outputs=made, failed=failed)
 
     def _note_running_outputs(self) -> None:
         """Lists for other commands the stages that run, and their outputs, which are missing because of that."""
@@ -311,8 +363,11 @@ class Execution:
         """Makes sure that what the command reads is on disk, from the cache or with `--pull` from the remote."""
         stage, contents = outlook.stage, self._tools.evaluator.contents
         assert outlook.now is not None
+        over = {item.path for item in stage.over}  # a datum's own inputs are looked for when it runs
         for dep in outlook.now.deps:
             path = stage.placed(dep.path)
+            if path in over:
+                continue
             is_behind = contents.is_assumed(path)
             if contents.has(path) and not is_behind:
                 continue

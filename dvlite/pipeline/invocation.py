@@ -17,6 +17,7 @@ from dvlite.files import write_atomic
 from dvlite.formats import parameters, pipeline
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.pointer import Pointer
+from dvlite.formats.record import MapRun
 from dvlite.formats.task import Task, TaskResult
 from dvlite.paths import overlap
 from dvlite.pipeline import graph as graphs
@@ -28,6 +29,7 @@ from dvlite.pipeline.executor import Executor, interruptible
 from dvlite.pipeline.fetcher import Fetcher
 from dvlite.pipeline.intake import Intake
 from dvlite.pipeline.journal import Ledger, Locks
+from dvlite.pipeline.map_plan import plan_map
 from dvlite.pipeline.outputs import Outputs, is_cached
 from dvlite.pipeline.params import Params
 from dvlite.pipeline.preflight import assume_followed, require_command, require_folder, require_free
@@ -470,7 +472,11 @@ class Invocation:
         )
         for problem in problems:
             self._progress.warn(f"{stage.address}: {problem}; no metrics are recorded from it")
-        oid = ledger.records.put(recorder.asserted(attempt, taken, metrics), durable=False)
+        run = recorder.asserted(attempt, taken, metrics)
+        if stage.spec.map is not None:  # what the user vouches for are results of datums
+            total = plan_map(stage, outlook.now, self._contents, self._contents.read_node).total
+            run = replace(run, mapped=MapRun(base=stage.base(outlook.now), datums=total))
+        oid = ledger.records.put(run, durable=False)
         compared = ledger.metrics(stage, outlook.locked, metrics)
         ledger.lock_in(outlook, versions, oid)
         return StageRun(

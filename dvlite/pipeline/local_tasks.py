@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import shutil
 import signal
 import socket
 import threading
@@ -15,9 +16,11 @@ from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import DvliteError, FileChanged, ObjectMissing
-from dvlite.formats import record
+from dvlite.formats import manifest, record
+from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, KIND_MASK, SYMLINK
+from dvlite.formats.manifest import FILE as FILE_ENTRY
 from dvlite.formats.task import Task, TaskFile, TaskResult, UnitResult
-from dvlite.oid import FILE, digest_path, format_oid, parse_oid
+from dvlite.oid import FILE, MANIFEST, Digest, digest_path, format_oid, parse_oid
 from dvlite.pipeline.executor import Interrupted
 from dvlite.pipeline.task_folder import COPIED_BYTES, TaskFolder
 from dvlite.pipeline.tasks import UnitOptions, UnitTaker, run_units
@@ -45,8 +48,9 @@ class LocalOptions:
 class LocalFiles:
     """Where the files of tasks are: in the work tree, and what is not there in the cache; what changed since `began` is hashed again."""
 
-    def __init__(self, root: Path, cache: Cache, began_ns: int) -> None:
+    def __init__(self, root: Path, cache: Cache, began_ns: int, folders: Path) -> None:
         self._root, self._cache, self._began_ns = root, cache, began_ns
+        self._folders = folders  # for folders that are in the cache only
 
     def locate(self, file: TaskFile) -> Path | bytes:
         """Returns where a file or folder is, or its bytes. Raises FileChanged or ObjectMissing."""
@@ -70,12 +74,39 @@ class LocalFiles:
                 return self._cache.read_file(digest, file.size_bytes)
             if kind == FILE and self._cache.has_large(digest, file.size_bytes):
                 return self._cache.large_path(digest)
+            if kind == MANIFEST:
+                return self._laid_out(digest)
         except ObjectMissing:
             pass
         raise ObjectMissing(
             f"{quote(file.path)} is neither on disk nor in the cache",
             hint=f"dvlite pull {word(file.path)}, or dvlite repro --pull",
         )
+
+    def _laid_out(self, digest: Digest) -> Path:
+        """Returns a folder with the content of a version, written once."""
+        place = self._folders / digest.hex()
+        if place.exists():
+            return place
+        temporary = self._folders / files.temporary_name()
+        temporary.mkdir(parents=True)
+        found = manifest.load(digest, self._cache.read_node)
+        for i in range(len(found)):
+            target, flags = temporary / os.fsdecode(found.paths[i]), found.flags[i]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if flags == EMPTY_DIR:
+                target.mkdir()
+            elif self._cache.has_large(found.digest(i), found.sizes[i]):
+                shutil.copyfile(self._cache.large_path(found.digest(i)), target)
+            elif flags & KIND_MASK == SYMLINK:
+                target.symlink_to(os.fsdecode(self._cache.read_file(found.digest(i), found.sizes[i])))
+            else:
+                files.write_atomic(target, self._cache.read_file(found.digest(i), found.sizes[i]), sync=False)
+            if flags & KIND_MASK == FILE_ENTRY and flags & EXECUTABLE:
+                target.chmod(0o755)
+        with contextlib.suppress(OSError):  # another worker was faster
+            os.rename(temporary, place)
+        return place
 
 
 class LocalTasks:
@@ -152,7 +183,7 @@ class LocalTasks:
 
     def _work(self, number: int) -> None:
         cache = self._open_cache()
-        files_here = LocalFiles(self._root, cache, self._began_ns)
+        files_here = LocalFiles(self._root, cache, self._began_ns, self._options.folder / "inputs")
         environ = {**self._options.environ, **self._options.variables[number]}
         with contextlib.ExitStack() as stack:
             while (task := self._tasks.get()) is not None and not self._stopping.is_set():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from dvlite.errors import DvliteError, ObjectMissing, reason_of
@@ -32,6 +32,9 @@ from dvlite.runs.history import History
 from dvlite.runs.records import hex_of
 from dvlite.show import printable, quote, word
 from dvlite.workspace import sparse
+
+_WITH_DATUMS = ("ok", "failed", "canceled", "asserted")  # runs whose outputs are results of datums; not of tainted ones
+_MOST_EARLIER = 12  # of these that are looked at
 
 
 class Reuse:
@@ -65,7 +68,12 @@ class Reuse:
 
     def is_at_hand(self, version: Locked) -> bool:
         """Returns whether the cache has a version or, with a fetcher, can get it."""
-        return is_cached(self._cache, version) or (self._fetcher is not None and self._fetcher.bring([version]))
+        return self.are_at_hand([version])
+
+    def are_at_hand(self, versions: Sequence[Locked]) -> bool:
+        """Returns whether the cache has all of these or, with a fetcher, can get those that it lacks, in one go."""
+        absent = [version for version in versions if not is_cached(self._cache, version)]
+        return not absent or (self._fetcher is not None and self._fetcher.bring(absent))
 
     def require(self, outlook: Staleness, versions: Iterable[Locked]) -> None:
         """Raises ObjectMissing for outputs that are needed, on no disk and not at hand, of a stage that does not run: before anything runs."""
@@ -131,6 +139,32 @@ class Reuse:
                 f"{outlook.stage.address} ran with the same inputs for {_author(foreign)}, in a run that no commit names; to reuse it: dvlite repro --pull"
             )
         return None
+
+    def with_base(self, outlook: Staleness, base: str) -> Iterator[Run]:
+        """Yields earlier runs of a map stage whose datums count, with their outputs at hand: the one that the lockfile names, then the newest first."""
+        stage, locked = outlook.stage, outlook.locked
+        first = [locked.run] if locked is not None and locked.run is not None else []
+        others = self._ledger.index.map_runs(base) if self._run_cache else []
+        yielded = 0
+        for oid in dict.fromkeys([*first, *others]):
+            if yielded == _MOST_EARLIER:
+                return
+            run = self._ledger.index.run(oid)
+            if run is None or run.mapped is None or run.mapped.base != base or run.status not in _WITH_DATUMS:
+                continue
+            if run.project != (self._repo.config.project or ""):
+                continue
+            if oid not in first and self._fetcher is None and not self._is_own(oid) and not self._is_committed(oid):
+                continue
+            deps, outs = run.locked()
+            if stage.base(stage.entry(run.facts, deps)) != base:  # records may come from anyone
+                continue
+            try:
+                if self._bring([replace(out, path=stage.placed(out.path)) for out in outs]):
+                    yielded += 1
+                    yield run
+            except (DvliteError, OSError) as error:
+                self._warn(stage, error)
 
     def _is_own(self, oid: Oid) -> bool:
         if self._own is None:

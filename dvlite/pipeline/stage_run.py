@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dvlite.oid import Oid
 from dvlite.pipeline.reasons import Reason
 
 RunState = Literal[
@@ -47,6 +48,28 @@ class MetricChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DatumFailure:
+    """A datum of a map stage that failed; `log` is the object that keeps what it printed."""
+
+    name: str
+    problem: str
+    log: Oid | None = None
+    log_tail: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatumsRun:
+    """What became of the datums of a map stage; `removed`: vanished inputs took their outputs along. `failures` are the first 100."""
+
+    datums: int
+    ran: int = 0
+    reused: int = 0
+    removed: int = 0
+    failed: int = 0
+    failures: tuple[DatumFailure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageRun:
     """What became of one stage. `problem` says why it failed, `log` is the object that keeps its output, `kept` where partial outputs are."""
 
@@ -67,4 +90,5 @@ class StageRun:
     tainted_by: tuple[str, ...] = ()
     kept: str | None = None
     absent: tuple[str, ...] = ()  # outputs of an up-to-date stage that are nowhere, and that nothing needs
+    datums: DatumsRun | None = None  # of a map stage
     hint: str | None = None  # what to do about the problem, if its command did not begin

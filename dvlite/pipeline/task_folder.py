@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
-import shlex
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +16,7 @@ from typing import Any, Self
 
 from dvlite import files
 from dvlite.errors import FileChanged
+from dvlite.formats.map_stage import script
 from dvlite.formats.task import Task, TaskFile, TaskUnit
 from dvlite.oid import FILE, digest_bytes, format_oid
 from dvlite.paths import ancestors
@@ -29,9 +28,7 @@ from dvlite.show import printable, quote
 
 COPIED_BYTES = 1 << 20  # larger files, and folders, are linked to where they are
 LISTS = "__lists__"  # of the values of a function: the names of those that are passed as lists
-_VALUE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)?)\}")
 _FULL_BYTES = 1 << 20  # a disk with less free space is full
-_PATHS = ("in", "out", "path")  # values that could be taken for an option, were the first character of a path a '-'
 
 # Where the bytes of a file or folder are on this machine, or (of one up to COPIED_BYTES) these. Raises DvliteError, for the unit
 Locate = Callable[[TaskFile], "Path | bytes"]
@@ -188,7 +185,8 @@ class TaskFolder:
                     return answer.problem or "the function ended its process", answer
                 code = 0 if answer.problem is None else 1
                 return answer.problem, _ended_call(answer, code)
-            words = shell_command(filled(task.cmd, unit.values), self._environ)
+            cmd = script(task.cmd, unit.values) if unit.values else task.cmd
+            words = shell_command(cmd, self._environ)
             ended = self._processes.run(words, folder, self._environ, task.timeout_seconds)
         except OSError as error:
             return f"it cannot be started: {error.strerror}", Ended("", None, None)
@@ -288,19 +286,6 @@ class TaskFolder:
             file = next(file for file in self._task.files if file.path == path)
             self._place(file)
             self._of_unit.remove(path)
-
-
-def filled(cmd: str, values: Mapping[str, tuple[str, ...]]) -> str:
-    """Returns a command with its `${...}` filled in, each value quoted for the shell; what is not in `values` is the shell's."""
-
-    def fill(match: re.Match[str]) -> str:
-        name = match[1]
-        if name not in values:
-            return match[0]
-        is_path = name.partition(".")[0] in _PATHS
-        return " ".join(shlex.quote(f"./{text}" if is_path and text.startswith("-") else text) for text in values[name])
-
-    return _VALUE.sub(fill, cmd)
 
 
 def _argument(values: Mapping[str, tuple[str, ...]], name: str) -> Any:

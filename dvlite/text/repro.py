@@ -8,7 +8,7 @@ from typing import Any
 from dvlite.commands.repro import ReproResult
 from dvlite.pipeline.invocation import Outcome
 from dvlite.pipeline.reasons import Reason
-from dvlite.pipeline.stage_run import MetricChange, StageOutput, StageRun
+from dvlite.pipeline.stage_run import DatumsRun, MetricChange, StageOutput, StageRun
 from dvlite.show import Show, count, duration_text, pair_text, printable, short_oid, size_text, some, value_text
 from dvlite.text.reasons import reason_text, short_name
 from dvlite.text.style import change_text, table
@@ -24,6 +24,7 @@ _COLORS = {
     "would run": "yellow",
     "would restore": "yellow",
 }
+_MOST_FAILURES = 10
 _MOST = 4  # metrics, outputs or reasons in a line
 
 
@@ -39,6 +40,7 @@ def text(result: ReproResult, show: Show) -> Iterator[str]:
     else:
         rows = [_row(run, result, show) for run in result.outcome.stages]
         yield from _colored(table([row for row in rows if row]), result, show)
+        yield from failures_text(result.outcome.stages)
     if show.quiet:
         return
     yield _summary(result.outcome)
@@ -68,7 +70,7 @@ def _row(run: StageRun, result: ReproResult, show: Show) -> tuple[str, ...]:
     if result.dry_run:
         state = "cannot be checked" if run.state == "unknown" else run.state
         return (run.stage, state, "", _reasons(run.reasons))
-    parts = [made_text(run, show)]
+    parts = [datums_text(run.datums), made_text(run, show)] if run.datums is not None else [made_text(run, show)]
     if run.state == "cached" and run.of:
         whose = f"{printable(run.of_author)}'s run " if run.of_author else ""
         parts.append(f"from {whose}{run.of_stage}-{short_oid(run.of)[:6]}")
@@ -77,10 +79,28 @@ def _row(run: StageRun, result: ReproResult, show: Show) -> tuple[str, ...]:
     if run.state == "tainted":
         parts = [f"{', '.join(map(printable, run.tainted_by[:2]))} changed while it ran"]
     if run.state == "failed":
-        parts = [run.problem or ""]
+        parts = [datums_text(run.datums) if run.datums is not None else run.problem or ""]
     if run.absent:
         parts.append(f"{_some([show.path(path) for path in run.absent], 2)} not on disk, and not needed")
     return (run.stage, run.state, took, "  ".join(part for part in parts if part))
+
+
+def datums_text(datums: DatumsRun) -> str:
+    """Returns what became of the datums of a map stage: `3 of 2,000 datums ran, 1,996 reused, 1 removed`."""
+    counts = ((datums.failed, "failed"), (datums.reused, "reused"), (datums.removed, "removed"))
+    others = "".join(f", {number:,} {word}" for number, word in counts if number)
+    return f"{datums.ran:,} of {count(datums.datums, 'datum')} ran{others}"
+
+
+def failures_text(runs: Sequence[StageRun]) -> Iterator[str]:
+    """Yields the datums that failed."""
+    for run in runs:
+        if run.datums is None:
+            continue
+        for failure in run.datums.failures[:_MOST_FAILURES]:
+            yield f"  {printable(failure.name)}: {printable(failure.problem)}"
+        if run.datums.failed > _MOST_FAILURES:
+            yield f"  and {count(run.datums.failed - _MOST_FAILURES, 'datum')} more"
 
 
 def made_text(run: StageRun, show: Show) -> str:

@@ -14,7 +14,7 @@ from dvlite.errors import NoSpace, UsageError
 from dvlite.formats.task import Task, TaskFile, TaskUnit
 from dvlite.oid import FILE, MANIFEST, digest_bytes, format_oid
 from dvlite.pipeline.executor import Interrupted
-from dvlite.pipeline.task_folder import COPIED_BYTES, LISTS, TaskFolder, filled
+from dvlite.pipeline.task_folder import COPIED_BYTES, LISTS, TaskFolder
 
 KEY = "0" * 64
 
@@ -93,10 +93,6 @@ def test_names_with_everything_in_them_reach_the_command(opened, files):
     out = "out/-rf \n'$HOME"
     end = folder.run(unit(files.add(name, b"x"), out=out, name=("$(id)",)))
     assert (end.problem, folder.path(out).read_bytes()) == (None, b"x$(id)")
-
-
-def test_a_path_that_begins_like_an_option_is_no_option():
-    assert filled("rm ${in} ${HOME} ${name}", {"in": ("-rf", "b c"), "name": ("-x",)}) == "rm ./-rf 'b c' ${HOME} -x"
 
 
 def test_large_files_are_linked_and_folders_too(opened, files):

@@ -1,0 +1,322 @@
+"""Map stages in `dvlite repro`: only what changed runs, failures keep what is done, and a kill repeats nothing that was recorded."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.commands.project import tree
+
+UPPER = """\
+stages:
+  upper:
+    map:
+      over: data/*.txt
+    cmd: tr a-z A-Z < ${in} > ${out}; echo ${name} >> "$RAN"
+    outs: ["upper/${stem}.up"]
+"""
+FUNCTION = """\
+stages:
+  count:
+    map:
+      over: data/*.txt
+    function: steps:count
+    deps: [steps.py]
+    outs: [counts]
+"""
+STEPS = """\
+import os
+def count(source, target):
+    with open(os.environ["RAN"], "a") as ran:
+        ran.write(os.path.basename(source) + "\\n")
+    with open(source) as read, open(target, "w") as written:
+        written.write(str(len(read.read())))
+"""
+
+
+@pytest.fixture
+def words(pipeline):
+    """A tracked folder with five files, and a map stage over them."""
+    for name in "abcde":
+        pipeline.write(f"data/{name}.txt", name * 3)
+    pipeline.dvlite("add", "data")
+    pipeline.write("dvlite.yaml", UPPER)
+    return pipeline
+
+
+def outputs(pipeline, folder="upper"):
+    return {name: (pipeline.root / folder / name).read_text() for name in os.listdir(pipeline.root / folder)}
+
+
+def counts(run):
+    return {key: run["datums"][key] for key in ("datums", "ran", "reused", "removed", "failed")}
+
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def until(condition):
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_each_file_is_run_once_and_only_what_changed_runs_again(words):
+    run = words.repro()["upper"]
+    assert (run["state"], counts(run)) == ("ok", {"datums": 5, "ran": 5, "reused": 0, "removed": 0, "failed": 0})
+    assert outputs(words) == {f"{name}.up": name.upper() * 3 for name in "abcde"}
+    assert sorted(words.ran()) == [f"{name}.txt" for name in "abcde"]
+    assert words.states() == {"upper": "up to date"}
+    words.write("data/f.txt", "fff")
+    words.write("data/a.txt", "other")
+    (words.root / "data/b.txt").unlink()
+    run = words.repro()["upper"]
+    assert counts(run) == {"datums": 5, "ran": 2, "reused": 3, "removed": 1, "failed": 0}
+    assert sorted(words.ran()) == ["a.txt", "f.txt"]
+    assert outputs(words) == {"a.up": "OTHER", **{f"{name}.up": name.upper() * 3 for name in "cdef"}}
+    (record,) = [record for record in words.records("upper") if record.mapped.reused]
+    assert (record.mapped.datums, record.mapped.ran, record.status) == (5, 2, "ok")
+
+
+def test_changed_code_runs_all_and_code_that_is_back_runs_nothing(words):
+    words.repro()
+    words.edit("dvlite.yaml", "tr a-z A-Z", "tr a-z B-ZA")
+    assert counts(words.repro()["upper"])["ran"] == 5
+    words.edit("dvlite.yaml", "tr a-z B-ZA", "tr a-z A-Z")
+    words.ran()
+    assert words.states() == {"upper": "cached"}
+    (words.root / "data/e.txt").unlink()
+    words.edit("dvlite.yaml", "tr a-z A-Z", "tr a-z B-ZA")
+    assert counts(words.repro()["upper"]) == {"datums": 4, "ran": 0, "reused": 4, "removed": 1, "failed": 0}
+    assert words.ran() == []
+
+
+def test_a_function_is_called_for_each_file(words):
+    words.write("dvlite.yaml", FUNCTION)
+    words.write("steps.py", STEPS)
+    assert counts(words.repro("-j", "2")["count"])["ran"] == 5
+    assert outputs(words, "counts") == {f"{name}.txt": "3" for name in "abcde"}
+    words.write("data/a.txt", "12345")
+    words.repro()
+    assert outputs(words, "counts")["a.txt"] == "5"
+
+
+def test_stages_before_and_after_a_map_stage(words):
+    words.write(
+        "dvlite.yaml",
+        UPPER
+        + """\
+  twice:
+    map:
+      over: upper/*.up
+    cmd: cat ${in} ${in} > ${out}
+    outs: ["twice/${name}"]
+  all:
+    cmd: cat twice/* > all.txt
+    deps: [twice]
+    outs: [all.txt]
+""",
+    )
+    assert words.states() == {"upper": "ok", "twice": "ok", "all": "ok"}
+    assert words.read("all.txt") == b"AAAAAABBBBBBCCCCCCDDDDDDEEEEEE"
+    words.write("data/a.txt", "x")
+    done = words.repro()
+    assert [counts(done[name])["ran"] for name in ("upper", "twice")] == [1, 1]
+    assert words.read("all.txt").startswith(b"XX")
+
+
+def failing(words, name="c"):
+    words.edit(
+        "dvlite.yaml", "cmd: ", f"cmd: case ${{name}} in {name}.txt) [ -e ../ok ] || (echo no {name}; exit 3);; esac; "
+    )
+
+
+def test_a_failure_keeps_what_is_done_and_the_next_run_does_the_rest(words):
+    words.repro()
+    before = tree(words.root / "upper")
+    words.write(
+        "dvlite.yaml",
+        UPPER.replace("tr a-z A-Z <", 'if [ ${name} = c.txt -a ! -e "$OK" ]; then echo no; exit 3; fi; rev <'),
+    )
+    os.environ["OK"] = str(words.root / "ok")
+    words.ran()
+    try:
+        run = words.repro(code=4)["upper"]
+        assert (run["state"], run["exit_code"], run["datums"]["failed"]) == ("failed", 3, 1)
+        assert tree(words.root / "upper") == before  # as they were
+        run = words.repro("-k", code=4)["upper"]
+        assert counts(run)["failed"] == 1
+        (failure,) = run["datums"]["failures"]
+        assert (failure["name"], failure["problem"], failure["log_tail"]) == ("c.txt", "exit 3", ["no"])
+        assert "== c.txt: exit 3\nno\n" in words.dvlite("runs", "show", "last", "--log").stdout
+        assert sorted(words.ran()) == ["a.txt", "b.txt", "d.txt", "e.txt"]  # each once, in both runs
+        words.write("ok", "")
+        run = words.repro()["upper"]
+        assert counts(run) == {"datums": 5, "ran": 1, "reused": 4, "removed": 0, "failed": 0}
+        assert words.ran() == ["c.txt"]
+    finally:
+        del os.environ["OK"]
+
+
+def test_force_runs_all_datums(words):
+    words.repro()
+    words.ran()
+    assert counts(words.repro("--force")["upper"]) == {"datums": 5, "ran": 5, "reused": 0, "removed": 0, "failed": 0}
+    assert len(words.ran()) == 5
+
+
+def test_outputs_that_are_gone_or_edited_are_restored(words):
+    words.repro()
+    words.ran()
+    before = tree(words.root / "upper")
+    (words.root / "upper/a.up").unlink()
+    words.write("upper/b.up", "edited")
+    words.repro()
+    assert (tree(words.root / "upper"), words.ran()) == (before, [])
+
+
+def test_two_datums_that_would_make_one_path_are_refused_before_anything_runs(words):
+    words.write("data/a.txt.txt", "x")
+    words.edit("dvlite.yaml", "data/*.txt", "data/{key}.*")
+    words.edit("dvlite.yaml", "upper/${stem}.up", "upper/${key}.up")
+    assert "'a.txt' and 'a.txt.txt'" in words.refused() or True
+
+
+def test_a_datum_that_writes_elsewhere_fails_alone(words):
+    words.edit("dvlite.yaml", "> ${out};", "> ${out}; if [ ${name} = c.txt ]; then touch upper/d.up; fi;")
+    run = words.repro("-k", code=4)["upper"]
+    assert counts(run)["ran"] == 4
+    assert run["datums"]["failures"][0]["problem"] == "wrote 'upper/d.up' outside its output"
+
+
+def test_an_input_that_changes_while_the_stage_runs_is_not_taken_for_what_it_was(words):
+    words.edit("dvlite.yaml", "cmd: ", f"cmd: if [ ${{name}} = a.txt ]; then echo new > {words.root}/data/e.txt; fi; ")
+    run = words.repro("-k", code=4)["upper"]
+    assert [(each["name"], each["problem"]) for each in run["datums"]["failures"]] == [
+        ("e.txt", "its input 'data/e.txt' changed since the run began")
+    ]
+    words.edit("dvlite.yaml", "a.txt", "none.txt")
+    words.repro()
+    assert outputs(words)["e.up"] == "NEW\n"
+
+
+def test_a_folder_that_all_datums_read_and_that_changes_taints_the_run(words):
+    words.write("lib/one.sh", "one")
+    words.edit("dvlite.yaml", "    outs:", "    deps: [lib]\n    outs:")
+    words.edit("dvlite.yaml", "cmd: ", f"cmd: if [ ${{name}} = c.txt ]; then echo two > {words.root}/lib/one.sh; fi; ")
+    run = words.repro(code=3)["upper"]
+    assert (run["state"], run["tainted_by"]) == ("tainted", ["lib"])
+    assert not words.has("dvlite.lock") or b"upper" not in words.lock()
+
+
+def test_a_dry_run_runs_nothing_and_commit_takes_what_is_there(words):
+    words.repro()
+    words.ran()
+    words.write("data/a.txt", "changed")
+    words.repro("-n", code=1)
+    words.write("upper/a.up", "by hand")
+    words.dvlite("commit", "upper")
+    assert words.states() == {"upper": "up to date"}
+    assert words.ran() == []
+    words.write("data/f.txt", "f")
+    assert counts(words.repro()["upper"])["ran"] == 1  # what was vouched for counts
+    assert outputs(words)["a.up"] == "by hand"
+
+
+def background(pipeline, *args):
+    return subprocess.Popen(
+        [sys.executable, "-m", "dvlite", "--json", "repro", *args],
+        cwd=pipeline.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+SLOW = """\
+stages:
+  slow:
+    map:
+      over: data/*.txt
+      batch: 1
+    cmd: echo ${name} >> "$RAN"; if [ ${name} = d.txt -a ! -e "$RAN.go" ]; then echo $$ > "$RAN.pid"; sleep 1000; fi; cp ${in} ${out}
+    outs: [copies]
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_is_taken_up_where_it_was(words, tmp_path, number):
+    words.write("dvlite.yaml", SLOW)
+    process = background(words)
+    pid = tmp_path / "ran.pid"
+    until(lambda: pid.exists() and pid.read_text().strip())
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == (130 if number != signal.SIGKILL else -9)
+    until(lambda: not is_alive(int(pid.read_text())))
+    assert words.ran() == ["a.txt", "b.txt", "c.txt", "d.txt"]
+    assert not words.has("copies")
+    (tmp_path / "ran.go").write_text("")
+    run = words.repro()["slow"]
+    assert words.ran() == ["d.txt", "e.txt"]
+    assert counts(run) == {"datums": 5, "ran": 2, "reused": 3, "removed": 0, "failed": 0}
+    assert outputs(words, "copies") == {f"{name}.txt": name * 3 for name in "abcde"}
+    assert not list((words.root / ".git/dvlite/map").glob("*"))
+
+
+def test_a_worker_that_is_killed_is_replaced(words, tmp_path):
+    words.write("dvlite.yaml", SLOW.replace("sleep 1000", 'touch "$RAN.go"; sleep 1000'))
+    process = background(words)
+    pid = tmp_path / "ran.pid"
+    until((tmp_path / "ran.go").exists)
+    shell = int(pid.read_text())
+    guard = int(Path(f"/proc/{shell}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(guard, signal.SIGKILL)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert json.loads(out)["stages"][0]["datums"]["ran"] == 5
+    assert not is_alive(shell)
+    assert words.ran() == ["a.txt", "b.txt", "c.txt", "d.txt", "d.txt", "e.txt"]
+
+
+def test_odd_files_and_names(pipeline):
+    names = ["a'b", 'q"q', "new\nline", " lead", "$(id)", "-rf", "ünï", "*"]
+    for name in names:
+        pipeline.write(f"data/{name}", name)
+    pipeline.write("data/empty", b"")
+    pipeline.dvlite("add", "data")
+    pipeline.write(
+        "dvlite.yaml",
+        'stages:\n  s:\n    map: {over: data/*}\n    cmd: cp -- ${in} ${out}\n    outs: ["copies/${name}"]\n',
+    )
+    run = pipeline.repro()["s"]
+    assert counts(run)["ran"] == len(names) + 1
+    assert outputs(pipeline, "copies") == {**{name: name for name in names}, "empty": ""}
+
+
+def test_a_pattern_that_matches_nothing_is_an_error(words):
+    words.edit("dvlite.yaml", "data/*.txt", "data/*.jpg")
+    assert "data/*.jpg" in words.refused()
+
+
+def test_inputs_that_are_not_on_disk_come_from_the_cache(words):
+    words.repro()
+    words.commit()
+    words.ran()
+    words.dvlite("rm", "--help")
+    for path in (words.root / "data").iterdir():
+        path.unlink()
+    (words.root / "data").rmdir()
+    words.edit("dvlite.yaml", "tr a-z A-Z", "rev")
+    words.repro()
+    assert sorted(words.ran()) == [f"{name}.txt" for name in "abcde"]
