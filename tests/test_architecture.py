@@ -143,6 +143,7 @@ OPENERS = (
     "reading.filesystem",  # files of a version, by a method that is called so, as the next two
     "reading.table_files",
     "api.open_file",
+    "commands.export_croissant",
     "commands.doctor",  # a file of its own
     "moving.lfs_folder",
     "moving.lfs_objects",  # a new file in the folder of git-lfs

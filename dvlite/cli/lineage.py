@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +21,6 @@ from dvlite.cli.options import (
     PathText,
     Session,
     Verb,
-    Verbs,
     on_remote,
     open_page,
     run,
@@ -77,7 +75,7 @@ FILTERS = (
 )
 
 
-def _filters(command: Command) -> Command:
+def with_filters(command: Command) -> Command:
     """Gives a command the flags that say which runs are meant."""
     return functools.reduce(lambda inner, option: option(inner), reversed(FILTERS), command)
 
@@ -88,7 +86,7 @@ def _filters(command: Command) -> Command:
     example="dvlite runs --stage train --metric 'acc>0.9' --sort -acc\ndvlite runs --csv > runs.csv",
     codes=(10,),
 )
-@_filters
+@with_filters
 @click.option(
     "-n", "--limit", metavar="N", type=click.IntRange(min=1), help="Show at most N runs (default 20; --html: 10,000)."
 )
@@ -150,7 +148,7 @@ def _watch() -> int:
 
 @runs.command("best", example="dvlite runs best acc\ndvlite runs best loss --lower --sweep lr-grid", codes=(10,))
 @click.argument("metric", metavar="METRIC")
-@_filters
+@with_filters
 @click.option(
     "--higher", "better", flag_value="higher", help="Higher values are better (default: as the pipeline says)."
 )
@@ -286,7 +284,7 @@ def runs_rm(names: tuple[str, ...], *, failed: bool, undo: bool) -> int:
 
 
 @click.command("view", cls=Verb, example="dvlite view\ndvlite view --stage train --since 7d", codes=(10,))
-@_filters
+@with_filters
 @click.option("-n", "--limit", metavar="N", type=click.IntRange(min=1), help="Show at most N runs (default 10,000).")
 @click.option("--all", "everything", is_flag=True, help="Show all runs, those that runs rm hid too.")
 @click.option("--fetch", is_flag=True, help="Fetch logs, edits and curves that are not here from the default remote.")
@@ -461,129 +459,4 @@ def log(path: str, *, revision: str | None, limit: int | None, patch: bool, most
     return run(lambda s: verb(s.repo(), path, options, progress=s.progress), text="log")
 
 
-@click.group(cls=Verbs)
-def export() -> None:
-    """Write runs for other programs, and models for servers."""
-
-
-@export.command(
-    "tensorboard",
-    example="dvlite export tensorboard tb\ndvlite export tensorboard tb --stage train --sweep lr-grid",
-    codes=(3, 10),
-)
-@click.argument("folder", metavar="DIR", type=PathText())
-@_filters
-def export_tensorboard(folder: str, **filters: Any) -> int:
-    """Write runs as event files of TensorBoard."""
-    from dvlite.commands.export import export_tensorboard as verb
-    from dvlite.runs.options import RunsOptions
-
-    wanted = RunsOptions(**filters)
-    return run(lambda s: verb(s.repo(), folder, wanted, now_ns=time.time_ns(), progress=s.progress), text="export")
-
-
-@export.command("mlflow", example="dvlite export mlflow mlruns --stage train", codes=(3, 10))
-@click.argument("folder", metavar="DIR", type=PathText())
-@_filters
-def export_mlflow(folder: str, **filters: Any) -> int:
-    """Write runs as a tracking folder of MLflow."""
-    from dvlite.commands.export import export_mlflow as verb
-    from dvlite.runs.options import RunsOptions
-
-    wanted = RunsOptions(**filters)
-    return run(lambda s: verb(s.repo(), folder, wanted, now_ns=time.time_ns(), progress=s.progress), text="export")
-
-
-SERIES = click.option("--series", is_flag=True, help="Write the points of series instead, a row for each.")
-
-
-@export.command(
-    "csv",
-    example="dvlite export csv runs.csv --stage train\ndvlite export csv - --series | head",
-    codes=(3, 10),
-)
-@click.argument("file", metavar="FILE", type=PathText())
-@SERIES
-@_filters
-def export_csv(file: str, *, series: bool, **filters: Any) -> int:
-    """Write runs as a table, a row for each; - is standard output."""
-    from dvlite.commands.export import export_csv as verb
-    from dvlite.runs.options import RunsOptions
-
-    common: dict[str, Any] = click.get_current_context().ensure_object(dict)
-    if file == "-" and common.get("json"):
-        raise UsageError("- and --json both want standard output", hint="dvlite export csv runs.csv --json")
-    where, wanted = sys.stdout.buffer if file == "-" else file, RunsOptions(**filters)
-    return run(
-        lambda s: verb(s.repo(), where, wanted, series=series, now_ns=time.time_ns(), progress=s.progress),
-        text="export",
-    )
-
-
-@export.command("parquet", example="dvlite export parquet runs.parquet --since 30d", codes=(3, 10))
-@click.argument("file", metavar="FILE", type=PathText())
-@SERIES
-@_filters
-def export_parquet(file: str, *, series: bool, **filters: Any) -> int:
-    """Write runs as a table in a Parquet file."""
-    from dvlite.commands.export import export_parquet as verb
-    from dvlite.runs.options import RunsOptions
-
-    wanted = RunsOptions(**filters)
-    return run(
-        lambda s: verb(s.repo(), file, wanted, series=series, now_ns=time.time_ns(), progress=s.progress),
-        text="export",
-    )
-
-
-@export.command(
-    "mlmd", example="dvlite export mlmd mlmd.sqlite\ndvlite export mlmd mlmd.sqlite --since v1.0", codes=(10,)
-)
-@click.argument("file", metavar="FILE", type=PathText())
-@_filters
-def export_mlmd(file: str, **filters: Any) -> int:
-    """Add runs to a file of ML-Metadata."""
-    from dvlite.commands.export import export_mlmd as verb
-    from dvlite.runs.options import RunsOptions
-
-    wanted = RunsOptions(**filters)
-    return run(lambda s: verb(s.repo(), file, wanted, now_ns=time.time_ns(), progress=s.progress), text="export")
-
-
-SERVERS = ("triton", "tfserving", "torchserve", "kserve", "dir")
-
-
-@export.command(
-    "serving",
-    example="dvlite export serving models/birds --to triton --dest /srv/models --keep 3\n"
-    "dvlite export serving v2:model.pt --to torchserve --dest s3://acme/store --handler src/h.py\n"
-    "dvlite export serving birds --to triton --dest /srv/models --rollback",
-    codes=(3, 10, 12, 13),
-)
-@click.argument("model", metavar="MODEL", type=PathText())
-@click.option("--to", metavar="SERVER", required=True, type=click.Choice(SERVERS), help=f"One of {', '.join(SERVERS)}.")
-@click.option(
-    "--dest", metavar="DEST", required=True, type=PathText(), help="The folder or s3:// prefix that it reads."
-)
-@click.option("--name", metavar="NAME", help="What the server calls the model (default: the name of the path).")
-@click.option("--at", metavar="PATH", type=PathText(), help="Where the model is in the folder of its version.")
-@click.option(
-    "--keep", metavar="N", type=click.IntRange(min=1), help="Remove all but the newest N versions (default: keep all)."
-)
-@click.option("--config", metavar="FILE", type=PathText(), help="The config.pbtxt of Triton to start from.")
-@click.option(
-    "--handler", metavar="FILE|NAME", type=PathText(), help="The handler of TorchServe (default: handler.py)."
-)
-@click.option("--model-format", metavar="NAME", help="The format of KServe: sklearn, onnx, pytorch ...")
-@click.option("--seen-at", metavar="URL", help="Where KServe or TensorFlow Serving sees DEST: pvc://models ...")
-@click.option("--rollback", is_flag=True, help="Serve the version before again, or NAME@VERSION, of what is at DEST.")
-def export_serving(model: str, **flags: Any) -> int:
-    """Write a model as the next version of what a server reads."""
-    from dvlite.commands.export_serving import ExportServingOptions
-    from dvlite.commands.export_serving import export_serving as verb
-
-    options = ExportServingOptions(**flags)
-    return run(lambda s: verb(s.repo(), model, options, environ=s.environ, progress=s.progress), text="export_serving")
-
-
-VERBS = {"Lineage": (runs, view, lineage, log, export)}
+VERBS = {"Lineage": (runs, view, lineage, log)}

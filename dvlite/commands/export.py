@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from dvlite.errors import DvliteError, PartlyDone, UsageError
 from dvlite.exports import mlflow, table, tensorboard
 from dvlite.exports.exported_run import ExportedRun
 from dvlite.exports.mlmd import MlmdRun, MlmdStore, batches, holders_of
+from dvlite.exports.openlineage import EventFile, EventFolder, EventStream
 from dvlite.exports.table import Part, RunValues
 from dvlite.files import os_error, temporary_name
 from dvlite.foreign.mlmd_database import require_store
@@ -126,6 +128,38 @@ def export_mlmd(repo: Repo, file: str, options: RunsOptions, *, now_ns: int, pro
     result = exporting.result("mlmd", file)
     unchanged = len(rows) - new - updated
     return replace(result, unchanged=unchanged, artifacts=artifacts, events=events, contexts=contexts)
+
+
+def export_openlineage(
+    repo: Repo, place: str | BinaryIO, options: RunsOptions, *, now_ns: int, progress: Progress
+) -> ExportResult:
+    """Writes the runs that match as events of OpenLineage: to a stream, into a folder, or at the end of a file; what is there stays as it is.
+
+    Raises UsageError where no run matches, or the file holds something else.
+    """
+    shown = place if isinstance(place, str) else "-"
+    with open_index(open_records(repo, progress)) as index:
+        exporting = _Exporting(repo, index, _chosen(repo, index, options, now_ns)[::-1], progress)
+        events = unchanged = 0
+        try:
+            with contextlib.closing(_events_in(repo, place)) as target:
+                for part in batches(exporting.runs()):
+                    inherited = upstream_params(index, [run.oid for run in part])
+                    added = [target.add(run, inherited[run.oid]) for run in part]
+                    events += sum(added)
+                    unchanged += added.count(0)
+        except BrokenPipeError:  # `| head`
+            raise
+        except OSError as error:
+            raise os_error(error, "write", shown) from error
+    return replace(exporting.result("openlineage", shown), unchanged=unchanged, events=events)
+
+
+def _events_in(repo: Repo, place: str | BinaryIO) -> EventFolder | EventFile | EventStream:
+    if not isinstance(place, str):
+        return EventStream(place)
+    path = Path(repo.cwd, place)
+    return EventFolder(path) if place.endswith("/") or path.is_dir() else EventFile(path, place)
 
 
 Write = Callable[[BinaryIO, Mapping[str, ColumnType], Iterable[Part]], None]
