@@ -164,7 +164,8 @@ READERS = (
     "verify.trees",  # files of any name
     "workspace.backups",  # saved pointers, in .git
     "workspace.delta_scan",  # logs of Delta tables, which may be long
-    "workspace.sparse",  # in .git
+    "repo.clone_id",  # in .git
+    "pipeline.over_rows",  # in .git
     "repo.clone_id",  # in .git
     "commands.diff",  # files that git or the user names, as the next two
     "commands.exec_task",  # the file that is named, wherever it is

@@ -406,7 +406,7 @@ class Templates:
         hint = f"give it in 'vars' or in {VALUES_FILE}"
         if _is_script(at):
             hint = f"for a variable of the shell: ${name} or \\${{{name}}}; to fill in a value, {hint}"
-        meant = closest(name, {**self._named, **self._defaults})
+        meant = closest(name, {**self._named, **self._defaults, **dict.fromkeys(self._datum)})
         raise self._wrong(
             at, f"there is no variable {quote(name[:60])}", f"did you mean ${{{meant}}}?" if meant else hint
         )

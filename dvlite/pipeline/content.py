@@ -25,6 +25,7 @@ from dvlite.paths import PathMap, path_pieces
 from dvlite.pipeline import map_inputs
 from dvlite.pipeline.globs import names_on_disk
 from dvlite.pipeline.known_data import KnownData, as_output
+from dvlite.pipeline.over_rows import OverRows
 from dvlite.pipeline.stages import StageOver
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.show import quote, word
@@ -60,6 +61,7 @@ class Contents:
         self._assumed: dict[str, Locked] = {}
         self._in_git = in_git or self._names_in_git  # the files below a folder that git has or would take
         self._visible: PathMap[frozenset[bytes]] = PathMap()
+        self._rows: OverRows | None = None
 
     def know_outputs(self, folder: str, outs: Iterable[Locked]) -> None:
         """Learns from a lockfile in `folder` of outputs that git keeps: they count as data too, whatever git ignores in them."""
@@ -142,7 +144,9 @@ class Contents:
 
     def over(self, over: StageOver) -> Locked | None:
         """Returns the listing of what a map stage goes over, None if that is nothing."""
-        return map_inputs.row_of(self, over)
+        if self._rows is None:
+            self._rows = OverRows(self._work.repo.state_dir)
+        return map_inputs.row_of_known(self, over, self._rows, self.read_node)
 
     def leaves(self, path: str, version: Locked) -> Iterable[Entries]:
         """Returns the listing of a directory that is data, in parts, as it is here or belongs here."""

@@ -186,13 +186,11 @@ class _MapPlanner:
 
     def plan(self, base: str, candidates: Sequence[_Known], files: int) -> MapPlan:
         lacking: tuple[Lacking, ...] = ()
-        all_keys: set[str] | None = None
+        total = files
         if self._datums.is_grouped:
-            all_keys, lacking = self._groups()
-        is_folder = self._shape.over[0].folders
-        total = (
-            len(all_keys) if all_keys is not None else sum(1 for _ in self._datums.all_keys()) if is_folder else files
-        )
+            total, lacking = self._groups()
+        elif self._shape.over[0].folders:
+            total = sum(1 for _ in self._datums.all_keys())
         edits: dict[str, Edits] = {folder: {} for folder in self._shape.folders}
         if not candidates:
             self._refuse_clashes(None)
@@ -200,10 +198,11 @@ class _MapPlanner:
             return MapPlan(base, total, 0, 0, kept, lacking, self._datums, self._nodes, None)
         first, others = candidates[0], candidates[1:]
         made = _Made(self._shape, first, self._read)
-        pending, gone = self._changed(first, all_keys)
+        added, changed, gone = self._differences(first)
         removed = sum(self._drop(key, made, edits) for key in gone)
-        for key in pending:
+        for key in changed:
             self._drop(key, made, edits)
+        pending = added | changed
         if not first.is_complete:
             pending |= {key for key in self._datums.all_keys() if key not in pending and not self._is_made(key, made)}
         self._refuse_clashes(pending, made, edits)
@@ -214,8 +213,8 @@ class _MapPlanner:
         kept = {folder: KeptListing(first.outputs[folder], edits[folder]) for folder in edits}
         return MapPlan(base, total, total - len(keys), removed, kept, lacking, self._datums, self._nodes, keys)
 
-    def _groups(self) -> tuple[set[str], tuple[Lacking, ...]]:
-        """Returns the groups of which all inputs have a file, and what the others lack."""
+    def _groups(self) -> tuple[int, tuple[Lacking, ...]]:
+        """Returns of how many groups all inputs have a file, and what the others lack."""
         each = self._datums.keys_by_input()
         every, complete = set[str]().union(*each), set.intersection(*each)
         lacking = []
@@ -231,34 +230,32 @@ class _MapPlanner:
                 f"{names} have no {by} in common: {self._stage.address} has no datum",
                 hint=f"for example, {quote(min(every))} is in one of them only",
             )
-        return complete, tuple(lacking)
+        return len(complete), tuple(lacking)
 
-    def _changed(self, known: _Known, all_keys: Collection[str] | None) -> tuple[set[str], set[str]]:
-        """Returns the datums that are new or have other inputs than in an earlier run, and those that are no more."""
-        touched: set[str] = set()
-        gone: set[str] = set()
-        for number, (old, new) in enumerate(zip(known.listings.each, self._datums.listings, strict=True)):
+    def _differences(self, known: _Known) -> tuple[set[str], set[str], set[str]]:
+        """Returns the datums that are new, those that have other inputs than in an earlier run, and those that are no more."""
+        before = Datums(self._shape, known.listings, self._read)
+        added, changed, gone = set[str](), set[str](), set[str]()
+        for number, (old, new) in enumerate(zip(before.listings, self._datums.listings, strict=True)):
             if old == new:
                 continue
-            prefix = new.prefix
-            if old.prefix != prefix:  # another folder became data: no node tells what stayed
-                before = {unit.name: unit.inputs for unit in Datums(self._shape, known.listings, self._read).units()}
-                after = {unit.name: unit.inputs for unit in self._datums.units()}
-                return {key for key in after if before.get(key) != after[key]}, before.keys() - after.keys()
-            start = os.fsencode(prefix)
+            if old.prefix != new.prefix:  # another folder became data: no node says what stayed
+                return self._sorted_out(before, None)
+            start = os.fsencode(new.prefix)
             for one, other in manifest.compare(old.root, new.root, self._read):
                 path = (one or other or _NOTHING).path
-                if not path.startswith(start):
-                    continue
-                key = self._datums.key_of(number, os.fsdecode(path[len(start) :]))
+                key = self._datums.key_of(number, os.fsdecode(path[len(start) :])) if path.startswith(start) else None
                 if key is not None:
-                    (gone if other is None else touched).add(key)
-        if all_keys is not None:
-            return (touched | gone).intersection(all_keys), (touched | gone).difference(all_keys)
-        if self._shape.over[0].folders:  # what lost a file may be there still
-            there = {unit.name for unit in self._datums.units(touched | gone)}
-            return there, (touched | gone) - there
-        return touched, gone
+                    (added if one is None else gone if other is None else changed).add(key)
+        if self._datums.is_grouped or self._shape.over[0].folders:  # with one file more or less, it is the same datum
+            return self._sorted_out(before, added | changed | gone)
+        return added, changed, gone
+
+    def _sorted_out(self, before: Datums, touched: set[str] | None) -> tuple[set[str], set[str], set[str]]:
+        old = {unit.name: unit.inputs for unit in before.units(touched)}
+        new = {unit.name: unit.inputs for unit in self._datums.units(touched)}
+        changed = {key for key in old.keys() & new.keys() if old[key] != new[key]}
+        return new.keys() - old.keys(), changed, old.keys() - new.keys()
 
     def _drop(self, key: str, made: _Made, edits: dict[str, Edits]) -> bool:
         """Takes the outputs of a datum out; returns whether there were any."""

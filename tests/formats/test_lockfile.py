@@ -296,3 +296,25 @@ def test_an_error_has_the_place_and_its_kind_as_fields(text, kind):
     with pytest.raises(FormatError) as caught:
         lockfile.parse(text.encode(), "dvlite.lock")
     assert (caught.value.file, caught.value.line, caught.value.kind) == ("dvlite.lock", 1, kind)
+
+
+def test_a_map_stage_has_its_declaration_in_one_line():
+    declared = {
+        "over": {"image": "images/{id}.jpg", "label": "labels/{id}.txt"},
+        "by": ["id"],
+        "outs": ["o/${id}.json"],
+    }
+    stage = LockedStage(
+        "m", KEY, Facts("x ${in} \\${HOME}", map=declared), deps=(Locked("images/*.jpg", TREE, 5, files=2),)
+    )
+    data = lockfile.dump(Lockfile((stage,)))
+    line = '    map: {"by": ["id"], "outs": ["o/${id}.json"], "over": {"image": "images/{id}.jpg", "label": "labels/{id}.txt"}}'
+    assert line in data.decode().splitlines()
+    assert without_lines(lockfile.parse(data, "x")).stages == (stage,)
+    assert yaml.safe_load(data)["stages"]["m"]["map"] == declared
+
+
+@pytest.mark.parametrize("declared", ["{}", "[1]", '"x"', "{", "null"])
+def test_a_declaration_that_is_none_is_refused(declared):
+    with pytest.raises(FormatError, match="line 6"):
+        lockfile.parse(text(more=f"    map: {declared}\n").encode(), "dvlite.lock")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dvlite.errors import FormatError
 from dvlite.formats import record
 from dvlite.formats.lockfile import Facts
-from dvlite.formats.record import Code, Input, Note, Output, Run
+from dvlite.formats.record import Code, Input, MapFailure, MapRun, Note, Output, Run
 from dvlite.oid import Oid
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -294,3 +294,50 @@ def test_ids_are_uuids_of_version_7_that_sort_by_time():
 
 def test_a_time_is_written_with_milliseconds_in_utc():
     assert record.time_text(NOW_NS) == "2026-11-22T14:02:00.123Z"
+
+
+MAPPED = dataclasses.replace(
+    RUN,
+    stage="thumbs",
+    status="failed",
+    facts=Facts("convert ${in} ${out}", map={"over": "data/tiles/**/*.jpg", "outs": ["thumbs/${stem}.png"]}),
+    inputs=(Input(path="data/tiles/**/*.jpg", oid=Oid("manifest:" + "3" * 64), size_bytes=6 << 30, files=385_412),),
+    mapped=MapRun(
+        base="ef" * 32,
+        datums=385_412,
+        ran=12,
+        reused=385_398,
+        failed=2,
+        failures=(
+            MapFailure(name="a/b.jpg", problem="exit 1", log=Oid("blake3:" + "9" * 64)),
+            MapFailure(name="a/c.jpg", problem="killed"),
+        ),
+    ),
+)
+
+
+def test_the_record_of_a_map_stage_has_exactly_these_bytes():
+    golden = (GOLDEN / "map_run.json").read_bytes()
+    assert record.dump(MAPPED) == golden
+    assert record.parse(golden, "x") == MAPPED
+    assert Oid("blake3:" + "9" * 64) in MAPPED.left_apart
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"mapped": {"base": "ef" * 32}}, "'datums' is missing"),
+        ({"mapped": {"base": "x", "datums": 1}}, "'base' is not 64 hex digits"),
+        ({"mapped": {"base": "ef" * 32, "datums": -1}}, "'datums' is not a number in its range"),
+        ({"mapped": {"base": "ef" * 32, "datums": 1, "failures": [{"name": "a"}]}}, "'problem' is missing"),
+        (
+            {"mapped": {"base": "ef" * 32, "datums": 1, "failures": [{"name": "a", "problem": "b"}] * 101}},
+            "more than 100",
+        ),
+        ({"map": {"over": "data"}}, "'outs' of 'map' must be a list of texts"),
+        ({"map": [1]}, "'map' is not a mapping"),
+    ],
+)
+def test_what_no_map_stage_can_have_is_refused(fields, reason):
+    with pytest.raises(FormatError, match=reason):
+        record.parse(changed(**fields), "the record")

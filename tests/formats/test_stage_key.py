@@ -49,6 +49,7 @@ def test_key_does_not_depend_on_sizes():
         {"env": {"OMP_NUM_THREADS": "2"}},
         {"capture": {"numpy": "2.0.0"}},
         {"outs": ["model.pt"]},
+        {"map": {"over": "data/*", "outs": ["x/${name}"]}},
     ],
 )
 def test_whatever_decides_what_comes_out_changes_the_key(change):
@@ -62,3 +63,9 @@ def test_one_true_and_one_point_zero_are_three_values():
 
 def test_name_that_is_no_text_has_a_key():
     assert len(key(deps=(Locked("\udcff", FILE, 1),))) == 64
+
+
+def test_the_key_of_a_map_stage_is_what_it_was_in_every_earlier_version():
+    declared = {"over": "data/tiles/**", "outs": ["model/${stem}.pt"], "by": ["a", "b"]}
+    assert key(map=declared) == "b700e1e8f5cf8e5c8913fd927a189ba2e279cb6dd5b78946d9ec44dff667e3b6"
+    assert key(map={**declared, "by": ["b", "a"]}) != key(map=declared)

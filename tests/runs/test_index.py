@@ -12,7 +12,7 @@ import pytest
 
 from dvlite import files
 from dvlite.formats import record
-from dvlite.formats.record import Code, Input
+from dvlite.formats.record import Code, Input, MapRun
 from dvlite.oid import digest_run
 from dvlite.runs import index_update, schema
 from dvlite.runs import records as records_module
@@ -52,6 +52,14 @@ def test_runs_of_a_key_are_the_ok_ones_newest_first(records):
     with filled(records, *made, run(4, key=key, status="failed"), run(5, key=key, status="tainted"), run(6)) as index:
         assert index.ok_runs(key) == [name(made[1]), name(made[2]), name(made[0])]
         assert index.ok_runs("0" * 64) == []
+
+
+def test_runs_of_a_map_stage_with_one_base_are_there_whatever_their_status(records):
+    one, other = (MapRun(base=base * 32, datums=3) for base in ("ab", "cd"))
+    made = [run(number, mapped=one, status=status) for number, status in ((1, "ok"), (3, "failed"), (2, "canceled"))]
+    with filled(records, *made, run(4, mapped=other), run(5)) as index:
+        assert index.map_runs("ab" * 32) == [name(made[1]), name(made[2]), name(made[0])]
+        assert index.map_runs("0" * 64) == []
 
 
 def test_a_run_is_read_from_loose_files_and_from_batches(records):
