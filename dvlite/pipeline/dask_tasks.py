@@ -25,6 +25,7 @@ from dvlite.formats import strict_json
 from dvlite.formats import task as tasks
 from dvlite.formats.task import Task, TaskResult, UnitResult
 from dvlite.pipeline.environment import visible_gpus
+from dvlite.pipeline.executor import Interrupted
 from dvlite.pipeline.slots import GPU_VARIABLE
 from dvlite.pipeline.task_worker import TaskWorker, Worker
 from dvlite.progress import NullProgress, Progress
@@ -40,6 +41,7 @@ _LOOK_SECONDS = 0.2
 _PATIENCE_SECONDS = 10.0  # after which is reported what tasks wait for
 _RETRIES = 2  # of a task whose worker cannot fetch or publish: another one may
 _CONNECTIONS = 8  # of one task with the remote
+_CLOSING_SECONDS = 1.0  # until a worker that ends gets no task any more
 _RUNNING = frozenset({"executing", "long-running", "resumed"})
 _CLOSING = frozenset({"closing", "closed", "failed", "stopped", "stopping"})
 _RESOURCES = ("cpu", "memory", "gpu")
@@ -336,14 +338,27 @@ _GPUS = _Gpus()
 
 def work(spec: str, remote: str) -> str:
     """Does a task in a thread of a Dask worker, with a cache in the worker's own folder; stops if no client waits for it any more."""
-    worker = _package().get_worker()
-    key = worker.get_current_task()
+    distributed = _package()
+    worker = distributed.get_worker()
+    key, place = worker.get_current_task(), Path(worker.local_directory)
 
     def is_over() -> bool:
         state = worker.state.tasks.get(key)
         return state is None or state.state not in _RUNNING or worker.status.name in _CLOSING
 
-    return do_task(spec, remote, Path(worker.local_directory) / "dvlite", str(worker.name), is_over)
+    problem: BaseException | None = None
+    try:
+        text = do_task(spec, remote, place / "dvlite", str(worker.name), is_over)
+        if place.is_dir() or on_remote.is_done(
+            tasks.parse_result(text.encode(), "it"), tasks.parse(spec.encode(), "it")
+        ):
+            return text
+    except (DvliteError, OSError, Interrupted) as error:
+        problem = error
+    if problem is not None and place.is_dir() and worker.status.name not in _CLOSING:
+        raise problem
+    time.sleep(_CLOSING_SECONDS)  # a worker that ends removes its folder under what still runs: no fault of the task
+    raise distributed.Reschedule
 
 
 def do_task(spec: str, remote: str, folder: Path, name: str, is_over: Callable[[], bool]) -> str:

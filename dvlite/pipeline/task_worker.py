@@ -159,9 +159,7 @@ class _Places:
             return self._folder_of(file)
         if file.size_bytes <= COPIED_BYTES:
             return self._cache.read_file(digest, file.size_bytes)
-        if self._cache.has_large(digest, file.size_bytes) and not file.executable:
-            return self._cache.large_path(digest)
-        return self._laid(file)
+        return self._laid(file)  # a copy: a command that writes to what it reads must not reach the cache
 
     def _folder_of(self, file: TaskFile) -> Path:
         place = self._laid(file)

@@ -101,7 +101,9 @@ class UnitTaker:
             writer.put(KIND_FILE, digest, raw)
             return TaskFile(path=out, oid=format_oid(FILE, digest), size_bytes=len(raw), executable=executable)
         if status.st_dev == self._cache.folder.stat().st_dev:
-            digest, size_bytes = writer.put_file(place)
+            taken = writer.temporary()  # it keeps its bytes until `commit`, and the folder is cleared before
+            os.rename(place, taken)
+            digest, size_bytes = writer.put_file(taken)
         else:
             size_bytes = status.st_size
             with open(place, "rb", opener=files.open_without_waiting) as file:

@@ -232,3 +232,22 @@ def test_a_worker_with_other_captured_values_runs_nothing(line, machine, monkeyp
     machine.before = lambda: os.environ.update(FLAVOUR="sour")
     done = line.dvlite("repro", "--on", "dask", code=1)
     assert "env FLAVOUR is 'sour', not 'sweet'" in done.stderr
+
+
+def test_large_files_are_brought_whole_in_both_directions(line, machine):
+    line.write("big", os.urandom(3 << 20))
+    line.write("dvlite.yaml", "stages:\n  all: {cmd: 'cat big big > out; seq 100000', deps: [big], outs: [out]}\n")
+    assert line.states("--on", "dask") == {"all": "ok"}
+    assert line.read("out") == line.read("big") * 2
+
+
+def test_a_command_that_writes_to_a_large_input_fails_and_harms_no_later_one(line, machine):
+    line.write("big", os.urandom(3 << 20))
+    line.write(
+        "dvlite.yaml",
+        "stages:\n  all: {cmd: 'chmod +w big || true; echo more >> big; cp big out', deps: [big], outs: [out]}\n",
+    )
+    assert line.repro("--on", "dask", code=4)["all"]["problem"] == "changed its input 'big'"
+    line.edit("dvlite.yaml", "chmod +w big || true; echo more >> big; ", "")
+    assert line.states("--on", "dask") == {"all": "ok"}
+    assert line.read("out") == line.read("big")
