@@ -22,7 +22,7 @@ from dvlite.tables.versions import Pair
 
 Take = Literal["", "ours", "theirs", "union"]
 _NAMES = ("the common ancestor", "ours", "theirs")
-MOST_CONFLICTS = 10_000  # that are listed
+MOST_CONFLICTS = 10_000  # rows that are listed, without those that were chosen for one by one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +40,15 @@ class CellConflict:
 
 @dataclass(frozen=True, slots=True)
 class MergedRows:
-    """What a merge came to: rows taken from theirs, and conflicts, those that were settled included. Without `is_settled` nothing was written."""
+    """What a merge came to: rows taken from theirs, and the first conflicts, those that were settled included. Without `is_settled` nothing was written.
+
+    `waiting`: how many cells and removed rows need a choice, listed or not.
+    """
 
     is_settled: bool
     taken: int
     conflicts: tuple[CellConflict, ...]
+    waiting: int = 0
 
 
 def merge_rows(
@@ -133,7 +137,7 @@ def _merge(
     ]
     engine.execute(
         f"CREATE TEMP TABLE met AS SELECT {', '.join(f'y.k{i}' for i in keys)}, {label} AS row_key,"
-        f" coalesce(c.take, {literal(take)}) AS take, y.bp, x.p AS op, y.p AS tp,"
+        f" coalesce(c.take, {literal(take)}) AS take, c.take IS NOT NULL AS is_chosen, y.bp, x.p AS op, y.p AS tp,"
         " CASE WHEN x.mine IS NULL THEN NULL WHEN x.p IS NULL AND y.p IS NULL THEN NULL"
         " WHEN x.p IS NULL THEN 'removed by ours' WHEN y.p IS NULL THEN 'removed by theirs'"
         f" WHEN {' OR '.join(clash)} THEN if(y.bp IS NULL, 'added on both sides', 'changed on both sides') END AS reason,"
@@ -157,9 +161,12 @@ def _merge(
         f" (mine IS NULL OR {' OR '.join(f'v{i} IS DISTINCT FROM o{i}' for i in values)}))"
     )
     waiting = "take = '' OR (take = 'union' AND reason IN ('changed on both sides', 'added on both sides'))"
-    (unsettled,) = one_row(engine, f"SELECT count(*) FROM met WHERE reason IS NOT NULL AND ({waiting})")
+    cells = f"if(starts_with(reason, 'removed'), 1, {' + '.join(f'coalesce(c{i}, false)::BIGINT' for i in values)})"
+    (unsettled,) = one_row(
+        engine, f"SELECT coalesce(sum({cells}), 0)::BIGINT FROM met WHERE reason IS NOT NULL AND ({waiting})"
+    )
     (taken,) = one_row(engine, "SELECT count(*) FROM edits")
-    return MergedRows(not unsettled, taken, tuple(_conflicts(engine, columns, values)))
+    return MergedRows(not unsettled, taken, tuple(_conflicts(engine, columns, values)), unsettled)
 
 
 def _label(keys: Sequence[int]) -> str:
@@ -184,10 +191,11 @@ def _select(side: Relation, columns: Sequence[Column], key: Sequence[str]) -> st
 
 def _conflicts(engine: Connection, columns: Sequence[Column], values: Sequence[int]) -> list[CellConflict]:
     cells = ", ".join(f"c{i}, CAST(b{i} AS VARCHAR), CAST(o{i} AS VARCHAR), CAST(t{i} AS VARCHAR)" for i in values)
-    found = []
+    found, order = [], "TRY_CAST(row_key AS DOUBLE) NULLS LAST, row_key"
     for row_key, reason, take, *rest in engine.execute(
         f"SELECT row_key, reason, take, {cells} FROM met WHERE reason IS NOT NULL"
-        f" ORDER BY TRY_CAST(row_key AS DOUBLE) NULLS LAST, row_key LIMIT {MOST_CONFLICTS}"
+        f" QUALIFY is_chosen OR row_number() OVER (PARTITION BY is_chosen ORDER BY {order}) <= {MOST_CONFLICTS}"
+        f" ORDER BY {order}"
     ).fetchall():
         if reason in ("removed by ours", "removed by theirs"):
             found.append(CellConflict(key=row_key, column=None, reason=reason, take=take))

@@ -38,9 +38,13 @@ _LIMIT_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class TableConflict:
-    """What is in conflict in a table: cells and rows, or (`problem`) the whole, because its rows could not be merged."""
+    """What is in conflict in a table: cells and rows, or (`problem`) the whole, because its rows could not be merged.
+
+    `waiting`: how many of them need a choice; `cells` are the first of them, and those that were settled.
+    """
 
     cells: tuple[CellConflict, ...] = ()
+    waiting: int = 0
     problem: str | None = None
 
 
@@ -105,7 +109,7 @@ class TableMerges:
             rows = {row: take for (file, row), take in self._rows.items() if file == inner}
             merged = merge_rows(files, key, target, take=self._take, rows=rows)
             if merged.conflicts:
-                self.conflicts[path] = TableConflict(merged.conflicts)
+                self.conflicts[path] = TableConflict(merged.conflicts, merged.waiting)
             if not merged.is_settled:
                 return None
             with Writer(cache) as writer, target.open("rb") as stream:
@@ -121,7 +125,7 @@ class TableMerges:
         return tuple(
             conflict
             if (table := self.conflicts.get(conflict.path or "")) is None
-            else replace(conflict, cells=sum(not cell.take for cell in table.cells), problem=table.problem)
+            else replace(conflict, cells=table.waiting, problem=table.problem)
             for conflict in conflicts
         )
 

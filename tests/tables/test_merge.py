@@ -5,7 +5,7 @@ import io
 import pytest
 
 from dvlite.errors import FormatError
-from dvlite.tables import rewrite
+from dvlite.tables import merge, rewrite
 from dvlite.tables.merge import merge_rows
 from dvlite.tables.relation import TableFile
 
@@ -57,6 +57,17 @@ def test_conflicts_are_cells_and_removed_rows_and_a_choice_settles_them(merged):
     (both,) = merged(BASE, f"{BASE}9,x,\n", f"{BASE}9,x,2\n")[1]
     assert (both.column, both.ours, both.theirs, both.reason) == ("mass", None, "2", "added on both sides")
     assert merged(BASE, f"{BASE}9,x,1\n", f"{BASE}9,x,1\n")[0] == f"{BASE}9,x,1\n".encode()
+
+
+def test_of_very_many_conflicts_those_that_wait_are_listed_and_no_choice_is_lost(merged, monkeypatch):
+    monkeypatch.setattr(merge, "MOST_CONFLICTS", 2)
+    base, ours, theirs = ("id,v,w\n" + "".join(f"{i},{v},{v}\n" for i in range(5)) for v in "abc")
+    rows = {}
+    for keys in ("01", "0123", "01234"):
+        data, found = merged(base, ours, theirs, rows=rows)
+        assert (data, "".join(dict.fromkeys(one.key for one in found))) == (None, keys)
+        rows = {one.key: "theirs" for one in found}
+    assert merged(base, ours, theirs, rows=rows)[0] == theirs.encode()
 
 
 def test_csv_keeps_its_dialect_and_the_bytes_of_other_rows(merged):
