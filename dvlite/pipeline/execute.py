@@ -258,7 +258,8 @@ class Execution:
         """Runs a map stage to its end; nothing else runs meanwhile."""
         stage, tools = outlook.stage, self._tools
         assert outlook.now is not None
-        self._require_dependencies(outlook)
+        if tools.away is None:
+            self._require_dependencies(outlook)
         self._begun += 1
         of = f" ({self._begun} of {max(self._total, self._begun)})" if self._total > 1 else ""
         plan = self._planned(outlook)

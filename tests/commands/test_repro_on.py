@@ -251,3 +251,56 @@ def test_a_command_that_writes_to_a_large_input_fails_and_harms_no_later_one(lin
     line.edit("dvlite.yaml", "chmod +w big || true; echo more >> big; ", "")
     assert line.states("--on", "dask") == {"all": "ok"}
     assert line.read("out") == line.read("big")
+
+
+MAPPED = """\
+stages:
+  square:
+    map: {over: "items/*.txt", batch: 3}
+    cmd: echo square >> "$RAN"; echo $(( $(cat ${in}) * $(cat factor) )) > ${out}
+    deps: [factor]
+    outs: ["squares/${stem}"]
+  total: {cmd: "cat squares/* | sort -n > total", deps: [squares], outs: [total]}
+"""
+
+
+@pytest.fixture
+def mapped(line):
+    for number in range(7):
+        line.write(f"items/{number}.txt", f"{number}\n")
+    line.dvlite("add", "items")
+    line.write("factor", "3\n")
+    line.write("dvlite.yaml", MAPPED)
+    line.commit("Map")
+    return line
+
+
+def test_datums_run_away_in_batches_and_give_what_a_local_run_gives(mapped, machine):
+    mapped.repro()
+    here, total = locked_facts(mapped), mapped.read("total")
+    mapped.ran()
+    (mapped.root / "total").unlink()
+    states = mapped.states("--on", "dask", "--force")
+    assert (states, locked_facts(mapped), mapped.read("total")) == ({"square": "ok", "total": "ok"}, here, total)
+    assert mapped.ran() == ["square"] * 7
+    assert [len(tasks.parse(text.encode(), "it").units) for text in machine.texts] == [3, 3, 1, 1]
+
+
+def test_one_more_datum_costs_one_task_and_its_listing_alone(mapped, machine):
+    mapped.repro("--on", "dask")
+    machine.texts.clear()
+    mapped.write("items/7.txt", "7\n")
+    mapped.repro("--on", "dask")
+    first, _ = [tasks.parse(text.encode(), "it") for text in machine.texts]
+    assert [unit.name for unit in first.units] == ["7.txt"]
+    assert mapped.read("total").split()[-1] == b"21"
+
+
+def test_a_datum_that_fails_away_leaves_the_others_done(mapped, machine):
+    mapped.write("items/3.txt", "not a number )\n")
+    failed = mapped.repro("--on", "dask", "-k", code=4)["square"]
+    assert (failed["state"], failed["datums"]["ran"], failed["datums"]["failed"]) == ("failed", 6, 1)
+    mapped.write("items/3.txt", "3\n")
+    mapped.ran()
+    mapped.repro("--on", "dask")
+    assert mapped.ran() == ["square"]
