@@ -20,7 +20,7 @@ from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries, Entry
 from dvlite.formats.manifest import FILE as FILE_ENTRY
 from dvlite.formats.pointer import Pointer
-from dvlite.oid import FILE, MANIFEST, Digest, digest_bytes, digest_file, format_oid, signature
+from dvlite.oid import FILE, MANIFEST, Digest, Oid, digest_bytes, digest_file, format_oid, signature
 from dvlite.paths import PathMap, path_pieces
 from dvlite.pipeline import map_inputs
 from dvlite.pipeline.globs import names_on_disk
@@ -61,7 +61,7 @@ class Contents:
         self._assumed: dict[str, Locked] = {}
         self._in_git = in_git or self._names_in_git  # the files below a folder that git has or would take
         self._visible: PathMap[frozenset[bytes]] = PathMap()
-        self._rows: OverRows | None = None
+        self._rows = OverRows(work.repo.state_dir)
 
     def know_outputs(self, folder: str, outs: Iterable[Locked]) -> None:
         """Learns from a lockfile in `folder` of outputs that git keeps: they count as data too, whatever git ignores in them."""
@@ -144,9 +144,11 @@ class Contents:
 
     def over(self, over: StageOver) -> Locked | None:
         """Returns the listing of what a map stage goes over, None if that is nothing."""
-        if self._rows is None:
-            self._rows = OverRows(self._work.repo.state_dir)
-        return map_inputs.row_of_known(self, over, self._rows, self.read_node)
+        return map_inputs.row_of_known(self, over, self._rows, self.read_node, self._nodes.__setitem__)
+
+    def compared(self, old: Oid, new: Oid) -> Iterable[tuple[Entry | None, Entry | None]]:
+        """Returns what differs between two listings, of folders or of patterns of map stages. Raises ObjectMissing, ObjectCorrupt."""
+        return map_inputs.compared(old, new, self._rows, self.read_node)
 
     def leaves(self, path: str, version: Locked) -> Iterable[Entries]:
         """Returns the listing of a directory that is data, in parts, as it is here or belongs here."""

@@ -568,4 +568,4 @@ class Invocation:
         return git.unstaged([name for name in dict.fromkeys(names) if os.path.lexists(root / name)])
 
     def _explained(self, reasons: Iterable[Reason]) -> tuple[Reason, ...]:
-        return tuple(explained(reason, self._contents.read_node) for reason in reasons)
+        return tuple(explained(reason, self._contents) for reason in reasons)

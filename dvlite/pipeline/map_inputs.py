@@ -75,12 +75,41 @@ class KnownRows(Protocol):
     def put(self, folder: Oid, prefix: str, pattern: str, row: Locked) -> None:
         """Keeps what a pattern stands for."""
 
+    def folders(self, row: Oid) -> Iterator[tuple[Oid, str, str]]:
+        """Yields the versions of folders in which a pattern stood for this listing, with prefix and pattern."""
 
-def row_of_known(content: OverContent, over: StageOver, rows: KnownRows, read: manifest.ReadNode) -> Locked | None:
+
+def compared(
+    old: Oid, new: Oid, rows: KnownRows, read: manifest.ReadNode
+) -> Iterator[tuple[Entry | None, Entry | None]]:
+    """Yields what differs between two listings; for those of patterns, which no store has, from the folders that they were looked up in.
+
+    Raises ObjectMissing.
+    """
+    before = {(prefix, pattern): folder for folder, prefix, pattern in rows.folders(old)}
+    for folder, prefix, pattern in rows.folders(new):
+        earlier = before.get((prefix, pattern))
+        if earlier is not None:
+            over = MapInput("", pattern.rstrip("/"), pattern.endswith("/"))
+            matches, cut = matcher(over), len(prefix)
+            for one, other in manifest.compare(parse_oid(earlier)[1], parse_oid(folder)[1], read):
+                path = os.fsdecode((one or other or _NOTHING).path)
+                if path.startswith(prefix) and matches(path[cut:]):
+                    yield one, other
+            return
+    yield from manifest.compare(parse_oid(old)[1], parse_oid(new)[1], read)
+
+
+_NOTHING = Entry(b"", 0, 0, Digest(manifest.NO_DIGEST))
+
+
+def row_of_known(
+    content: OverContent, over: StageOver, rows: KnownRows, read: manifest.ReadNode, keep: manifest.KeepNode
+) -> Locked | None:
     """Returns what `row_of` does; of a folder that was looked at before it costs nothing, and where all in it matched, what changed since."""
     place = within(content, over.spec)
     if place is None:
-        return row_of(content, over)
+        return row_of(content, over, keep)
     key = place.version.oid, place.prefix, over.spec.written
     row = rows.get(*key)
     if row is None:
@@ -105,11 +134,14 @@ def _still_all(place: Within, over: MapInput, rows: KnownRows, read: manifest.Re
     return len(changed) < _MOST_CHANGED and len(selected(added, "", over)) == len(added)
 
 
-def row_of(content: OverContent, over: StageOver) -> Locked | None:
-    """Returns what a pattern stands for as lockfile and key have it, None for nothing. Reads the whole listing."""
+def row_of(content: OverContent, over: StageOver, keep: manifest.KeepNode = lambda *_: None) -> Locked | None:
+    """Returns what a pattern stands for as lockfile and key have it, None for nothing. Reads the whole listing.
+
+    `keep` gets the nodes of what lies in no single directory of data: else the listing follows from that of the directory.
+    """
     place = within(content, over.spec)
     if place is None:
-        tree = manifest.build(gathered(content, over.spec), keep=lambda *_: None)
+        tree = manifest.build(gathered(content, over.spec), keep=keep)
     else:
         inside = place
         tree = _tree(content.leaves(inside.path, inside.version), inside, over.spec)

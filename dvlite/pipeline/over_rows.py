@@ -41,6 +41,13 @@ class OverRows:
             if rest == [prefix, pattern]:
                 yield folder, Locked(pattern, *row)
 
+    def folders(self, row: Oid) -> Iterator[tuple[Oid, str, str]]:
+        """Yields the versions of folders in which a pattern stood for this listing, with prefix and pattern."""
+        for key, (oid, _, _) in self._all().items():
+            if oid == row:
+                folder, prefix, pattern = json.loads(key)
+                yield folder, prefix, pattern
+
     def put(self, folder: Oid, prefix: str, pattern: str, row: Locked) -> None:
         """Keeps a row; where the file cannot be written, for this process only."""
         rows = self._all()

@@ -19,7 +19,7 @@ from dvlite.workspace.changes import Counts
 class Reason:
     """Why a stage is out of date.
 
-    `kind` is `never-run`, `forced`, `always`, `upstream`, `output-changed`, `output-missing`, `output-added`, or one of `cmd`, `wdir`,
+    `kind` is `never-run`, `forced`, `always`, `upstream`, `output-changed`, `output-missing`, `output-added`, or one of `cmd`, `wdir`, `map`,
     `dep`, `param`, `env`, `capture` with `-changed`, `-added` or `-removed`. `old` and `new` are object ids or values; `name` the path or key.
     """
 
@@ -46,6 +46,9 @@ def of_facts(locked: LockedStage, now: LockedStage) -> Iterator[Reason]:
         yield Reason(kind="cmd-changed", name="cmd", old=old.cmd, new=new.cmd)
     if old.wdir != new.wdir:
         yield Reason(kind="wdir-changed", name="wdir", old=old.wdir, new=new.wdir)
+    if old.map != new.map:
+        before, after = (json.dumps(dict(facts.map), sort_keys=True) for facts in (old, new))
+        yield Reason(kind="map-changed", name="map", old=before, new=after)
     yield from _paths("dep", locked.deps, now.deps)
     for section, values in old.mappings.items():
         yield from _values(section.removesuffix("s"), values, new.mappings[section])
@@ -90,7 +93,7 @@ def _is_same(one: Tree, other: Tree) -> bool:
 
 # --- in words ---
 
-_ENTRY_FIELDS = {"cmd": "its command", "wdir": "its working directory"}
+_ENTRY_FIELDS = {"cmd": "its command", "wdir": "its working directory", "map": "its map"}
 
 
 def sentence(reason: Reason, stage: Stage, by: str = "") -> str:

@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
-from dvlite.formats import manifest
 from dvlite.formats.lockfile import Facts, Locked, LockedStage, Lockfile
 from dvlite.formats.map_stage import facts_of
 from dvlite.formats.strict_yaml import Tree
-from dvlite.oid import MANIFEST, Digest, parse_oid
+from dvlite.oid import MANIFEST, Oid
 from dvlite.paths import is_inside, overlap
 from dvlite.pipeline import reasons
 from dvlite.pipeline.content import Contents
@@ -402,7 +401,7 @@ def stages_out_of_date(
         StaleStage(
             stage=outlook.stage.address,
             state=outlook.state,
-            reasons=tuple(explained(reason, contents.read_node) for reason in outlook.reasons),
+            reasons=tuple(explained(reason, contents) for reason in outlook.reasons),
         )
         for outlook in outlooks
         if outlook.state in ("stale", "after", "unknown")
@@ -410,15 +409,15 @@ def stages_out_of_date(
     return tuple(stale), (*problems, *unknown.values())
 
 
-def explained(reason: Reason, read: Callable[[Digest], bytes]) -> Reason:
+def explained(reason: Reason, contents: Contents) -> Reason:
     """Adds to a directory that changed how many of its files did, if both versions can be listed."""
     if reason.kind not in ("dep-changed", "output-changed"):
         return reason
-    (kind, old), (other, new) = parse_oid(str(reason.old)), parse_oid(str(reason.new))
-    if kind != MANIFEST or other != MANIFEST:
+    old, new = Oid(str(reason.old)), Oid(str(reason.new))
+    if not (old.startswith(MANIFEST) and new.startswith(MANIFEST)):
         return reason
     try:
-        pairs = list(manifest.compare(old, new, read))
+        pairs = list(contents.compared(old, new))
     except (ObjectMissing, ObjectCorrupt):
         return reason
     return replace(reason, counts=counts_of(changes(reason.name, pairs)))

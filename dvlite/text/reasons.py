@@ -33,7 +33,7 @@ def reason_text(reason: Reason, show: Show) -> str:
             "removed": f"removed (was {value_text(reason.old)})",
         }
         return f"{label}{name} {values[how]}"
-    if reason.kind in ("cmd-changed", "wdir-changed"):
+    if reason.kind in ("cmd-changed", "wdir-changed", "map-changed"):
         return f"{what} changed: {value_text(reason.old)} -> {value_text(reason.new)}"
     return f"{what} {how}"
 
