@@ -28,6 +28,7 @@ from dvlite.pipeline.tasks import TaskExecutor
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.show import printable
+from dvlite.store.cache import Cache
 from dvlite.workspace.workspace import Workspace
 
 _BATCH_SECONDS = 2.0  # a task: long enough that a sync, and a line of the journal, cost next to nothing
@@ -168,8 +169,8 @@ class DatumRun:
                 self._note(result)
             self._progress.finish()
 
-    def local(self, jobs: int) -> tuple[TaskExecutor, int]:
-        """Returns the executor of this machine, and how many workers it has."""
+    def local(self, jobs: int, open_own: Callable[[], Cache] | None = None) -> tuple[TaskExecutor, int]:
+        """Returns the executor of this machine, and how many workers it has; each opens a cache of its own, that of the repository or another."""
         scene = self._scene
         workers = workers_of(self._stage, jobs, scene.surroundings.machine())
         scene.work.cache.create()
@@ -180,7 +181,7 @@ class DatumRun:
             keep_going=self._options.keep_going,
             done=lambda *_: self._progress.advance(files=1),
         )
-        return LocalTasks(lambda: open_cache(scene.repo), scene.repo.root, options), len(workers)
+        return LocalTasks(open_own or (lambda: open_cache(scene.repo)), scene.repo.root, options), len(workers)
 
     def _drive(self, executor: TaskExecutor, workers: int) -> None:
         """Gives out tasks and takes their results, until all is done or the first datum failed."""

@@ -86,27 +86,31 @@ class LocalFiles:
     def _laid_out(self, digest: Digest) -> Path:
         """Returns a folder with the content of a version, written once."""
         place = self._folders / digest.hex()
-        if place.exists():
-            return place
-        temporary = self._folders / files.temporary_name()
-        temporary.mkdir(parents=True)
-        found = manifest.load(digest, self._cache.read_node)
-        for i in range(len(found)):
-            target, flags = temporary / os.fsdecode(found.paths[i]), found.flags[i]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if flags == EMPTY_DIR:
-                target.mkdir()
-            elif self._cache.has_large(found.digest(i), found.sizes[i]):
-                shutil.copyfile(self._cache.large_path(found.digest(i)), target)
-            elif flags & KIND_MASK == SYMLINK:
-                target.symlink_to(os.fsdecode(self._cache.read_file(found.digest(i), found.sizes[i])))
-            else:
-                files.write_atomic(target, self._cache.read_file(found.digest(i), found.sizes[i]), sync=False)
-            if flags & KIND_MASK == FILE_ENTRY and flags & EXECUTABLE:
-                target.chmod(0o755)
-        with contextlib.suppress(OSError):  # another worker was faster
-            os.rename(temporary, place)
+        if not place.exists():
+            temporary = self._folders / files.temporary_name()
+            lay_out(self._cache, digest, temporary)
+            with contextlib.suppress(OSError):  # another worker was faster
+                os.rename(temporary, place)
         return place
+
+
+def lay_out(cache: Cache, digest: Digest, place: Path) -> None:
+    """Writes a version of a folder where nothing is. Raises ObjectMissing or ObjectCorrupt."""
+    place.mkdir(parents=True)
+    found = manifest.load(digest, cache.read_node)
+    for i in range(len(found)):
+        target, flags = place / os.fsdecode(found.paths[i]), found.flags[i]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if flags == EMPTY_DIR:
+            target.mkdir()
+        elif cache.has_large(found.digest(i), found.sizes[i]):
+            shutil.copyfile(cache.large_path(found.digest(i)), target)
+        elif flags & KIND_MASK == SYMLINK:
+            target.symlink_to(os.fsdecode(cache.read_file(found.digest(i), found.sizes[i])))
+        else:
+            files.write_atomic(target, cache.read_file(found.digest(i), found.sizes[i]), sync=False)
+        if flags & KIND_MASK == FILE_ENTRY and flags & EXECUTABLE:
+            target.chmod(0o755)
 
 
 class LocalTasks:

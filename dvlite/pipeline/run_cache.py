@@ -10,16 +10,19 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from dvlite.errors import DvliteError, ObjectMissing, reason_of
 from dvlite.formats import record
 from dvlite.formats.lockfile import Locked, LockedStage
+from dvlite.formats.pointer import Pointer
 from dvlite.formats.record import Run
-from dvlite.oid import MANIFEST, Oid
+from dvlite.oid import MANIFEST, Oid, parse_oid
 from dvlite.paths import ancestors
 from dvlite.pipeline.content import same_data
 from dvlite.pipeline.fetcher import Fetcher
 from dvlite.pipeline.journal import Ledger, declared_at, with_flags
+from dvlite.pipeline.map_inputs import require_nodes
 from dvlite.pipeline.outputs import Outputs, is_cached, why_purged
 from dvlite.pipeline.run_record import Recorder, begun
 from dvlite.pipeline.stage_run import RunState, StageOutput, StageRun
@@ -32,6 +35,7 @@ from dvlite.runs.history import History
 from dvlite.runs.records import hex_of
 from dvlite.show import printable, quote, word
 from dvlite.workspace import sparse
+from dvlite.workspace.fetch import with_listings
 
 _WITH_DATUMS = ("ok", "failed", "canceled", "asserted")  # runs whose outputs are results of datums; not of tainted ones
 _MOST_EARLIER = 12  # of these that are looked at
@@ -160,11 +164,22 @@ class Reuse:
             if stage.base(stage.entry(run.facts, deps)) != base:  # records may come from anyone
                 continue
             try:
+                self._bring_listings(run)
                 if self._bring([replace(out, path=stage.placed(out.path)) for out in outs]):
                     yielded += 1
                     yield run
             except (DvliteError, OSError) as error:
                 self._warn(stage, error)
+
+    def _bring_listings(self, run: Run) -> None:
+        """Makes sure that with `--pull` the listings of what a run went over are here. Raises ObjectMissing."""
+        for item in run.inputs if self._fetcher is not None else ():
+            oid = item.inside_oid or item.oid
+            if not oid.startswith(MANIFEST):
+                continue
+            known = Pointer("directory", parse_oid(oid)[1], item.size_bytes, item.files)
+            look = partial(require_nodes, known.digest, self._cache.has_node, self._cache.read_node)
+            with_listings(self._repo, self._cache, item.path, [known], look, self._progress)
 
     def _is_own(self, oid: Oid) -> bool:
         if self._own is None:

@@ -26,6 +26,7 @@ from dvlite.pipeline.staleness import Evaluator, of_stages, read_locks
 from dvlite.progress import Progress
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.rerun.clean_clone import CleanClone
+from dvlite.rerun.datums import rerun_datums
 from dvlite.store.cache import Cache
 from dvlite.workspace import sparse
 from dvlite.workspace.workspace import Workspace
@@ -117,15 +118,19 @@ class Sandbox:
 
     # -- a run
 
-    def run(self, stage: Stage, key: str, variables: Mapping[str, str], words: str) -> RunOutcome:
+    def run(self, stage: Stage, now: LockedStage, variables: Mapping[str, str], words: str) -> RunOutcome:
         """Runs the command of a stage, whose outputs are removed. Raises KeyboardInterrupt after it and its child processes have stopped."""
-        command = self.surroundings.command(stage, key, self._log(stage.name), self._progress.print_line, variables)
-        self._progress.print_line(f"running {words}: {command.title}")
-        ended, tail = _ended(command)
+        show = self._progress.print_line
+        command = self.surroundings.command(stage, now.key, self._log(stage.name), show, variables)
+        show(f"running {words}: {command.title}")
         try:
+            if stage.spec.map is not None:
+                ended, tail = rerun_datums(self, stage, now, self.clone.aside / "datums", self._progress)
+            else:
+                ended, tail = _ended(command)
             return RunOutcome(ended, tail, self._outputs(stage) if ended.problem is None else {})
         except DvliteError as error:
-            return RunOutcome(ended, tail, {}, error.message)
+            return RunOutcome(Ended(stage.address, 0, None), (), {}, error.message)
 
     def script(self, stage: Stage, text: str, arguments: Sequence[Path]) -> tuple[Ended, tuple[str, ...]]:
         """Runs a script in the folder and environment of a stage, with arguments `$1` ...; returns how it ended and the end of its output."""

@@ -247,7 +247,7 @@ class _Session:
 
     def _rerun(self, stage: Stage, now: LockedStage, variables: Mapping[str, str], words: str) -> RunOutcome:
         self._sandbox.clear_outputs(stage)
-        return self._sandbox.run(stage, now.key, variables, f"{self._place} {words}".strip())
+        return self._sandbox.run(stage, now, variables, f"{self._place} {words}".strip())
 
     def _second(
         self, stage: Stage, now: LockedStage, first: RunOutcome, verdicts: tuple[OutputVerdict, ...]

@@ -320,3 +320,52 @@ def test_inputs_that_are_not_on_disk_come_from_the_cache(words):
     words.edit("dvlite.yaml", "tr a-z A-Z", "rev")
     words.repro()
     assert sorted(words.ran()) == [f"{name}.txt" for name in "abcde"]
+
+
+def test_verify_rerun_runs_every_datum_again(words):
+    words.repro("-j", "2")
+    words.commit()
+    words.ran()
+    (check,) = words.json("verify", "--rerun")["stages"]
+    assert check["verdict"] == "identical"
+    assert sorted(words.ran()) == [f"{name}.txt" for name in "abcde"]
+    assert not list((words.root / ".git/dvlite").glob("*rerun*"))
+    words.edit("dvlite.yaml", "tr a-z A-Z < ${in}", "date +%N")
+    words.repro()
+    words.commit()
+    (check,) = words.json("verify", "--rerun", code=1)["stages"]
+    assert check["verdict"] == "different"
+
+
+def test_a_colleagues_datums_are_reused(words, tmp_path):
+    words.dvlite("remote", "add", "origin", str(tmp_path / "remote"))
+    words.repro()
+    words.commit()
+    words.dvlite("push")
+    other = tmp_path / "other"
+    words.git("clone", "-q", str(words.root), str(other))
+    mine = type(words.project)(other, words.project._invoke)
+    mine.dvlite("pull")
+    words.ran()
+    words.write("data/f.txt", "f")
+    words.repro()
+    words.commit()
+    words.dvlite("push")
+    words.ran()
+    mine.write("data/f.txt", "f")
+    mine.write("data/g.txt", "g")
+    run = mine.json("repro", "--pull")["stages"][0]
+    assert counts(run) == {"datums": 7, "ran": 1, "reused": 6, "removed": 0, "failed": 0}
+    assert words.ran() == ["g.txt"]
+
+
+def test_try_runs_each_variant_of_a_map_stage(words):
+    words.edit("dvlite.yaml", "tr a-z A-Z", "cut -c -$N")
+    words.edit("dvlite.yaml", "    outs:", "    params: [n]\n    outs:")
+    words.edit("dvlite.yaml", "cut -c -$N", "cut -c -$(tr -cd 0-9 < params.yaml)")
+    words.write("params.yaml", "n: 1\n")
+    words.repro()
+    words.commit()
+    words.ran()
+    words.dvlite("try", "-S", "n=1,2")
+    assert len(words.ran()) == 5
