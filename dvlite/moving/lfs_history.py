@@ -76,6 +76,10 @@ def rewrite_history(repo: Repo, *, allow_missing: bool, dry_run: bool, progress:
         history.notes.append(
             "old commits get the settings of the last one, which names no remote; to have one in each, first: dvlite remote add URL && git commit"
         )
+    if repo.git.run("rev-parse", "--verify", "--quiet", "refs/stash", check=False):
+        history.notes.append(
+            "what is stashed stays with the old history: apply and commit it first, if it has files of Git LFS"
+        )
     if not items:
         raise UsageError("no commit of a branch or tag has a pointer of Git LFS", hint="dvlite status")
     if dry_run:

@@ -238,6 +238,7 @@ def test_each_commit_of_all_branches_and_tags_has_its_data_in_dvlite(history):
     words = git(*WORDS, "main")
     plan = history.json("import-lfs", "--all-history", "-n")
     assert (len(plan["paths"]), len(plan["refs"]), git(*REFS)) == (4, 5, before)
+    assert len(plan["warnings"]) == 1
     assert "names no remote" in plan["warnings"][0]
     history.write("x.bin", b"two")  # as git-lfs checks it out
     result = history.json("import-lfs", "--all-history")
@@ -271,6 +272,12 @@ def test_each_commit_of_all_branches_and_tags_has_its_data_in_dvlite(history):
     git("reset", "-q", "--hard")
     assert [line for line in git(*REFS).splitlines() if "original" not in line] == before.splitlines()
     assert git("status", "--porcelain") == ""
+
+
+def test_a_stash_that_will_not_fit_the_new_history_is_warned_of(history):
+    history.write("note.txt", "mine")
+    history.git("stash", "-q", "--include-untracked")
+    assert "what is stashed stays" in history.json("import-lfs", "--all-history", "-n")["warnings"][1]
 
 
 def test_history_is_not_touched_unless_all_of_it_can_be_carried(history, tmp_path):
