@@ -496,7 +496,7 @@ def _of_runs(
 ) -> tuple[frozenset[Digest], frozenset[VersionId], list[Unnamed]]:
     """Returns the files and the listings that kept runs left; apart, the outputs of those that no commit names.
 
-    A run is kept while a lockfile that is kept names it, while it has a tag, and, if no commit names it, for 90 days if it was ok. Logs and
+    A run is kept while a lockfile that is kept names it, while it has a tag, and, if no commit names it, for 90 days if it was ok, or a part of a map stage is done. Logs and
     diffs of others stay 90 days too: they say why something failed. The history of an imported run stays: nothing makes it again.
     """
     runs, tagged = _recorded(repo, progress)
@@ -555,5 +555,9 @@ def _part(run: Run, oldest_ns: int) -> _RunPart:
     ended_ns = record.time_ns(run.end or run.start)
     outputs = tuple(output.oid for output in run.outputs if output.cached)
     is_young = run.imported is not None or not ended_ns or ended_ns >= oldest_ns
-    is_ok = run.status in ("ok", "cached", "asserted")
+    is_part = run.mapped is not None and run.status in (
+        "failed",
+        "canceled",
+    )  # with the results of the datums that were done
+    is_ok = is_part or run.status in ("ok", "cached", "asserted")
     return _RunPart(run.left_apart, outputs, run.of, ended_ns or time.time_ns(), is_young, is_ok)
