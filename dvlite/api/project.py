@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dvlite.commands.check import CheckResult
     from dvlite.commands.diff import DiffResult
     from dvlite.commands.diff_rows import DiffRowsResult
+    from dvlite.commands.export_croissant import ExportCroissantResult
     from dvlite.commands.export_serving import ExportServingResult
     from dvlite.commands.get import GetResult
     from dvlite.commands.lineage import LineageDiffResult, LineageFindResult, LineageResult, LineageServedResult
@@ -638,6 +639,23 @@ class Repo:
         return self._place.read(
             lambda repo, progress: verb(repo, os.fspath(place), digest=digest, environ=os.environ, progress=progress)
         )
+
+    def export_croissant(
+        self,
+        path: Name,
+        *,
+        rev: str | None = None,
+        output: Name | None = None,
+        description: str = "",
+        license: str = "",  # noqa: A002  # as the flag is called
+    ) -> ExportCroissantResult:
+        """Describe tracked data as Croissant: files, SHA-256, columns."""
+        from dvlite.commands.export_croissant import CroissantOptions
+        from dvlite.commands.export_croissant import export_croissant as verb
+
+        target = None if output is None else os.fspath(output)
+        options = CroissantOptions(revision=rev, output=target, description=description, license=license)
+        return self._place.read(lambda repo, progress: verb(repo, os.fspath(path), options, progress=progress))
 
     def export_serving(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from dvlite.errors import DvliteError, UsageError
+from dvlite.errors import DvliteError, NoSpace, UsageError
 from dvlite.exports.exported_run import ExportedRun
 from dvlite.formats import record
 from dvlite.formats.record import Run
@@ -44,6 +45,9 @@ _ABOUT_RUN = {
 }
 _ABOUT_CONTEXT = {"project": "STRING", "file": "STRING", "repository": "STRING"}
 _CONTEXTS = ("dvlite.Pipeline", "dvlite.Invocation", "dvlite.Sweep")
+_REASON = re.compile(
+    r"Error when executing(?: query)?: (.*?)(?: query: |$)", re.DOTALL
+)  # the statement follows, with its values
 _TRIES = 3  # another export may write the same artifact first
 _SHOWN = 200  # characters of a reason
 _LARGE_BYTES = 1 << 20  # of a directory of which runs know only a part
@@ -252,7 +256,12 @@ class MlmdStore:
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> DvliteError:
-        reason = one_line(str(error).partition(" query: ")[0].strip())
+        found = _REASON.search(str(error))
+        reason = one_line(str(error) if found is None else found[1].strip())
+        if "disk is full" in reason:
+            return NoSpace(
+                f"cannot write {quote(self._shown)}: {reason}", hint="free some space and run the command again"
+            )
         if "database is locked" in reason:
             message = f"another program writes into {quote(self._shown)} ({reason[:_SHOWN]})"
             return DvliteError(message, hint="wait for it, then run the same command again: what is there is kept")

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from dvlite.errors import UsageError
 from dvlite.exports.exported_run import ExportedRun
-from dvlite.files import open_without_waiting, write_atomic
+from dvlite.files import READ, write_atomic
 from dvlite.formats.record import ImportedArtifact, Input, Output, Run
 from dvlite.repo.stage_names import address
 from dvlite.runs.schema import WITH_OUTPUTS
@@ -107,7 +107,7 @@ class EventFile:
     """A file that events are appended to; what is in it stays, but for a last line that was cut off."""
 
     def __init__(self, path: Path, shown: str) -> None:
-        descriptor = open_without_waiting(str(path), os.O_RDWR | os.O_CREAT)
+        descriptor = os.open(path, READ | os.O_RDWR | os.O_CREAT, 0o666)
         self._file: BinaryIO = os.fdopen(descriptor, "r+b")
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             self._file.close()

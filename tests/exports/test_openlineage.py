@@ -89,6 +89,7 @@ def test_an_imported_run_that_had_not_ended_only_began_and_names_data_by_its_pla
 def test_a_second_export_adds_what_is_new_and_mends_a_line_that_was_cut_off(tmp_path):
     one, two, path = exported(1), exported(2), tmp_path / "e.ndjson"
     assert written(path, one) == [2]
+    assert path.stat().st_mode & 0o111 == 0
     assert written(path, one, two) == [0, 2]
     whole = path.read_bytes()
     for cut in (1, 2, 40, len(whole.splitlines(keepends=True)[-1]) - 1):
