@@ -16,10 +16,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 WORKERS ?= 2
+SERVERS ?= triton torch kserve tfapi tf
 HINTS := $(VENV)/hints.jsonl
 MODULES := web/node_modules/.package-lock.json
 
-.PHONY: help demo test test-long test-servers test-sweep hints check lint format web bench dist clean
+.PHONY: help demo test test-long test-servers model-servers test-sweep hints check lint format web bench dist clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -37,9 +38,9 @@ test-long: $(VENV)/.installed-dev $(VENV)/.installed-outside $(VENV)/.installed-
 	@if command -v npm >/dev/null; then $(MAKE) $(MODULES); fi
 	PATH="$(CURDIR)/$(VENV)/on-path:$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m '(long or hypothesis) and not sweep and not servers' --hypothesis-profile=long $(ARGS)
 
-## make test-servers against programs that take long to install or to start: ML-Metadata (71 MB), Dask whose parts are killed
-test-servers: $(VENV)/.installed-dev $(VENV)/.installed-mlmd $(VENV)/.installed-dask
-	@PATH="$(CURDIR)/$(VENV)/on-path:$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m servers $(ARGS)
+## make test-servers against programs that take long to install or to start: ML-Metadata (71 MB), Dask whose parts are killed, model servers (2 GB; SERVERS= leaves these out)
+test-servers: $(VENV)/.installed-dev $(VENV)/.installed-mlmd $(VENV)/.installed-dask model-servers
+	@PATH="$(CURDIR)/$(VENV)/on-path:$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -rs -m servers $(ARGS)
 
 ## make test-sweep every command by every kind of fault, every damage by every place: an hour
 test-sweep: $(VENV)/.installed-dev
@@ -97,12 +98,35 @@ dist: $(VENV)/.installed-release
 
 ## make clean      remove what the other targets made
 clean:
-	@rm -rf $(VENV) web/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	@rm -rf $(VENV) .venv-servers web/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@if [ -z "$(PYTHON)" ]; then echo "error: dvlite needs Python 3.11 or later; none was found (make PYTHON=/path/to/python3)" >&2; exit 1; fi
 	$(PYTHON) -m venv $(VENV)
+
+# Each server has an environment of its own, as their requirements clash; what cannot be installed is skipped by its tests, with the reason.
+model-servers: | $(BIN)/python
+	@for name in $(SERVERS); do
+		[ -e .venv-servers/$$name/.installed ] && continue
+		case $$name in
+		triton) packages="nvidia-pytriton tritonclient[http,grpc]" ;;
+		torch) packages="torch torchserve torch-model-archiver psutil pyyaml packaging" ;;
+		kserve) packages="kserve-storage boto3" ;;
+		tf) packages="tensorflow-cpu" ;;
+		tfapi) packages="protobuf" ;;
+		*) echo "error: there is no server $$name" >&2; exit 1 ;;
+		esac
+		echo "installing $$name into .venv-servers/$$name" >&2
+		$(PYTHON) -m venv .venv-servers/$$name
+		install=".venv-servers/$$name/bin/pip -qq --disable-pip-version-check --no-input install"
+		if $$install $$packages && { [ $$name != tfapi ] || $$install --no-deps tensorflow-serving-api; }; then
+			touch .venv-servers/$$name/.installed
+		else
+			echo "$$name cannot be installed; its tests are skipped" >&2
+			rm -rf .venv-servers/$$name
+		fi
+	done
 
 # DVC's requirements clash with those of the tests, so it has an environment of its own, of which the tests see one program.
 $(VENV)/.installed-dvc: | $(BIN)/python

@@ -17,7 +17,7 @@ from dvlite.registry.models import Registry, load, references_of
 from dvlite.repo.repository import Repo
 from dvlite.results import Result
 from dvlite.serving import ask
-from dvlite.serving.check import ServedFinding
+from dvlite.serving.check import UNCHECKED, ServedFinding
 from dvlite.serving.look import SeenVersion, check_seen
 from dvlite.serving.opened import looked_at
 from dvlite.show import Show, count, quote, short_oid, some
@@ -67,7 +67,7 @@ class VerifyServedResult(Result):
     def failure(self, _show: Show) -> DvliteError | None:
         """Returns what was changed, or else what could not be checked."""
         every = [finding for one in self.models for finding in one.findings]
-        findings = [finding for finding in every if finding.kind != "compiled"]
+        findings = [finding for finding in every if finding.kind not in UNCHECKED]
         if findings:
             more = f"; {count(len(findings) - 1, 'more finding')}" if len(findings) > 1 else ""
             return ObjectCorrupt(
@@ -78,8 +78,10 @@ class VerifyServedResult(Result):
         if problems:
             return PartlyDone(f"could not check {some(problems, 1)}", hint="see above")
         if every:
-            hint = "remove it, and start the server with PYTHONDONTWRITEBYTECODE=1"
-            return PartlyDone(f"could not check {count(len(every), 'compiled file')} of Python", hint=hint)
+            hint = "run the export again: it does the rest"
+            if every[0].kind == "compiled":
+                hint = "remove it, and start the server with PYTHONDONTWRITEBYTECODE=1"
+            return PartlyDone(f"could not check all: {every[0].message}", hint=hint)
         if not all(one.bytes_seen for one in self.models):
             return PartlyDone(
                 "the bytes were not seen: a running server only says what it serves",

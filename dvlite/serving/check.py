@@ -29,7 +29,8 @@ from dvlite.serving.place import PIECE_BYTES, Hashed, Hasher, ServingPlace
 from dvlite.serving.versions import HeldVersion
 from dvlite.show import quote
 
-Kind = Literal["changed", "missing", "added", "unreadable", "front", "digest", "compiled"]
+Kind = Literal["changed", "missing", "added", "unreadable", "front", "digest", "compiled", "unfinished"]
+UNCHECKED = frozenset({"compiled", "unfinished"})  # what is no change of something that dvlite wrote
 _COMPILED = re.compile(r"(?:.*/)?__pycache__/[^/]+\.pyc")
 MOST_NAMED = 100
 
@@ -38,7 +39,8 @@ MOST_NAMED = 100
 class ServedFinding:
     """Something that is not as dvlite wrote it. `path` is relative to the place.
 
-    `compiled`: what Python wrote beside a file of the model when a server loaded it; it would be run, and cannot be checked.
+    `compiled`: what Python wrote beside a file of the model when a server loaded it; it would be run, and cannot be checked. `unfinished`: no
+    server sees the version, and files of it are missing in a bucket: an export or a removal was interrupted.
     """
 
     kind: Kind

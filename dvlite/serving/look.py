@@ -104,6 +104,10 @@ def check_seen(seen: SeenVersion, progress: Progress) -> list[ServedFinding]:
     assert model is not None
     layout = seen.layout or plain.LAYOUT
     findings = check_held(seen.place, layout, seen.held, progress)
+    is_part = findings and all(finding.kind == "missing" for finding in findings)
+    if is_part and seen.is_served is False and not isinstance(seen.place, FolderPlace):
+        message = f"{quote(seen.held.folder)} is not complete: an export or a removal was interrupted"
+        findings = [ServedFinding(kind="unfinished", path=seen.held.folder, message=message)]
     if seen.stray_front:
         message = f"{quote(seen.stray_front)} was changed: it names no version that dvlite wrote"
         findings.append(ServedFinding(kind="front", path=seen.stray_front, message=message))

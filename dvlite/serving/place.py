@@ -134,12 +134,10 @@ def _from_cache(cache: Cache, digest: Digest, size_bytes: int) -> Iterator[Buffe
     if not size_bytes or cache.has_packed(digest, (KIND_FILE,)):
         yield cache.read_file(digest, size_bytes)
         return
-    with (
-        cache.open_verified(digest, size_bytes) as descriptor,
-        mmap.mmap(descriptor, 0, prot=mmap.PROT_READ) as mapped,
-        memoryview(mapped) as view,
-    ):
-        yield view
+    with cache.open_verified(digest, size_bytes) as descriptor:
+        yield memoryview(
+            mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
+        )  # closed when its last view goes: an error has one
 
 
 @contextlib.contextmanager
@@ -148,8 +146,7 @@ def _mapped_file(path: Path) -> Iterator[Buffer]:
         if not os.fstat(file.fileno()).st_size:
             yield b""
             return
-        with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped, memoryview(mapped) as view:
-            yield view
+        yield memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
 
 
 def hashed_content(content: ServedContent) -> Hashed:

@@ -112,8 +112,8 @@ def roll_back(
             )
         _refuse_higher(place, layout, target.number, held)
         findings = check.check_held(place, layout, target, progress)
-        compiled = [finding.message for finding in findings if finding.kind == "compiled"]
-        findings = [finding for finding in findings if finding.kind != "compiled"]
+        compiled = [finding.message for finding in findings if finding.kind in check.UNCHECKED]
+        findings = [finding for finding in findings if finding.kind not in check.UNCHECKED]
         if findings:
             raise ObjectCorrupt(
                 f"version {target.number} of {quote(name)} is not served: {findings[0].message}",

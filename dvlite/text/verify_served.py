@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dvlite.commands.verify_served import VerifiedModel, VerifyServedResult
+from dvlite.serving.check import UNCHECKED
 from dvlite.show import Show, one_line, printable, short_oid
 from dvlite.text.style import amount_text
 
@@ -21,7 +22,7 @@ def text(result: VerifyServedResult, show: Show) -> Iterator[str]:
 
 
 def _verdict(one: VerifiedModel, show: Show) -> str:
-    if any(finding.kind != "compiled" for finding in one.findings):
+    if any(finding.kind not in UNCHECKED for finding in one.findings):
         return show.style("red", "changed  ")
     if one.findings:
         return show.style("yellow", "unchecked")

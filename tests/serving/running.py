@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SERVERS = Path(os.environ.get("DVLITE_TEST_SERVERS", Path(__file__).parents[2] / ".venv-servers")).absolute()
+SERVERS = Path(os.environ.get("TEST_SERVERS", Path(__file__).parents[2] / ".venv-servers")).absolute()
 _START_SECONDS = 300.0
 
 
