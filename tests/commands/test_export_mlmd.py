@@ -175,7 +175,7 @@ def record_runs(project, experiments):
 def exported(project, *words, code=0):
     """Runs dvlite in the environment of ML-Metadata."""
     command = [PYTHON, "-m", "dvlite", "--json", "export", "mlmd", *words]
-    done = subprocess.run(command, cwd=project.root, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=project.root, capture_output=True, text=True, timeout=900)
     assert done.returncode == code, done.stdout + done.stderr
     return json.loads(done.stdout or done.stderr)
 
@@ -255,7 +255,7 @@ class TestReal:
     def test_an_export_that_was_killed_before_any_call_is_completed_by_the_next(self, project):
         record_runs(project, range(3))
         done = subprocess.run(
-            [PYTHON, "-c", KILLED], cwd=project.root, capture_output=True, text=True, timeout=300, check=False
+            [PYTHON, "-c", KILLED], cwd=project.root, capture_output=True, text=True, timeout=900, check=False
         )
         assert done.returncode == 0, done.stderr
         assert int(done.stdout) > 8
