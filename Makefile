@@ -20,7 +20,7 @@ SERVERS ?= triton torch kserve tfapi tf
 HINTS := $(VENV)/hints.jsonl
 MODULES := web/node_modules/.package-lock.json
 
-.PHONY: help demo test test-long test-servers model-servers test-sweep hints check lint format web bench dist clean
+.PHONY: help demo test test-long test-servers model-servers test-clusters test-sweep hints check lint format web bench dist clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ test-long: $(VENV)/.installed-dev $(VENV)/.installed-outside $(VENV)/.installed-
 ## make test-servers against programs that take long to install or to start: ML-Metadata (71 MB), Dask whose parts are killed, model servers (2 GB; SERVERS= leaves these out)
 test-servers: $(VENV)/.installed-dev $(VENV)/.installed-mlmd $(VENV)/.installed-dask model-servers
 	@PATH="$(CURDIR)/$(VENV)/on-path:$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -rs -m servers $(ARGS)
+
+## make test-clusters what clusters' own programs say of jobs for them (kubernetes-validate, kubectl, docker)
+test-clusters: $(VENV)/.installed-dev $(VENV)/.installed-clusters
+	@$(BIN)/python -m pytest -rs -m servers tests/clusters $(ARGS)
 
 ## make test-sweep every command by every kind of fault, every damage by every place: an hour
 test-sweep: $(VENV)/.installed-dev
@@ -139,6 +143,13 @@ $(VENV)/.installed-dvc: | $(BIN)/python
 	else
 		echo "dvc cannot be installed; the tests that run it are skipped: $$(tail -n 1 <<<"$$reason")" >&2
 	fi
+
+# In an environment of their own: the client of Kubernetes wants other versions than S3's.
+$(VENV)/.installed-clusters: $(VENV)/.installed-dev
+	@echo "installing kubernetes-validate and kubernetes into $(VENV)/clusters" >&2
+	$(BIN)/python -m venv --without-pip $(VENV)/clusters
+	$(PIP) --python $(VENV)/clusters install --no-compile --quiet kubernetes-validate kubernetes pyyaml
+	touch $@
 
 # The same of ML-Metadata: its environment sees dvlite and what dvlite needs in the tests' own, after its own packages.
 $(VENV)/.installed-mlmd: $(VENV)/.installed-dev

@@ -16,7 +16,7 @@ from dvlite.files import os_error, write_atomic
 from dvlite.formats.task import Task
 from dvlite.pipeline import given_tasks
 from dvlite.pipeline.invocation import Invocation, ReproOptions
-from dvlite.pipeline.task_results import Offers
+from dvlite.pipeline.offers import Offers
 from dvlite.pipeline.task_send import give_out
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
@@ -110,7 +110,7 @@ def repro_to(
     jobs: list[ClusterJob] = []
     if offers.ready:
         with remote:
-            done = give_out(repo, name, remote, offers.tasks, progress)
+            done = give_out(repo, name, remote, offers.tasks, offers.inputs, progress)
             files, size_bytes = done.files, done.size_bytes
             for offer in offers.ready:
                 ids = [task.id for task in offer.tasks]

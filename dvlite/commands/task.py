@@ -14,6 +14,7 @@ from dvlite.pipeline import given_tasks
 from dvlite.pipeline.fetcher import Fetcher
 from dvlite.pipeline.invocation import Invocation, Outcome, ReproOptions
 from dvlite.pipeline.run_record import author
+from dvlite.pipeline.stages import Stage
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.repository import Repo, open_cache
@@ -121,7 +122,9 @@ def task_collect(
         fetcher = stack.enter_context(Fetcher(repo, cache, progress, remote=name))
         made_by = author(repo, environ, host, version)
         try:
-            outcome = run.take_up(finder.find, fetcher, made_by, version, stack).stage_in(repo, enabled=stage)
+            outcome = run.take_up(finder.find, finder.batches, fetcher, made_by, version, stack).stage_in(
+                repo, enabled=stage
+            )
         except ObjectMissing:
             on_remote.withdraw(opened, (), opened.clone, finder.last)  # else workers would take it for done
             raise
@@ -162,6 +165,20 @@ class _Finder:
         if not done and chosen:
             self.failed += self._seen[chosen[0].task].results
         return chosen
+
+    def batches(self, stage: Stage, base: str) -> list[tuple[Task, TaskResult]]:
+        """Returns what was given out of a map stage with a base, each task with its best result: the one with most datums that are done."""
+        found = []
+        for key, item in self._given.items():
+            results = list(self._results(item)) if (stage.file, stage.name, base) == _identity(item) else []
+            if not results:
+                continue
+            best = max(results, key=lambda result: sum(unit.problem is None for unit in result.units))
+            found.append((item, best))
+            self.found.append(key)
+            if not on_remote.is_done(best, item):
+                self.failed += self._seen[key].results
+        return found
 
     def _results(self, item: Task) -> Iterable[TaskResult]:
         seen = self._seen.get(item.id)

@@ -183,6 +183,15 @@ class DatumRun:
         )
         return LocalTasks(open_own or (lambda: open_cache(scene.repo)), scene.repo.root, options), len(workers)
 
+    def tasks(self, most: int) -> Iterator[Task]:
+        """Yields what is to run as tasks for workers of which nothing is known before all is over: `most` datums each, unless the stage says how many."""
+        spec = self._stage.spec.map
+        assert spec is not None
+        size = spec.batch_datums or (0 if spec.batch_bytes else most)
+        batches = Batches(self._units(), self._plan.left, 1, most=size, most_bytes=spec.batch_bytes)
+        while units := batches.next():
+            yield self._task(units)
+
     def _drive(self, executor: TaskExecutor, workers: int) -> None:
         """Gives out tasks and takes their results, until all is done or the first datum failed."""
         stage, spec = self._stage, self._stage.spec.map

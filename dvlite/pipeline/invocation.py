@@ -30,6 +30,7 @@ from dvlite.pipeline.fetcher import Fetcher
 from dvlite.pipeline.intake import Intake
 from dvlite.pipeline.journal import Ledger, Locks
 from dvlite.pipeline.map_plan import plan_map
+from dvlite.pipeline.offers import Offering, Offers
 from dvlite.pipeline.outputs import Outputs, is_cached
 from dvlite.pipeline.params import Params
 from dvlite.pipeline.preflight import assume_followed, require_command, require_folder, require_free
@@ -37,7 +38,7 @@ from dvlite.pipeline.reasons import Reason
 from dvlite.pipeline.run_cache import Reuse, is_nowhere, shown
 from dvlite.pipeline.run_record import Author, Recorder, begun, metrics_of
 from dvlite.pipeline.slots import Slots, Taken
-from dvlite.pipeline.stage_run import RunState, StageRun
+from dvlite.pipeline.stage_run import DatumsRun, RunState, StageRun
 from dvlite.pipeline.stage_task import stage_task, task_inputs, why_no_task
 from dvlite.pipeline.stages import Stage, load, secret_warnings
 from dvlite.pipeline.staleness import Evaluator, Staleness, explained, needed, of_stages, survey
@@ -49,8 +50,7 @@ from dvlite.pipeline.targets import (
     require_readable,
     without_left_out,
 )
-from dvlite.pipeline.task_inputs import TaskInputs
-from dvlite.pipeline.task_results import Offers, StageTasks, TakeUp
+from dvlite.pipeline.task_results import TakeUp
 from dvlite.pipeline.together import SharedRuns
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
@@ -375,37 +375,19 @@ class Invocation:
         Raises FormatError for a dependency that is nowhere, before anything is stored.
         """
         self._intake.take([stage for stage in self._stages if not stage.spec.frozen or stage.address in self._forced])
-        inputs = TaskInputs(self._work, self._contents)
-        ready, waiting, here = list[StageTasks](), list[str](), list[tuple[str, str]]()
-        for outlook in self._survey(lambda version: is_nowhere(self._repo, version), {}):
-            stage = outlook.stage
-            if not outlook.runs:
-                continue
-            if outlook.now is None:
-                waiting.append(stage.address)
-            elif outlook.state == "edited":
-                here.append((stage.address, "its outputs are restored"))
-            elif (reason := why_no_task(stage)) is not None:
-                here.append((stage.address, reason))
-            else:
-                ready.append(StageTasks(stage.address, (self._task(outlook, inputs, version),)))
-        return Offers(tuple(ready), tuple(waiting), tuple(here))
-
-    def _task(self, outlook: Staleness, inputs: TaskInputs, version: str) -> Task:
-        assert outlook.now is not None
-        read = task_inputs(outlook.stage, outlook.now, self._contents)
-        inputs.store(read)
-        return stage_task(outlook.stage, outlook.now, read, project=self._repo.config.project or "", dvlite=version)
+        offering = Offering(self._repo, self._work, self._evaluator, self._surroundings, self._forced, version)
+        return offering.of(self._survey(lambda item: is_nowhere(self._repo, item), {}))
 
     def take_up(
         self,
         find: Callable[[Task], list[TaskResult]],
+        find_batches: Callable[[Stage, str], list[tuple[Task, TaskResult]]],
         fetcher: Fetcher,
         made_by: Author,
         version: str,
         stack: contextlib.ExitStack,
     ) -> Outcome:
-        """Takes up results of tasks, in the order of the graph, so that one may be of a stage after another; `find` returns the results of a task, the best first.
+        """Takes up results of tasks, in the order of the graph, so that one may be of a stage after another; `find` returns the results of a task, the best first; `find_batches` those of a map stage with a base.
 
         A stage that is out of date and has none is left as it is.
         """
@@ -425,7 +407,11 @@ class Invocation:
                 ):
                     done.append(StageRun(stage=stage.address, state="not run"))
                     continue
-                run = self._taken_up(stage, find, taker, version)
+                run = (
+                    self._datums_taken_up(stage, find_batches, taker)
+                    if stage.spec.map is not None
+                    else self._taken_up(stage, find, taker, version)
+                )
                 done.append(run)
                 if run.state in ("up to date", "frozen", "ok"):
                     settled.add(stage.address)
@@ -445,6 +431,16 @@ class Invocation:
         task = stage_task(stage, outlook.now, read, project=self._repo.config.project or "", dvlite=version)
         found = find(task)
         return StageRun(stage=stage.address, state="not run") if not found else taker.stage(outlook, found)
+
+    def _datums_taken_up(
+        self, stage: Stage, find: Callable[[Stage, str], list[tuple[Task, TaskResult]]], taker: TakeUp
+    ) -> StageRun:
+        """Takes up results of datums: the next `repro` of the stage finds them, and records it."""
+        outlook = self._evaluator.look(stage)
+        if outlook.state in ("up to date", "frozen"):
+            return StageRun(stage=stage.address, state="up to date")
+        taken = 0 if outlook.now is None else taker.datums(outlook, find(stage, stage.base(outlook.now)))
+        return StageRun(stage=stage.address, state="not run", datums=DatumsRun(datums=taken, ran=taken) if taken else None)
 
     def _lack(self, stage: Stage, outputs: Outputs) -> str:
         """Returns which output of a stage is not there, '' if all are. Raises FormatError if the stage was named."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dvlite.errors import ObjectMissing
 from dvlite.formats import record
@@ -18,6 +18,7 @@ from dvlite.pipeline.content import Contents
 from dvlite.pipeline.executor import Ended
 from dvlite.pipeline.fetcher import Fetcher
 from dvlite.pipeline.journal import Ledger, declared_at, with_flags
+from dvlite.pipeline.map_journal import MapJournal, inputs_mark
 from dvlite.pipeline.outputs import Outputs
 from dvlite.pipeline.run_cache import shown
 from dvlite.pipeline.run_record import Recorder, begun, metrics_of
@@ -28,27 +29,6 @@ from dvlite.progress import Progress
 from dvlite.repo.repository import Repo
 from dvlite.show import quote, word
 from dvlite.workspace import unpushed
-
-
-@dataclass(frozen=True, slots=True)
-class StageTasks:
-    """The tasks of a stage that can run now."""
-
-    stage: str
-    tasks: tuple[Task, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Offers:
-    """What is out of date: stages that can run elsewhere now, those that wait for these, and those that run here only, with the reason."""
-
-    ready: tuple[StageTasks, ...] = ()
-    waiting: tuple[str, ...] = ()
-    here_only: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def tasks(self) -> list[Task]:
-        return [task for offer in self.ready for task in offer.tasks]
 
 
 class TakeUp:
@@ -89,6 +69,29 @@ class TakeUp:
         if unit.problem is not None:
             return self._failed(stage, run, unit)
         return self._done(outlook, run, [self._outputs.counted(version) for version in versions], unit)
+
+    def datums(self, outlook: Staleness, items: Sequence[tuple[Task, TaskResult]]) -> int:
+        """Takes what datums of a map stage made into the cache, and into the journal from which the next `repro` takes it up; returns how many.
+
+        Of a result whose outputs are not on the remote as it names them, nothing counts.
+        """
+        stage = outlook.stage
+        assert outlook.now is not None
+        journal, taken = MapJournal(self._repo.state_dir / "map", stage.base(outlook.now)), 0
+        for task, result in items:
+            units = {unit.name: unit for unit in task.units}
+            done = [one for one in result.units if one.problem is None and one.name in units]
+            done = [one for one in done if tuple(out.path for out in one.outputs) == units[one.name].outs]
+            versions = [
+                Locked(out.path, out.oid, out.size_bytes, out.files, out.executable)
+                for one in done
+                for out in one.outputs
+            ]
+            if done and self._fetcher.bring_new(versions, []):
+                journal.add({one.name: (inputs_mark(units[one.name].inputs), one.outputs) for one in done})
+                taken += len(done)
+        journal.close()
+        return taken
 
     def _run(self, outlook: Staleness, result: TaskResult, unit: UnitResult) -> Run:
         assert outlook.now is not None

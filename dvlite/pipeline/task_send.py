@@ -19,17 +19,10 @@ from dvlite.store.push_protocol import PushOutcome, RootAuthor
 from dvlite.store.remote import Remote
 
 
-def files_of(items: Iterable[Task]) -> list[TaskFile]:
-    """Returns all files that tasks read, each version at a path once."""
-    files: dict[tuple[str, str], TaskFile] = {}
-    for item in items:
-        for file in (*item.files, *(each for unit in item.units for each in unit.inputs)):
-            files[file.path, file.oid] = file
-    return list(files.values())
-
-
-def give_out(repo: Repo, name: str, remote: Remote, items: Sequence[Task], progress: Progress) -> PushOutcome:
-    """Uploads what tasks read and the remote lacks, then puts the tasks there; `name` is the remote's.
+def give_out(
+    repo: Repo, name: str, remote: Remote, items: Sequence[Task], inputs: Sequence[TaskFile], progress: Progress
+) -> PushOutcome:
+    """Uploads what tasks read (`inputs`) and the remote lacks, then puts the tasks there; `name` is the remote's.
 
     Raises ObjectMissing, with nothing given out, for what is neither in the cache nor on the remote.
     """
@@ -39,7 +32,7 @@ def give_out(repo: Repo, name: str, remote: Remote, items: Sequence[Task], progr
     with lock(remote.folder / "lock", wait=repo.waits, waiting=progress.warn):
         catalog = Catalog(remote, progress).look()
         refuse_emptied(catalog, name)
-        done = send(catalog, remote.cache, files_of(items), signer, progress)
+        done = send(catalog, remote.cache, inputs, signer, progress)
         tasks.give_out(remote, known.values(), remote.clone, repo.config.project or "")
     return done
 

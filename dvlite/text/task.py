@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dvlite.commands.repro import ReproResult
 from dvlite.commands.task import TaskCollectResult, TaskListResult, TaskRow
-from dvlite.show import Show, count, duration_text, printable
+from dvlite.show import Show, count, duration_text, printable, word
 from dvlite.text import repro
 from dvlite.text.style import table
 
@@ -30,7 +30,12 @@ def collect(result: TaskCollectResult, show: Show) -> Iterator[str]:
         yield from repro.text(
             ReproResult(outcome=replace(result.outcome, stages=shown), elapsed_seconds=result.elapsed_seconds), show
         )
-    elif not show.quiet:
+    datums = [run for run in result.outcome.stages if run.datums is not None and run.datums.ran]
+    for run in datums:
+        if run.datums is not None and not show.quiet:
+            yield f"{printable(run.stage)}: {count(run.datums.ran, 'datum')} collected, which repro takes up"
+            yield from show.next_step(f"dvlite repro {word(run.stage)}")
+    if not shown and not datums and not show.quiet:
         yield f"No results to collect from {printable(result.remote)}."
     if result.left and not show.quiet:
         yield f"{count(result.left, 'task')} without a result so far: dvlite task list"

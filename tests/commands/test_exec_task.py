@@ -305,3 +305,31 @@ def test_gc_keeps_what_tasks_read_and_made_until_it_is_collected_and_forgets_old
         os.utime(path, (time.time() - 91 * 86400,) * 2)
     line.dvlite(*gc)
     assert not [path for path in (cluster.objects / "tasks").rglob("*") if path.is_file()]
+
+
+MAP = """\
+stages:
+  sizes:
+    map: {over: 'songs/*.txt', batch: 2}
+    cmd: wc -c < ${in} > ${out}; test ${stem} != bad || test -e songs/fixed.txt; echo ${stem} >> "$RAN"
+    outs: ['sizes/${stem}']
+"""
+
+
+def test_datums_are_given_out_in_batches_collected_and_run_no_second_time(cluster, line):
+    for name in ("wren", "robin", "crow", "it's", "tit"):
+        line.write(f"songs/{name}.txt", name)
+    line.write("dvlite.yaml", MAP)
+    spec = cluster.give_out()["sizes"]
+    (count,) = (each["tasks"] for each in line.json(*JOB)["stages"])
+    assert count == 3
+    assert {each["state"] for each in cluster.pod(spec)["tasks"]} == {"ran"}
+    assert sorted(line.ran()) == sorted(["wren", "robin", "crow", "it's", "tit"])
+    assert "5 datums collected" in line.dvlite("task", "collect").stdout
+    assert cluster.listed() == {}
+    assert line.states() == {"sizes": "ok"}
+    assert line.ran() == []
+    assert {name: line.read(f"sizes/{name}") for name in ("wren", "it's")} == {"wren": b"4\n", "it's": b"4\n"}
+    away = locked_facts(line)
+    line.repro("--force", "--no-run-cache")
+    assert locked_facts(line) == away
