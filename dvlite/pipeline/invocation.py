@@ -440,7 +440,9 @@ class Invocation:
         if outlook.state in ("up to date", "frozen"):
             return StageRun(stage=stage.address, state="up to date")
         taken = 0 if outlook.now is None else taker.datums(outlook, find(stage, stage.base(outlook.now)))
-        return StageRun(stage=stage.address, state="not run", datums=DatumsRun(datums=taken, ran=taken) if taken else None)
+        return StageRun(
+            stage=stage.address, state="not run", datums=DatumsRun(datums=taken, ran=taken) if taken else None
+        )
 
     def _lack(self, stage: Stage, outputs: Outputs) -> str:
         """Returns which output of a stage is not there, '' if all are. Raises FormatError if the stage was named."""
