@@ -95,6 +95,7 @@ def test_names_with_everything_in_them_reach_the_command(opened, files):
     assert (end.problem, folder.path(out).read_bytes()) == (None, b"x$(id)")
 
 
+@pytest.mark.long
 def test_large_files_are_linked_and_folders_too(opened, files):
     big = files.add("data/big", b"x" * (COPIED_BYTES + 1))
     (files.folder / "scene").mkdir(parents=True)
@@ -119,7 +120,7 @@ def test_large_files_are_linked_and_folders_too(opened, files):
         ("mv ${in} ${out}", "removed its input 'data/in'"),
         ("cp ${in} ${out}; echo y > src/a.py", "changed its input 'src/a.py'"),
         ("ln -s ../${in} ${out}", "made a symbolic link of 'out/a': copy what it leads to"),
-        ("sleep 100", "timed out: it may run for 1.0 s"),
+        pytest.param("sleep 100", "timed out: it may run for 1.0 s", marks=pytest.mark.long),
     ],
 )
 def test_how_a_unit_fails_and_that_the_next_one_does_not_notice(opened, files, cmd, problem):
@@ -149,6 +150,7 @@ def test_a_large_input_that_is_written_while_it_is_read_fails_the_unit(opened, f
     assert folder.run(unit(big)).problem == "changed its input 'data/big'"
 
 
+@pytest.mark.long
 def test_a_log_keeps_its_beginning_and_its_end(opened, files):
     folder = opened("echo first; head -c 50000000 /dev/zero; echo last; echo x > ${out}")
     log = folder.run(unit()).log
@@ -172,6 +174,7 @@ def test_what_a_unit_leaves_running_ends_with_it(opened, files, tmp_path):
     assert not any(is_alive(int((tmp_path / name).read_text())) for name in ("one", "two"))
 
 
+@pytest.mark.long
 def test_an_interruption_ends_the_unit_with_all_that_it_started(opened, files, tmp_path):
     over = threading.Event()
     folder = opened(f"sleep 1000 & echo $! > {tmp_path}/pid; wait", is_over=over.is_set)
@@ -210,7 +213,7 @@ with TaskFolder(Path(sys.argv[1]), task, None, os.environ) as folder:
 """
 
 
-@pytest.mark.parametrize("kind", ["shell", "function"])
+@pytest.mark.parametrize("kind", ["shell", pytest.param("function", marks=pytest.mark.long)])
 def test_nothing_outlives_a_dvlite_that_is_killed(tmp_path, kind):
     pid_file = tmp_path / "pid"
     cmd = (
@@ -273,7 +276,7 @@ def test_what_a_function_is_called_with(opened, files):
         ("fail", "ValueError: no good: data/1"),
         ("leave", "exit 3"),
         ("crash", "killed by signal 11"),
-        ("sleep", "timed out: it may run for 1.0 s"),
+        pytest.param("sleep", "timed out: it may run for 1.0 s", marks=pytest.mark.long),
         ("none", "AttributeError: module 'steps' has no attribute 'none'"),
     ],
 )
@@ -290,6 +293,7 @@ def test_a_function_whose_module_is_not_declared_is_not_found(opened, files):
     assert end.problem == "ModuleNotFoundError: No module named 'steps'"
 
 
+@pytest.mark.long
 def test_there_may_be_no_python(opened, files, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="no python on PATH"):
