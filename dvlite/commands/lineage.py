@@ -19,6 +19,7 @@ from dvlite.lineage.report import LineageGraph, report, warnings_of
 from dvlite.lineage.target import Target, find_target, short_name
 from dvlite.lineage.walk import makers_of, run_io, users_of, walk
 from dvlite.oid import MANIFEST, Oid, format_oid, parse_oid
+from dvlite.pipeline.datum_links import datums_of_run
 from dvlite.progress import Progress
 from dvlite.registry.models import load, references_of
 from dvlite.repo.repository import Repo
@@ -195,7 +196,7 @@ def lineage(
     names nothing.
     """
     with open_context(repo, remote, environ, progress) as context:
-        provenance = Provenance(context)
+        provenance = Provenance(context, datums_of_run)
         subject, starts = _subject(text, provenance)
         above = _walk_up(subject, starts, provenance, depth) if upwards else None
         below = report(walk(provenance, starts, "down", depth=depth), provenance) if downwards else None
@@ -297,7 +298,7 @@ def lineage_find(
     `path` (of the output; * and ? are wildcards). Raises UsageError for a malformed term.
     """
     with open_context(repo, remote, environ, progress) as context:
-        provenance = Provenance(context)
+        provenance = Provenance(context, datums_of_run)
         query, index = parse_query(asked, context.index), context.index
         filters = query.filters
         if filters.stage is not None and index.count_runs():
@@ -378,7 +379,7 @@ def lineage_diff(
 ) -> LineageDiffResult:
     """Compares everything upstream of two artefacts or runs; directories file by file if both listings can be read."""
     with open_context(repo, remote, environ, progress) as context:
-        provenance = Provenance(context)
+        provenance = Provenance(context, datums_of_run)
         subjects, graphs, measures = [], [], []
         for text in (old, new):
             subject, starts = _subject(text, provenance)
@@ -428,7 +429,7 @@ def _imports(
             continue
         with open_index(records) as index:
             there = LineageContext(None, index, context.cache, None, source.repository, context.progress)
-            provenance = Provenance(there)
+            provenance = Provenance(there, datums_of_run)
             start = Artefact(Oid(artefact.oid), source.path, artefact.size_bytes, artefact.files)
             starts = _artefacts(start, provenance)
             graph = report(walk(provenance, starts[:1], "up", depth=depth), provenance) if starts else None

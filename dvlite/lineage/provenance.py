@@ -6,14 +6,16 @@ Implements the lookup of walks (`walk.Lookup`) and the directories that listings
 from __future__ import annotations
 
 import contextlib
+import os
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from dvlite.errors import DvliteError
+from dvlite.formats.manifest import ReadNode
 from dvlite.formats.pointer import Pointer
-from dvlite.formats.record import Run
+from dvlite.formats.record import Input, Run
 from dvlite.formats.snapshot import Version
 from dvlite.formats.source import ImportSource
 from dvlite.lineage.context import LineageContext
@@ -22,8 +24,9 @@ from dvlite.oid import FILE, MANIFEST, Digest, Oid, format_oid
 from dvlite.paths import ancestors
 from dvlite.repo.tracked_paths import Tracked
 from dvlite.runs.history import History, in_git, locked_now, named_on_disk
-from dvlite.runs.queries import TELLING_BYTES, Artefact, RunQueries
+from dvlite.runs.queries import TELLING_BYTES, Artefact, RunIO, RunQueries, artefact_of
 from dvlite.store import snapshots
+from dvlite.workspace import sparse
 
 Origin = Literal["run", "stage", "data", "code", "directory", "unknown"]
 
@@ -42,11 +45,34 @@ class DataSource:
     imported: ImportSource | None = None
 
 
+class DatumsOfRun(Protocol):
+    """Which inputs and outputs of a map stage's run belong together; `pipeline.datum_links` knows."""
+
+    @property
+    def patterns(self) -> Collection[str]:
+        """The paths of the inputs that stand for all that the stage goes over."""
+
+    def reading(self, paths: Collection[str]) -> tuple[str, ...]:
+        """Returns the names of the datums that read any of these files or folders."""
+
+    def making(self, paths: Collection[str]) -> tuple[str, ...]:
+        """Returns the names of the datums that wrote any of these files or folders."""
+
+    def inputs(self, names: Collection[str]) -> list[Input]:
+        """Returns what these datums read of what their stage goes over."""
+
+    def outputs(self, names: Collection[str]) -> list[str]:
+        """Returns the paths of what these datums wrote."""
+
+
+OpenDatums = Callable[[Run, ReadNode], DatumsOfRun | None]  # None: of a run that says too little
+
+
 class Provenance:
     """Answers for one command; reads everything at most once."""
 
-    def __init__(self, context: LineageContext) -> None:
-        self.context = context
+    def __init__(self, context: LineageContext, datums_of: OpenDatums = lambda *_: None) -> None:
+        self.context, self._datums_of = context, datums_of
         self.queries = RunQueries(context.index)
         self._nodes: dict[bytes, bytes] = {}
         self._history = None if context.repo is None else History(context.repo)
@@ -76,10 +102,56 @@ class Provenance:
     def holders(self, artefact: Artefact, *, every: bool) -> Sequence[Artefact]:
         """Returns the directories of runs or pointers that have this content at its path; none for files of git."""
         if artefact.inside is not None and not every:
-            return (self._sized(*artefact.inside),)
+            folder, oid = artefact.inside
+            return (
+                () if oid == artefact.oid else (self._sized(folder, oid),)
+            )  # a pattern that stands for all files of it
         if "/" not in artefact.path or self._is_in_git(artefact.path):
-            return ()
-        return self.listings.holders(artefact, every=every)
+            return tuple(self._selections_of_git(artefact)) if every else ()
+        holders = self.listings.holders(artefact, every=every)
+        if not every:
+            return holders
+        inside = (part for holder in holders for part in self.queries.parts(holder) if part.oid != holder.oid)
+        return (*holders, *(part for part in inside if _selects(part, artefact.path)))
+
+    def _selections_of_git(self, artefact: Artefact) -> Iterator[Artefact]:
+        """Yields what map stages went over among files of git, and that this one is among as it is."""
+        for selection in self.queries.selections():
+            if _selects(selection, artefact.path):
+                fixed = posixpath.commonpath([selection.path, artefact.path])
+                with contextlib.suppress(DvliteError):
+                    entry = self.listings.entry(selection, artefact.path[len(fixed) :].lstrip("/"))
+                    if entry is not None and entry.oid == artefact.oid:
+                        yield selection
+
+    def narrowed(
+        self, run: Oid, whole: RunIO, *, inputs: Collection[str] = (), outputs: Collection[str] = ()
+    ) -> tuple[RunIO, tuple[str, ...]]:
+        """Returns of the run of a map stage what belongs to the datums of these paths, and their names; all of it if its listings are missing."""
+        record = self.record(run)
+        datums = None if record is None or record.mapped is None else self._datums_of(record, self.read_node)
+        if record is None or datums is None:
+            return whole, ()
+        over = [item for item in record.inputs if item.path in datums.patterns]
+        self.listings.can_read([item.inside_oid or item.oid for item in over])
+        try:
+            names = datums.making(outputs) if outputs else datums.reading(inputs)
+            read = [artefact_of(item) for item in datums.inputs(names)]
+        except DvliteError:  # a listing is missing; that was noted
+            return whole, ()
+        if not names:
+            return whole, ()
+        rest = [item for item in whole.inputs if item.path not in datums.patterns]
+        written = [self._written(path, whole) for path in datums.outputs(names)]
+        made = tuple(item for item in written if item is not None)
+        return whole._replace(inputs=(*read, *rest) if whole.inputs else (), outputs=made or whole.outputs), names
+
+    def _written(self, path: str, run: RunIO) -> Artefact | None:
+        """Returns what a run wrote at a path inside an output; None if its listing does not have that, or is missing."""
+        folder = next((out for out in run.outputs if path.startswith(f"{out.path}/")), None)
+        with contextlib.suppress(DvliteError):
+            return None if folder is None else self.listings.entry(folder, path[len(folder.path) + 1 :])
+        return None
 
     def parts(self, artefact: Artefact, *, outputs: bool) -> Sequence[Artefact]:
         """Returns content of this directory that runs read, or with `outputs` wrote."""
@@ -251,6 +323,11 @@ class Provenance:
                         known = (version, "" if body is None else body.commit)
                         self._of_remote.setdefault(format_oid(version.kind, version.digest), known)
         return self._of_remote
+
+
+def _selects(selection: Artefact, path: str) -> bool:
+    """Returns whether an input is a pattern that stands for a path."""
+    return sparse.is_glob(selection.path) and sparse.selector([selection.path])(os.fsencode(path))
 
 
 def _unchanged(pointer: Pointer) -> ImportSource | None:

@@ -94,6 +94,7 @@ class LineageRun:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[LineageLink, ...] = ()
     outputs: tuple[LineageLink, ...] = ()
+    datums: tuple[str, ...] = ()  # of a map stage: those that inputs and outputs are of, if not all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +118,7 @@ def report(graph: Subgraph, provenance: Provenance, *, run: Oid | None = None) -
     provenance.read_commits(graph.runs)
     artefacts = _artefacts(graph, provenance)
     records = ((oid, provenance.record(oid)) for oid in graph.runs)
-    runs = [_run(oid, record, provenance) for oid, record in records if record is not None]
+    runs = [_run(oid, record, graph, provenance) for oid, record in records if record is not None]
     ids = [item.commit.commit for items in (artefacts, runs) for item in items if item.commit is not None]
     commits = describe_commits(provenance.context.git, ids, provenance.queries)
     return LineageGraph(
@@ -151,9 +152,12 @@ def warnings_of(graphs: Iterable[LineageGraph | None], provenance: Provenance) -
         yield f"{lists} could not be read{why}: files inside may be missing from this answer"
 
 
-def _run(oid: Oid, record: Run, provenance: Provenance) -> LineageRun:
-    """Returns a run as a result, with nothing but the id of its commit."""
-    commit, run = provenance.commit_of_run(oid), run_io(record)
+def _run(oid: Oid, record: Run, graph: Subgraph, provenance: Provenance) -> LineageRun:
+    """Returns a run as a result, with nothing but the id of its commit; of a map stage with what belongs to the datums that were reached."""
+    commit, run, datums = provenance.commit_of_run(oid), run_io(record), graph.datums.get(oid, ())
+    if datums:
+        reached = graph.runs[oid]
+        run = run._replace(inputs=reached.inputs or run.inputs, outputs=reached.outputs)
     return LineageRun(
         run=oid,
         name=name_of(record.stage, oid),
@@ -179,6 +183,7 @@ def _run(oid: Oid, record: Run, provenance: Provenance) -> LineageRun:
         metrics=record.metrics,
         inputs=tuple(map(link_of, run.inputs)),
         outputs=tuple(map(link_of, run.outputs)),
+        datums=datums,
     )
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
 from dvlite.formats.record import Run
 from dvlite.oid import Oid
-from dvlite.runs.queries import TELLING_BYTES, Artefact, RunIO, RunsByContent
+from dvlite.runs.queries import TELLING_BYTES, Artefact, RunIO, RunsByContent, artefact_of
 
 _STATUS_RANKS = {"ok": 0, "cached": 1, "asserted": 1, "tainted": 2, "failed": 3, "canceled": 3}
 
@@ -41,6 +41,14 @@ class Lookup(Protocol):
     def parts(self, artefact: Artefact, *, outputs: bool) -> Sequence[Artefact]:
         """Returns content inside this directory that runs read, or with `outputs` wrote."""
 
+    def narrowed(
+        self, run: Oid, whole: RunIO, *, inputs: Collection[str] = (), outputs: Collection[str] = ()
+    ) -> tuple[RunIO, tuple[str, ...]]:
+        """Returns of the run of a map stage what belongs to the datums that read, or wrote, these paths inside its directories, and their names.
+
+        Any other run is returned whole.
+        """
+
 
 class RunGroup(NamedTuple):
     """Runs of one stage that read some content and wrote the same outputs: the one to show, and the others."""
@@ -55,7 +63,7 @@ class Subgraph:
     """What a walk reached, in that order; keyed by `Artefact.key` and by run.
 
     Up, `made_by` holds the runs that wrote an artefact; the walk follows the first one only. `held_by` are the directories that contain
-    an artefact, `parts` the contents of a directory that runs know. `cut` counts, for an artefact at the limit, the runs behind it.
+    an artefact, `parts` the contents of a directory that runs know. A run of a map stage has only what belongs to its `datums`. `cut` counts, for an artefact at the limit, the runs behind it.
     """
 
     starts: tuple[Artefact, ...]
@@ -66,6 +74,9 @@ class Subgraph:
     held_by: dict[str, tuple[Artefact, ...]] = field(default_factory=dict)
     parts: dict[str, tuple[Artefact, ...]] = field(default_factory=dict)
     cut: dict[str, int] = field(default_factory=dict)
+    datums: dict[Oid, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # of runs of map stages of which only these belong here
     hidden: int = 0  # runs behind the limit
 
 
@@ -137,9 +148,11 @@ class _Walker:
     graph: Subgraph
     _visited: set[tuple[str, int]] = field(default_factory=set)
     _users: dict[Oid, RunIO] = field(default_factory=dict)
+    _inner: dict[str, set[str]] = field(default_factory=dict)  # by key of a directory: the paths inside that led to it
 
     def makers(self, level: _Level) -> _Visited:
         """Yields the run that wrote each artefact, or the directory that holds it, or its parts: these are as far away as the artefact."""
+        inner: dict[str, set[str]] = {}
         while level:
             new = []
             for artefact, behind in level:
@@ -147,14 +160,26 @@ class _Walker:
                     self.graph.artefacts[artefact.key] = artefact
                     new.append((artefact, behind))
             makers = makers_of([artefact for artefact, _ in new], self.lookup)
-            level = []
+            level, beyond = [], dict[str, set[str]]()
             for artefact, behind in new:
-                made_by = makers[artefact.key]
+                made_by, paths = makers[artefact.key], inner.get(artefact.key, set())
                 if made_by:
                     self.graph.made_by[artefact.key] = tuple(oid for oid, _ in made_by)
-                    yield artefact.key, behind, made_by[:1]
-                else:
-                    level += [(other, behind) for other in self._around(artefact)]
+                    yield artefact.key, behind, [self._narrowed(made_by[0], outputs=paths)]
+                    continue
+                around = self._around(artefact)
+                level += [(other, behind) for other in around]
+                for other in around if artefact.key in self.graph.held_by else ():
+                    beyond.setdefault(other.key, set()).update(paths or {artefact.path})
+            inner = beyond
+
+    def _narrowed(self, found: NamedRun, *, inputs: Collection[str] = (), outputs: Collection[str] = ()) -> NamedRun:
+        if not inputs and not outputs:
+            return found
+        run, datums = self.lookup.narrowed(*found, inputs=inputs, outputs=outputs)
+        if datums:
+            self.graph.datums.setdefault(found[0], datums)
+        return found[0], run
 
     def _around(self, artefact: Artefact) -> tuple[Artefact, ...]:
         """Returns where to look for the makers of an artefact that no run wrote as it is: the directory that holds it, else its parts."""
@@ -179,6 +204,8 @@ class _Walker:
             if artefact.oid not in users:
                 continue
             runs = _of_artefact(artefact, users[artefact.oid], self._users)
+            if (key, _WHOLE) not in self._visited:
+                runs = [self._narrowed(found, inputs=self._inner.get(key, ())) for found in runs]
             runs.sort(key=lambda pair: (pair[1].start, pair[0]))
             if runs:
                 self.graph.used_by[key] = tuple(_groups(runs, self.lookup))
@@ -198,6 +225,8 @@ class _Walker:
             if role != _PART and (held_by := tuple(self.lookup.holders(artefact, every=True))):
                 graph.held_by[key] = held_by
                 queue.extendleft((other, _HOLDER, behind) for other in reversed(held_by))
+                for other in held_by:
+                    self._inner.setdefault(other.key, set()).update(self._inner.get(key) or {artefact.path})
             if role == _WHOLE and (parts := tuple(self.lookup.parts(artefact, outputs=False))):
                 graph.parts[key] = parts
                 queue.extendleft((other, _PART, behind) for other in reversed(parts))
@@ -209,16 +238,7 @@ class _Walker:
 
 def run_io(record: Run) -> RunIO:
     """Returns what walks need of a record."""
-    inputs = (
-        Artefact(
-            item.oid,
-            item.path,
-            item.size_bytes,
-            item.files,
-            None if item.inside is None or item.inside_oid is None else (item.inside, item.inside_oid),
-        )
-        for item in record.inputs
-    )
+    inputs = map(artefact_of, record.inputs)
     outputs = (Artefact(item.oid, item.path, item.size_bytes, item.files) for item in record.outputs)
     return RunIO(record.stage, record.file, record.status, record.start, tuple(inputs), tuple(outputs))
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from dvlite.formats.record import Input
 from dvlite.oid import MANIFEST, RUN, Oid, format_oid
 from dvlite.paths import ancestors
 from dvlite.runs.index import RunIndex
@@ -37,6 +38,12 @@ class Artefact(NamedTuple):  # a walk creates hundreds of thousands of them
     def key(self) -> str:
         """Its identity in a walk: the oid; for content too small to identify a file, with the path."""
         return self.oid if self.size_bytes >= TELLING_BYTES or not self.path else f"{self.oid} {self.path}"
+
+
+def artefact_of(item: Input) -> Artefact:
+    """Returns an input of a record as walks use it."""
+    inside = None if item.inside is None or item.inside_oid is None else (item.inside, item.inside_oid)
+    return Artefact(item.oid, item.path, item.size_bytes, item.files, inside)
 
 
 class RunIO(NamedTuple):
@@ -99,6 +106,12 @@ class RunQueries:
         users = [run for (run,) in self._index.select_in(sql, self._objects.numbers([directory.oid]))]
         start = directory.path + "/"
         return [item for item in self._distinct(f"output = {INPUT} AND run", users) if item.path.startswith(start)]
+
+    def selections(self) -> list[Artefact]:
+        """Returns what map stages went over: inputs with the path of a pattern, each once."""
+        sql = "SELECT id FROM path WHERE instr(path, '*') OR instr(path, '?') OR instr(path, '[')"
+        paths = [number for (number,) in self._index.select(sql)]
+        return [item for item in self._distinct(f"output = {INPUT} AND path", paths) if item.oid.startswith(MANIFEST)]
 
     def with_parts(self, item: Artefact) -> list[Artefact]:
         """Returns content as runs may have read it: itself, and of a directory version what runs read inside it."""

@@ -183,6 +183,8 @@ def run_text(run: LineageRun, *, metrics: bool = True) -> str:
     """Returns a run in a line of a tree, with some of its metrics."""
     status = printable(run.status)
     parts = [printable(run.name), status if run.of is None else f"{status} (of {short_oid(run.of)[:6]})"]
+    if run.datums:
+        parts[-1] += f" for {some([printable(name) for name in run.datums])}"
     if run.taint:
         parts[-1] += f" ({some([printable(path) for path in run.taint])} changed while it ran)"
     if run.commit is not None:
