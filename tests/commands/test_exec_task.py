@@ -83,6 +83,7 @@ def locked_facts(pipeline):
     return [row for row in pipeline.lock().decode().splitlines() if not row.strip().startswith(OF_A_RUN)]
 
 
+@pytest.mark.long
 def test_outputs_and_lockfile_are_those_of_a_local_run_and_records_say_where_it_ran(cluster, line):
     for stage in ("prepare", "train", "report"):
         given = cluster.give_out()
@@ -108,6 +109,7 @@ def test_what_waits_for_results_is_named_and_not_given_out(cluster, line):
     assert line.ran() == []
 
 
+@pytest.mark.long
 def test_a_worker_of_a_bucket_needs_url_and_credentials_alone(pipeline, weed, s3_url, tmp_path, monkeypatch):
     monkeypatch.setenv("DVLITE_TRUST", weed.endpoint_url)
     pipeline.line().commit("Line")
@@ -161,6 +163,7 @@ def test_a_number_that_a_cluster_gives_one_process_at_a_time_takes_over_its_own_
     assert [each["state"] for each in found["tasks"]] == ["ran"]
 
 
+@pytest.mark.long
 def test_of_a_list_each_task_runs_once_and_a_number_chooses_one(cluster, line, monkeypatch):
     line.write(
         "dvlite.yaml",
@@ -183,6 +186,7 @@ def test_of_a_list_each_task_runs_once_and_a_number_chooses_one(cluster, line, m
     assert "there are 2 tasks" in cluster.pod(spec, "--index-from", "NUMBER", code=2)["error"]
 
 
+@pytest.mark.long
 def test_a_command_that_fails_is_recorded_with_its_log_and_can_be_given_out_again(cluster, line):
     line.write("dvlite.yaml", "stages:\n  one: {cmd: 'echo so long; test -e fixed', deps: [raw.txt], outs: [o]}\n")
     spec = cluster.give_out()["one"]
@@ -205,6 +209,7 @@ def test_inputs_that_are_gone_are_final_for_every_pod(cluster, line):
     assert "claim" not in cluster.names(spec)  # another worker may try
 
 
+@pytest.mark.long
 def test_inputs_that_are_damaged_are_final_for_every_pod(cluster, line):
     spec = cluster.give_out()["prepare"]
     for pack in (cluster.objects / "packs").iterdir():
@@ -213,7 +218,7 @@ def test_inputs_that_are_damaged_are_final_for_every_pod(cluster, line):
     assert cluster.pod(spec, code=13)["exit_code"] == 13
 
 
-@pytest.mark.parametrize("data", [b"", b"{}\n", b"\xff" * 100, b'{"schema":"dvlite.task/1"}\n'])
+@pytest.mark.parametrize("data", [b"", b"{}\n"])
 def test_a_task_that_was_changed_on_the_remote_is_not_run(cluster, line, data):
     spec = cluster.give_out()["prepare"]
     place = cluster.objects / task.spec_name(spec)
@@ -255,6 +260,7 @@ def test_a_result_with_other_outputs_or_of_another_task_counts_for_nothing(clust
     assert line.read("train.sh") != b"evil\n"
 
 
+@pytest.mark.long
 def test_a_clone_collects_what_another_one_gave_out_if_it_would_give_out_the_same(cluster, line, tmp_path):
     spec = cluster.give_out()["prepare"]
     cluster.pod(spec)
@@ -291,6 +297,7 @@ def test_what_another_machine_cannot_give_stops_the_task(cluster, line, monkeypa
     cluster.pod(spec)
 
 
+@pytest.mark.long
 def test_gc_keeps_what_tasks_read_and_made_until_it_is_collected_and_forgets_old_tasks(cluster, line):
     spec = cluster.give_out()["prepare"]
     gc = ("gc", "--remote", "--grace", "0s", "--yes")
@@ -316,6 +323,7 @@ stages:
 """
 
 
+@pytest.mark.long
 def test_datums_are_given_out_in_batches_collected_and_run_no_second_time(cluster, line):
     for name in ("wren", "robin", "crow", "it's", "tit"):
         line.write(f"songs/{name}.txt", name)
