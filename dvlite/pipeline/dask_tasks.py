@@ -109,8 +109,8 @@ def _local(distributed: Any, jobs: int, folder: Path) -> Iterator[Any]:
         threads_per_worker=jobs,
         processes=True,
         host="127.0.0.1",
-        dashboard_address=None,
-        worker_dashboard_address=None,
+        dashboard_address="127.0.0.1:0",  # None would be port 8787 on all addresses
+        worker_dashboard_address="127.0.0.1:0",
         silence_logs=logging.CRITICAL,
         local_directory=os.fspath(folder),
         memory_limit=0,  # commands are processes of their own, which it would not count
