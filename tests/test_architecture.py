@@ -87,6 +87,7 @@ LATE_IMPORTS = (
     "__main__",  # it answers Ctrl-C while the rest loads
     "cli",
     "formats.parameters",
+    "repo.repository",
     "store.remote",
     "store.s3_settings",
     "commands.checkout",
@@ -801,7 +802,7 @@ BREAKS: list[tuple[Rule, str, str]] = [
     (packages_without_their_owner, "store/index.py", '"""x"""\ndef f():\n    from fsspec.core import x\n'),
     (packages_without_their_owner, "repo/repository.py", '"""x"""\nimport numpy\n'),
     (packages_without_their_owner, "commands/add.py", '"""x"""\nfrom subprocess import run\ndef add():\n    pass\n'),
-    (late_imports, "repo/repository.py", '"""x"""\ndef f():\n    import json\n'),
+    (late_imports, "repo/remotes.py", '"""x"""\ndef f():\n    import json\n'),
     (late_imports, "store/index.py", '"""x"""\nclass C:\n    def f(self):\n        from dvlite.oid import x\n'),
     (late_imports, "files.py", '"""x"""\nimport fcntl\n'),
     (verbs_not_defined_once, "repo/repository.py", '"""x"""\ndef add():\n    pass\n'),

@@ -57,5 +57,9 @@ def opened(at: Place, path: str, mode: str, rev: str | None, encoding: str | Non
         hint = 'modes are "rb" and "r"; to change data, write the file in the work tree, and dvlite add it'
         raise UsageError(f"cannot open {quote(path)} as {mode!r}: versions are only read", hint=hint)
     with hinted():
+        if rev is None and (model := at.model(path)) is not None:
+            rev, inner = model
+            model_file: BinaryIO = at.file_system(rev).open(inner, "rb")
+            return model_file if mode == "rb" else io.TextIOWrapper(model_file, encoding or "utf-8")
         file: BinaryIO = at.file_system(rev).open(at.inside(path), "rb")
     return file if mode == "rb" else io.TextIOWrapper(file, encoding or "utf-8")

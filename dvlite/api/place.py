@@ -140,6 +140,15 @@ class Place:
             return path
         return _open_to_read(str(self.where)).relative(path)
 
+    def model(self, text: str) -> tuple[str, str] | None:
+        """Splits `model:birds@7:path` into what is its revision, and the path of the data there; None for what is no model."""
+        if not self.is_near or not text.startswith("model:"):
+            return None
+        from dvlite.repo.registered import model_in  # opens no repository that `open` does not need
+
+        found = model_in(_open_to_read(str(self.where)), text)
+        return None if found is None else (found[0].reference, found[1] or found[0].path)
+
     def run(self, work: Callable[[Progress], R]) -> R:
         """Runs a verb, and raises the error that its result ends with."""
         with raised(), reporting(self.progress) as progress:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from dvlite.commands.log import LogResult
     from dvlite.commands.ls import LsResult, SnapshotsResult
     from dvlite.commands.metrics import MetricsDiffResult, MetricsShowResult
+    from dvlite.commands.model import ModelDiffResult, ModelHistoryResult, ModelListResult, ModelShowResult
+    from dvlite.commands.model_add import ModelAddResult
+    from dvlite.commands.model_promote import ModelPromoteResult
     from dvlite.commands.params import ParamsDiffResult
     from dvlite.commands.plots import PlotsResult
     from dvlite.commands.repro import ReproResult
@@ -614,6 +617,58 @@ class Repo:
             remote,
             lambda repo, place, progress: verb(repo, *sides, remote=place, environ=os.environ, progress=progress),
         )
+
+    # -- models
+
+    def model_list(self, *names: str, fetch: bool = False) -> ModelListResult:
+        """List models, the version in each stage, and tags that are lost or replaced."""
+        from dvlite.commands.model import model_list as verb
+
+        return self._place.write(lambda repo, progress: verb(repo, names, fetch=fetch, progress=progress))
+
+    def model_show(self, name: str) -> ModelShowResult:
+        """Show a version: content, run, commit, parameters and metrics."""
+        from dvlite.commands.model import model_show as verb
+
+        return self._place.write(lambda repo, progress: verb(repo, name, progress=progress))
+
+    def model_history(self, name: str) -> ModelHistoryResult:
+        """List what was registered and promoted, and by whom."""
+        from dvlite.commands.model import model_history as verb
+
+        return self._place.write(lambda repo, progress: verb(repo, name, progress=progress))
+
+    def model_diff(self, old: str, new: str) -> ModelDiffResult:
+        """Show how two versions differ: content, parameters, metrics, data."""
+        from dvlite.commands.model import model_diff as verb
+
+        return self._place.write(lambda repo, progress: verb(repo, old, new, progress=progress))
+
+    def model_add(self, name: str, source: Name, *, message: str = "") -> ModelAddResult:
+        """Register a tracked path, REV:PATH or an output of a run as the next version."""
+        from dvlite.commands.model_add import model_add as verb
+
+        return self._place.write(
+            lambda repo, progress: verb(repo, name, os.fspath(source), message=message, progress=progress)
+        )
+
+    def model_promote(
+        self, name: str, stage: str, *, when: Words = (), checks: bool = False, message: str = ""
+    ) -> ModelPromoteResult:
+        """Put a version, or the newest one, into a stage."""
+        from dvlite.commands.model_promote import model_promote as verb
+
+        conditions = (when,) if isinstance(when, str) else tuple(when)
+        flags: dict[str, Any] = {"when": conditions, "checks": checks, "message": message}
+        return self._place.write(
+            lambda repo, progress: verb(repo, name, stage, **flags, now_ns=time.time_ns(), progress=progress)
+        )
+
+    def model_rollback(self, name: str, stage: str, *, message: str = "") -> ModelPromoteResult:
+        """Put the version back into a stage that it had before."""
+        from dvlite.commands.model_promote import model_rollback as verb
+
+        return self._place.write(lambda repo, progress: verb(repo, name, stage, message=message, progress=progress))
 
     # -- check
 

@@ -16,7 +16,7 @@ import click
 from click.shell_completion import shell_complete
 
 from dvlite import __version__
-from dvlite.cli import check, export, lineage, moving, pipeline, setup, share, tasks, track
+from dvlite.cli import check, export, lineage, model, moving, pipeline, setup, share, tasks, track
 from dvlite.cli.options import COMPLETE, Verbs, output_of
 from dvlite.errors import UsageError
 
@@ -77,5 +77,5 @@ def app() -> None:
     """Versions data and models next to code: git, and a folder or bucket for the data."""
 
 
-for _area in (setup, track, share, moving, pipeline, tasks, lineage, export, check):
+for _area in (setup, track, share, moving, pipeline, tasks, lineage, model, export, check):
     app.add_area(_area.VERBS)

@@ -150,7 +150,7 @@ def _names(repo: Repo, revisions: Sequence[str]) -> tuple[str | None, str | None
     if "..." in text:
         left, _, right = text.partition("...")
         left, right = left or "HEAD", right or "HEAD"
-        common = repo.git.merge_base(repo.git.resolve(left), repo.git.resolve(right))
+        common = repo.git.merge_base(repo.commit_of(left), repo.commit_of(right))
         if common is None:
             raise UsageError(
                 f"{quote(left)} and {quote(right)} have no common commit",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -64,6 +64,14 @@ class LineageImport:
     up: LineageGraph | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageModel:
+    """Content that is registered: `labels` are versions with the stages that they are in, `birds@7 (prod)`."""
+
+    oid: str
+    labels: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class LineageResult(Result):
     """What made the subject (`up`) and what was made from it (`down`); null if not asked for."""
@@ -74,6 +82,7 @@ class LineageResult(Result):
     down: LineageGraph | None = None
     measured: tuple[LineageMeasure, ...] = ()  # with `up`: by runs that read it, one of each stage
     imports: tuple[LineageImport, ...] = ()  # with `up`: what of it is from other repositories
+    models: tuple[LineageModel, ...] = ()  # registered versions among all of these
     depth: int | None = None
     remote: str | None = None
     runs_searched: int = 0
@@ -206,6 +215,7 @@ def lineage(
             down=below,
             measured=tuple(_measured(starts, above, provenance)),
             imports=tuple(_imports(above, context, depth, sources=sources)),
+            models=tuple(_models(subject, (above, below), context)),
             depth=depth,
             remote=None if context.remote is None else context.label,
             runs_searched=context.index.count_runs(),
@@ -514,6 +524,15 @@ def _sha256(oid: Oid, provenance: Provenance) -> str | None:
 
 
 # --- walking ---
+
+
+def _models(subject: Target, graphs: Iterable[LineageGraph | None], context: LineageContext) -> Iterator[LineageModel]:
+    """Yields what is registered of the subject and of what a walk met."""
+    labels = {} if context.repo is None else load(context.repo.git).labels()
+    met = (artefact.oid for graph in graphs if graph is not None for artefact in graph.artefacts)
+    for oid in dict.fromkeys((subject.oid, *map(Oid, met)) if labels else ()):
+        if oid in labels:
+            yield LineageModel(oid=oid, labels=labels[oid])
 
 
 def _walk_up(subject: Target, starts: Sequence[Artefact], provenance: Provenance, depth: int | None) -> LineageGraph:

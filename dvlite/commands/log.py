@@ -140,7 +140,7 @@ def log(repo: Repo, path: str, options: LogOptions = _ALL, *, progress: Progress
     does not exist.
     """
     revision, limit = options.revision, options.limit
-    start = repo.git.head() if revision is None else repo.git.resolve(revision)
+    start = repo.git.head() if revision is None else repo.commit_of(revision)
     name = repo.relative(path).removesuffix(SUFFIX)
     versions = [] if start is None else _with_copies(repo, start, name)
     whole: str | None = name

@@ -8,7 +8,9 @@ from dataclasses import replace
 from dvlite.checks import gates
 from dvlite.checks.verdicts import reads_any
 from dvlite.errors import DvliteError
+from dvlite.git.tags import TAGS
 from dvlite.progress import Progress
+from dvlite.registry.models import SEEN, named_by_refs
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import WORKSPACE, Scope
 from dvlite.repo.tracked_paths import Tracked
@@ -72,9 +74,13 @@ def _require_checked(
 
 
 def _tagged(repo: Repo, named: Sequence[Tracked], progress: Progress) -> list[Tracked]:
-    """Returns the outputs of runs with a tag that were made in this clone and never pushed: no commit need name them."""
+    """Returns the outputs of runs with a tag, and the versions of models, that were made in this clone and never pushed: no commit need name them."""
     known = {item.pointer.oid for item in named}
-    items = outputs_of_tagged_runs(repo, progress) if unpushed.has_other(repo, known) else []
+    items: list[Tracked] = []
+    if unpushed.has_other(repo, known):
+        models = (Tracked(*each) for each in named_by_refs(repo.git, (SEEN, TAGS)))
+        items = [*outputs_of_tagged_runs(repo, progress), *models]
+        items = list({(item.path, item.pointer.oid): item for item in items}.values())
     new = unpushed.among(repo, [item.pointer.oid for item in items]) - known
     return [item for item in items if item.pointer.oid in new]
 

@@ -13,14 +13,15 @@ from dvlite.formats import record
 from dvlite.formats.record import Note, Operation, Run
 from dvlite.formats.series import SeriesFile, is_series
 from dvlite.git.output import is_pipeline_file
-from dvlite.oid import MANIFEST, Oid, parse_oid
+from dvlite.oid import Oid, parse_oid
+from dvlite.registry.models import load
 from dvlite.repo.repository import open_cache
 from dvlite.results import Result, TableResult, even, moment, plain
 from dvlite.runs import columns
 from dvlite.runs.columns import RunColumn, RunSummary
 from dvlite.runs.compare import RunCompareRow, RunDifference, compare_runs, side_by_side
 from dvlite.runs.filters import Condition, Filters, SortOrder
-from dvlite.runs.history import History, in_git, locked_now
+from dvlite.runs.history import History, locked_now
 from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.names import find_run, name_of, names_of, suggestion
 from dvlite.runs.options import RunsOptions, order_of, parsed, resolved
@@ -28,6 +29,7 @@ from dvlite.runs.outputs import series_of
 from dvlite.runs.queries import RunQueries
 from dvlite.runs.records import Records, open_records
 from dvlite.runs.schema import ENV, METRIC, PARAM, RunRow
+from dvlite.runs.sides import RunSide, code_paths_of, record_of_run, side_of, whole_record
 from dvlite.runs.upstream import source_data, upstream_params
 from dvlite.show import quote, size_text, some, word
 
@@ -97,22 +99,12 @@ class RunsShowResult(Result):
     record: Run
     commits: tuple[str, ...] = ()  # whose lockfiles name it
     tags: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()  # versions in the registry that it made: birds@7 (prod)
     notes: tuple[RunNote, ...] = ()
     log: str | None = None
     diff: str | None = None
     series: SeriesFile | None = field(default=None, metadata={"json": False})
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunSide:
-    """One of some runs."""
-
-    run: str
-    name: str
-    status: str
-    code: str | None = None
-    edited: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -261,7 +253,7 @@ def runs_show(
         raise UsageError("--log and --diff cannot be given together", hint="give one of them")
     with _open(repo, progress) as (_, index):
         oid = find_run(index, text, repo.relative)
-        run = _record(index, oid)
+        run = record_of_run(index, oid)
         commits = index.commits([oid]).get(oid) or filter(None, [History(repo).commit_of_run(oid)])
         name = name_of(run.stage, oid)
         return RunsShowResult(
@@ -271,6 +263,7 @@ def runs_show(
             record=run,
             commits=tuple(commits),
             tags=tuple(index.tags(oid)),
+            models=load(repo.git).labels().get(oid, ()),
             notes=tuple(RunNote(text=note.text, time=note.time, user=note.user) for note in index.notes(oid)),
             log=_log(repo, run, name, progress) if log else None,
             diff=_edits(repo, run, name, progress) if diff else None,
@@ -282,11 +275,11 @@ def runs_diff(repo: Repo, old: str, new: str, *, progress: Progress) -> RunsDiff
     """Compares two runs: parameters, metrics, data, code, command, environment, outputs."""
     with _open(repo, progress) as (_, index):
         oids = find_run(index, old, repo.relative), find_run(index, new, repo.relative)
-        before, after = _whole(index, oids[0]), _whole(index, oids[1])
+        before, after = whole_record(index, oids[0]), whole_record(index, oids[1])
         if "asserted" in (before.status, after.status):  # nothing is known of where it ran
             before, after = replace(before, environment={}), replace(after, environment={})
-        changes = compare_runs(before, after, _code_paths(repo, index, (before, after)), _better(repo, [after]))
-        return RunsDiffResult(old=_side(oids[0], before), new=_side(oids[1], after), changes=changes)
+        changes = compare_runs(before, after, code_paths_of(repo, index, (before, after)), _better(repo, [after]))
+        return RunsDiffResult(old=side_of(oids[0], before), new=side_of(oids[1], after), changes=changes)
 
 
 def runs_compare(repo: Repo, texts: Sequence[str], *, progress: Progress) -> RunsCompareResult:
@@ -295,11 +288,11 @@ def runs_compare(repo: Repo, texts: Sequence[str], *, progress: Progress) -> Run
         raise UsageError("one run is nothing to compare", hint="name two or more of those that dvlite runs lists")
     with _open(repo, progress) as (_, index):
         oids = [find_run(index, text, repo.relative) for text in texts]
-        runs = [_whole(index, oid) for oid in oids]
-        code_paths = _code_paths(repo, index, runs)
+        runs = [whole_record(index, oid) for oid in oids]
+        code_paths = code_paths_of(repo, index, runs)
         better = _better(repo, runs)
         differences = [compare_runs(runs[0], run, code_paths, better) for run in runs[1:]]
-        sides = tuple(map(_side, oids, runs))
+        sides = tuple(map(side_of, oids, runs))
     return RunsCompareResult(runs=sides, rows=tuple(side_by_side(differences)))
 
 
@@ -373,6 +366,7 @@ def _summaries(rows: Sequence[RunRow], index: RunIndex, repo: Repo) -> list[RunS
     inherited = upstream_params(index, oids)
     queries = RunQueries(index)
     inputs, sources = queries.inputs(oids), source_data(repo, queries, oids)
+    models = load(repo.git).labels()
     history, noted, tags = History(repo), index.commits(oids), index.tags_of(oids)
     return [
         RunSummary(
@@ -392,6 +386,7 @@ def _summaries(rows: Sequence[RunRow], index: RunIndex, repo: Repo) -> list[RunS
             name=name,
             commit=next(iter(noted.get(row.oid, ())), None) or history.commit_of_run(row.oid),
             tags=tuple(tags.get(row.oid, ())),
+            models=models.get(row.oid, ()),
             params=values[PARAM][row.oid],
             upstream_params=inherited[row.oid],
             metrics=values[METRIC][row.oid],
@@ -404,13 +399,6 @@ def _summaries(rows: Sequence[RunRow], index: RunIndex, repo: Repo) -> list[RunS
 
 
 # --- one run ---
-
-
-def _record(index: RunIndex, oid: Oid) -> Run:
-    run = index.run(oid)
-    if run is None:
-        raise ObjectMissing(f"the record of the run {oid} cannot be read", hint="dvlite pull fetches a remote's copy")
-    return run
 
 
 def _row(index: RunIndex, oid: Oid) -> RunRow:
@@ -458,31 +446,6 @@ def _text(repo: Repo, oid: Oid, what: str, run: Run, progress: Progress) -> str:
 
     by = "@".join(part for part in (run.user.partition("@")[0], run.host) if part)
     return load_text(repo, oid, what, by, progress)
-
-
-def _side(oid: Oid, run: Run) -> RunSide:
-    edited = bool(run.code.dirty or run.code.diff)
-    return RunSide(run=oid, name=name_of(run.stage, oid), status=run.status, code=run.code.commit, edited=edited)
-
-
-def _whole(index: RunIndex, oid: Oid) -> Run:
-    """Returns a record with the parameters of the runs upstream, and if nothing ran with the environment of the run that was reused."""
-    run = _record(index, oid)
-    params = {**upstream_params(index, [oid])[oid], **run.params}
-    return replace(run, axes={}, environment=index.environment_of(run), facts=replace(run.facts, params=params))
-
-
-def _code_paths(repo: Repo, index: RunIndex, runs: Sequence[Run]) -> set[str]:
-    """Returns the inputs in git, at the commits of the runs; if these are missing, files that no run wrote."""
-    code: set[str] = set()
-    for run in runs:
-        paths = [item.path for item in run.inputs]
-        committed = in_git(repo.git, run.code.commit, paths) if run.code.commit is not None else set()
-        if not committed:
-            written = RunQueries(index).makers([item.oid for item in run.inputs])
-            committed = {item.path for item in run.inputs if item.oid not in written}
-        code |= committed
-    return code - {item.path for run in runs for item in run.inputs if item.oid.startswith(MANIFEST)}
 
 
 def _better(repo: Repo, runs: Iterable[Run | RunSummary]) -> dict[str, Direction]:

@@ -18,6 +18,7 @@ from dvlite.oid import Oid
 from dvlite.paths import overlap
 from dvlite.pipeline.stages import Stage
 from dvlite.progress import Progress
+from dvlite.registry.models import RegistryProblem, load
 from dvlite.repo import attributes
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.repo.revisions import WORK_TREE, Revision, files_to_commit
@@ -138,11 +139,12 @@ def verify(repo: Repo, options: VerifyOptions, *, progress: Progress) -> VerifyR
         if options.commits is not None:
             verification.range(commits.listed(repo.git, options.commits), blobs)
         elif options.revision is not None:
-            commit = repo.git.resolve(options.revision)
+            commit = repo.commit_of(options.revision)
             verification.one(Revision(repo.git, options.revision, str, commit=commit, blobs=blobs))
         else:
             verification.one(Revision(repo.git, WORK_TREE, str, files=files_to_commit(repo.git), blobs=blobs))
         verification.require_all_named()
+        verification.registry()
         if options.check_remote:
             verification.at_remote()
         together = verification.together
@@ -319,6 +321,24 @@ class _Verification:
             if self.count and argument not in self._named:
                 raise UsageError(f"{quote(argument)} is neither tracked nor a stage{where}", hint=hint)
 
+    def registry(self) -> None:
+        """Checks the model registry, unless only some paths or commits are asked for; and what its versions need on the remote."""
+        if self.options.paths or self.options.commits is not None:
+            return
+        registry = load(self.repo.git)
+        problems = [problem for problem in registry.problems if not problem.is_harmless]
+        if problems and self.repo.git.is_shallow():  # as pipelines clone for one tag
+            tags = some([problem.tag for problem in problems])
+            why = f"this clone is shallow, and tags are not here or do not fit: {tags}"
+            self._add([Unchecked(what="the model registry", why=why, hint="dvlite model list --fetch")])
+            problems = []
+        self._add([_registry_finding(problem) for problem in problems])
+        for model in registry.models.values() if self.options.check_remote else ():
+            for version in model.versions.values():
+                place = Mention(f"refs/tags/{version.tag}", lambda: 1)
+                key = version.path, version.pointer.digest
+                self._wanted.setdefault(key, Requirement(version.path, version.pointer, place))
+
     def at_remote(self) -> None:
         """Checks the remote, and with `deep` reads its data."""
         complete = remote_complete.look(self.source, list(self._wanted.values()), self._runs)
@@ -339,6 +359,10 @@ class _Verification:
     def _add(self, items: Sequence[Finding | Unchecked]) -> None:
         self.together.findings += [item for item in items if isinstance(item, Finding)]
         self.together.unchecked += [item for item in items if isinstance(item, Unchecked)]
+
+
+def _registry_finding(problem: RegistryProblem) -> Finding:
+    return Finding(kind="model-tag", message=problem.message, file=f"refs/tags/{problem.tag}", fix=problem.hint)
 
 
 class _Selection:

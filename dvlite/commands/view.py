@@ -14,6 +14,7 @@ from dvlite.formats.series import SeriesFile, is_series
 from dvlite.git.output import is_pipeline_file
 from dvlite.oid import Digest, Oid
 from dvlite.pipeline.stages import declared_better
+from dvlite.registry.models import load
 from dvlite.repo.repository import open_cache, place_of_page
 from dvlite.results import Result
 from dvlite.runs import page as runs_page
@@ -122,7 +123,7 @@ def _page(repo: Repo, options: RunsOptions, now_ns: int, progress: Progress, *, 
         if known:
             filters = resolved(repo, index, filters)
         order = None if options.sort is None else order_of(options.sort, index)
-        runs = runs_page.read(index, filters, order)
+        runs = runs_page.read(index, filters, order, load(repo.git).labels())
     shown = range(min(runs.listed, _DETAILED))
     read = _read(records, runs, shown)
     if fetch:

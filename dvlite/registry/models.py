@@ -136,6 +136,17 @@ class Registry:
         names = self.names().union(filter(None, (model_tag.parse_name(problem.tag) for problem in self.problems)))
         return max((name.number for name in names if (name.model, name.stage) == (model, stage)), default=0)
 
+    def labels(self) -> dict[Oid, tuple[str, ...]]:
+        """Returns what people call each registered content, and each run that made one: `birds@7 (prod)`."""
+        labels: dict[Oid, tuple[str, ...]] = {}
+        for model in self.models.values():
+            for version in model.versions.values():
+                stages = model.stages_of(version.number)
+                label = f"{model.name}@{version.number}" + (f" ({', '.join(stages)})" if stages else "")
+                for oid in (version.oid, *([version.run] if version.run is not None else [])):
+                    labels[oid] = (*labels.get(oid, ()), label)
+        return labels
+
     def about(self, *names: str) -> list[RegistryProblem]:
         """Returns the problems of some tags."""
         return [problem for problem in self.problems if problem.tag in names]

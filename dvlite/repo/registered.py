@@ -28,7 +28,7 @@ def find_model(repo: Repo, text: str) -> ModelVersion:
     model_tag.parse_reference(text)
     try:
         return models.version_named(repo.git, text)
-    except UsageError:
+    except DvliteError:  # or what this clone has does not fit, as where only some tags were fetched
         with contextlib.suppress(DvliteError):
             remote = registry_remote(repo)
             if remote is not None:

@@ -165,6 +165,14 @@ class Repo:
 
     # -- revisions
 
+    def commit_of(self, revision: str) -> str:
+        """Returns the commit that a revision names, or the tag of `model:NAME`; raises UsageError if there is none."""
+        if revision.startswith("model:"):
+            from dvlite.registry.models import version_named  # 6 ms that other revisions do not need
+
+            return version_named(self.git, revision).commit
+        return self.git.resolve(revision)
+
     def real_file(self, path: str) -> Path:
         """Returns where a file of the work tree really is. Raises UsageError for a link that leads neither into the repository nor its cache."""
         real = os.path.realpath(self.root / path)
@@ -175,7 +183,7 @@ class Repo:
 
     def at(self, revision: str) -> Revision:
         """Returns the repository at a revision; raises UsageError if there is no such revision."""
-        commit = self.git.resolve(revision)
+        commit = self.commit_of(revision)
         key = revision, commit
         if key not in self._revisions:
             if len(self._revisions) >= _REVISIONS:

@@ -72,7 +72,7 @@ def run_again(
     Raises UsageError for an unknown stage, FormatError for a pipeline that cannot be run, Untrusted before anything runs, and
     KeyboardInterrupt once everything is stopped and the clone is removed.
     """
-    commit = repo.git.resolve(revision)
+    commit = repo.commit_of(revision)
     warnings = _not_checked(repo, revision)
     cache = open_cache(repo)
     with contextlib.ExitStack() as stack:

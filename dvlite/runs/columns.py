@@ -25,6 +25,7 @@ FIELDS = (
     "stage",
     "file",
     "commit",
+    "models",
     "tags",
     "seconds",
     "exit_code",
@@ -74,6 +75,7 @@ class RunSummary:
     code: str | None = None
     edited: bool = False
     tags: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()  # versions in the registry that it made: birds@7 (prod)
     params: Mapping[str, Any] = field(default_factory=dict)
     upstream_params: Mapping[str, Any] = field(
         default_factory=dict
@@ -113,7 +115,8 @@ def default(runs: Sequence[RunSummary]) -> list[RunColumn]:
     first = [_field(key) for key in ("run", "when", "status")]
     if not all(is_pipeline_file(run.file) for run in runs):  # some were imported: their file is the program
         first.insert(1, _field("file"))
-    last = [_field(key) for key in ("tags", "commit") if key != "tags" or any(run.tags for run in runs)]
+    has = {"models": any(run.models for run in runs), "tags": any(run.tags for run in runs), "commit": True}
+    last = [_field(key) for key, is_there in has.items() if is_there]
     return [*first, *values, *last]
 
 
@@ -163,7 +166,8 @@ def find_keys(word: str, keys: Mapping[Space, Sequence[str]]) -> list[tuple[Spac
 
 def _all(runs: Sequence[RunSummary]) -> list[RunColumn]:
     """Returns all columns but those of the environment."""
-    first, last = ("run", "when", "status"), ("tags", "seconds", "user", "host", "commit")
+    models = ["models"] if any(run.models for run in runs) else []
+    first, last = ("run", "when", "status"), (*models, "tags", "seconds", "user", "host", "commit")
     values = _values(runs, ("param", "metric", "input"))
     return [*map(_field, first), *values, *map(_field, last)]
 

@@ -101,7 +101,7 @@ def _since_ms(repo: Repo, text: str, now_ms: int) -> int:
         return parse_time_ms(text, now_ms)
     except UsageError as error:
         try:
-            name = repo.git.resolve(text)
+            name = repo.commit_of(text)
             return repo.git.read_commits([name])[name].time * 1000
         except (DvliteError, KeyError):
             message = f"{quote(text)} is neither a date nor a revision"
@@ -112,4 +112,4 @@ def _commit(repo: Repo, text: str) -> str:
     """Returns the digits of a commit: as given, or of a revision."""
     if len(text) >= 4 and all(digit in "0123456789abcdef" for digit in text):
         return text
-    return repo.git.resolve(text)
+    return repo.commit_of(text)

@@ -57,11 +57,11 @@ def at_word(
                 [] if index.named(text) else [run for oid in index.tagged(text) if (run := index.run(oid)) is not None]
             )
             outputs = sorted(
-                (item for run in tagged for item in _tracked(run, in_git=in_git)), key=lambda item: item.path
+                (item for run in tagged for item in outputs_of(run, in_git=in_git)), key=lambda item: item.path
             )
             if not outputs or len({item.path for item in outputs}) < len(outputs):  # two versions of one path
                 run = index.run(find_run(index, text, repo.relative))
-                outputs = [] if run is None else list(_tracked(run, in_git=in_git))
+                outputs = [] if run is None else list(outputs_of(run, in_git=in_git))
     else:
         return At(at.commit or "", at.tracked(broken))
     if not outputs:
@@ -95,7 +95,7 @@ def outputs_of_tagged_runs(repo: Repo, progress: Progress) -> list[Tracked]:
     """Returns the outputs of all runs that have a tag, each version once."""
     with open_index(open_records(repo, progress)) as index:
         runs = {oid: index.run(oid) for (tag,) in _tags(index) for oid in index.tagged(tag)}
-    found = (item for run in runs.values() if run is not None for item in _tracked(run))
+    found = (item for run in runs.values() if run is not None for item in outputs_of(run))
     return list({(item.path, item.pointer.oid): item for item in found}.values())
 
 
@@ -130,7 +130,8 @@ def _tags(index: RunIndex) -> list[tuple[str]]:
     return index.select("SELECT DISTINCT value FROM note WHERE op = 'tag'")
 
 
-def _tracked(run: Run, *, in_git: bool = False) -> Iterator[Tracked]:
+def outputs_of(run: Run, *, in_git: bool = False) -> Iterator[Tracked]:
+    """Yields the outputs of a run; those that git keeps only if they are asked for."""
     for output, locked in zip(run.outputs, run.locked()[1], strict=True):
         if output.cached or in_git:
             yield Tracked(output.path, locked.pointer(), stage=address(run.file, run.stage))

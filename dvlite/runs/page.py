@@ -59,8 +59,11 @@ class RunsOfPage:
     commits: Mapping[int, str]  # whose lockfile names the run, as noted
 
 
-def read(index: RunIndex, filters: Filters, order: SortOrder | None) -> RunsOfPage:
-    """Returns the runs that match, newest first or sorted, with all runs upstream of them."""
+def read(index: RunIndex, filters: Filters, order: SortOrder | None, models: Mapping[Oid, Sequence[str]]) -> RunsOfPage:
+    """Returns the runs that match, newest first or sorted, with all runs upstream of them.
+
+    `models` are the versions in the registry by the runs that made them: they stand among the tags.
+    """
     rows = index.find(filters) if order is None else index.find_sorted(filters, order)
     numbers_of = index.numbers([row.oid for row in rows])
     numbers = [numbers_of[row.oid] for row in rows]
@@ -70,7 +73,7 @@ def read(index: RunIndex, filters: Filters, order: SortOrder | None) -> RunsOfPa
     place = {number: position for position, number in enumerate(numbers)}
     rows += _rows(index, numbers[len(rows) :])
     oids = [row.oid for row in rows]
-    contents = _contents(index, place)
+    contents, tags_of = _contents(index, place), index.tags_of(oids)
     at = {oid: position for position, oid in enumerate(oids)}
     return RunsOfPage(
         runs=rows,
@@ -82,7 +85,7 @@ def read(index: RunIndex, filters: Filters, order: SortOrder | None) -> RunsOfPa
         makers={
             place[run]: [place[maker] for maker in before if maker in place] for run, before in makers.items() if before
         },
-        tags={at[oid]: tags for oid, tags in index.tags_of(oids).items()},
+        tags={at[oid]: tags for oid in oids if (tags := (*models.get(oid, ()), *tags_of.get(oid, ())))},
         notes={at[oid]: notes for oid, notes in index.notes_of(oids).items()},
         commits={at[oid]: commits[0] for oid, commits in index.commits(oids).items()},
     )

@@ -23,8 +23,10 @@ from dvlite.formats.snapshot import Version, VersionId, version_of
 from dvlite.git import operation
 from dvlite.git.output import REGULAR, is_lockfile, is_pointer
 from dvlite.git.program import ALL_REFS, Git
+from dvlite.git.tags import TAGS
 from dvlite.oid import FILE, Digest, Oid, digest_run, parse_oid
 from dvlite.progress import NullProgress, Progress
+from dvlite.registry.models import SEEN, THERE, named_by_refs
 from dvlite.repo.config_files import COMMITTED_FILE
 from dvlite.repo.repository import Repo
 from dvlite.repo.revisions import read_blobs
@@ -38,6 +40,7 @@ NAMED = "named in git"  # why a version is kept if there are no keep rules
 UNCOMMITTED = "not committed"  # in an index or a work tree alone
 LOCAL = "outputs with push: false"
 OF_RUNS = "in run records"
+OF_MODELS = "registered models"
 IN_USE = "in use"  # or if there are: by heads, remote-tracking branches, indexes, work trees, stashes and saved copies
 RUN = "run"  # that no commit names, and that has no tag
 SAVED_COPY = "saved copy"
@@ -111,6 +114,7 @@ def gather(repo: Repo, progress: Progress, *, fetched: bool, cut_off: bool = Fal
         (UNCOMMITTED, history.on_disk, True),
         (LOCAL, committed, False),
         (LOCAL, history.on_disk, False),
+        (OF_MODELS, history.models, True),
     )
     everything: dict[Version, str] = {}
     for reason, items, is_pushed in reasons:
@@ -127,6 +131,8 @@ def gather(repo: Repo, progress: Progress, *, fetched: bool, cut_off: bool = Fal
                 kept.setdefault(version_of(item.path, item.pointer), rule)
         for version in history.newest(rules.last):
             kept.setdefault(version, f"gc.keep_last: {rules.last}")
+        for item in history.models:
+            kept.setdefault(version_of(item.path, item.pointer), OF_MODELS)
     kept_by: dict[VersionId, str] = {}
     for version, rule in kept.items():
         kept_by.setdefault(version.id, rule)
@@ -154,7 +160,7 @@ def named_versions(repo: Repo, progress: Progress) -> frozenset[VersionId]:
 def every_version(repo: Repo, progress: Progress) -> list[Version]:
     """Returns the versions that a clone refers to anywhere, of each path each once. Raises as `gather`, but not in a shallow clone."""
     history = _History(repo, progress, fetched=False)
-    items = (*history.on_disk, *history.saved.values(), *history.read(history.pairs))
+    items = (*history.on_disk, *history.saved.values(), *history.models, *history.read(history.pairs))
     return list(dict.fromkeys(version_of(item.path, item.pointer) for item in items))
 
 
@@ -364,6 +370,8 @@ class _History:
             before = ((blob, change.old_path or change.path) for blob in change.before)
             self._commits.setdefault(change.commit, set()).update(pairs, before)
         self.on_disk += self._on_disk()
+        spaces = (SEEN, THERE, TAGS, *([_FETCHED] if fetched else []))
+        self.models = [Tracked(path, pointer) for path, pointer in named_by_refs(self._git, spaces)]
 
     def read(self, pairs: Iterable[Pair]) -> list[Tracked]:
         """Returns what these name; what is no pointer is warned of once. Raises FormatError for what a later dvlite wrote."""
@@ -403,7 +411,8 @@ class _History:
         changes = self._git.pointer_changes("--exclude=refs/stash", *self._every, every=True)
         pairs = dict.fromkeys((change.blob, change.path) for change in changes if change.blob is not None)
         named = {version_of(item.path, item.pointer).id for item in self.read(pairs)}
-        return {version.id for version in (*kept, *self.newest(rules.last))}, named
+        registered = {version_of(item.path, item.pointer).id for item in self.models}
+        return {version.id for version in (*kept, *self.newest(rules.last))} | registered, named | registered
 
     def newest(self, count: int | None) -> list[Version]:
         """Returns the newest versions of each path in the history of all refs, at most `count` of each; none for None."""

@@ -38,6 +38,7 @@ def text(result: LineageResult | LineageFindResult | LineageDiffResult, show: Sh
             yield from _Upstream(result, result.up, show).lines()
         yield from _imports(result, show)
         yield from _downstream(result, show)
+        yield from _facts("models", [", ".join(each.labels) for each in result.models])
 
 
 def served(result: LineageServedResult, show: Show) -> Iterator[str]:

@@ -161,6 +161,8 @@ def _cell(run: RunSummary, column: RunColumn, now: str | None) -> str:
             return run.start if now is None else ago_text(run.start, now)
         case "commit":
             return _commit(run)
+        case "models":
+            return printable(", ".join(run.models)) or _NONE
         case "tags":
             return printable(" ".join(run.tags)) or _NONE
         case "seconds":

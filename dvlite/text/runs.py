@@ -11,7 +11,6 @@ from dvlite.commands.runs import (
     RunsBestResult,
     RunsCompareResult,
     RunsDiffResult,
-    RunSide,
     RunsListResult,
     RunsNoteResult,
     RunsRmResult,
@@ -22,6 +21,7 @@ from dvlite.formats.record import Imported, ImportedArtifact, Input, Output
 from dvlite.formats.series import SeriesFile
 from dvlite.git.output import is_pipeline_file
 from dvlite.runs.compare import EDITS, RunCompareRow, RunValueChange
+from dvlite.runs.sides import RunSide
 from dvlite.show import (
     Show,
     apart,
@@ -102,6 +102,7 @@ def _show(result: RunsShowResult, show: Show) -> Iterator[str]:
     yield from _facts("commit", [commit[:7] for commit in result.commits])
     yield from _facts("code", _code(result, show))
     yield from _facts("edits", [f"dvlite runs show {word(result.name)} --diff"] if run.code.diff else [])
+    yield from _facts("models", [", ".join(result.models)] if result.models else [])
     yield from _facts("tags", [" ".join(map(printable, result.tags))] if result.tags else [])
     yield from _facts("notes", [_noted(note.text, note.time, note.user) for note in result.notes])
     yield from _facts("params", _pairs(run.params))

@@ -47,6 +47,8 @@ KINDS = {
     # checks of data
     "check-failed": "data failed a check, or is no longer as new as it demands",
     "check-missing": "no result of a check is known for this version of the data",
+    # the model registry
+    "model-tag": "a tag of the registry is missing, was replaced, or does not fit the others",
     # the remote
     "not-on-remote": "data or a run record is not on the remote",
     "remote-corrupt": "bytes on the remote do not match their name",
