@@ -168,9 +168,7 @@ def _promote(result: ModelPromoteResult, show: Show) -> Iterator[str]:
         before = f", before: {result.before}" if result.before else ""
         verb = "Rolled back" if result.rolled_back else "Promoted"
         where = f", on {printable(result.git_remote)}" if result.git_remote else ""
-        yield f"{verb} {row.name} {'to' if result.rolled_back else ''} version {show.bold(str(row.version))} {'in' if result.rolled_back else 'to'} {result.stage}{before}: tag {result.tag}{where}".replace(
-            "  ", " "
-        )
+        yield f"{verb} {row.name} to version {show.bold(str(row.version))} in {result.stage}{before}: tag {result.tag}{where}"
     for line in result.when:
         yield f"  {printable(line)}"
     if result.checks:
