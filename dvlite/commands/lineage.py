@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -15,7 +15,7 @@ from dvlite.lineage.compare import LineageDifference, LineageMeasure, compare_gr
 from dvlite.lineage.context import LineageContext, open_context
 from dvlite.lineage.find_query import parse_query
 from dvlite.lineage.provenance import Provenance
-from dvlite.lineage.report import LineageGraph, report, warnings_of
+from dvlite.lineage.report import LineageGraph, LineageModel, registered, report, warnings_of
 from dvlite.lineage.target import Target, find_target, short_name
 from dvlite.lineage.walk import makers_of, run_io, users_of, walk
 from dvlite.oid import MANIFEST, Oid, format_oid, parse_oid
@@ -62,14 +62,6 @@ class LineageImport:
     source: ImportSource
     has_runs: bool = False  # records of that repository are here
     up: LineageGraph | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineageModel:
-    """Content that is registered: `labels` are versions with the stages that they are in, `birds@7 (prod)`."""
-
-    oid: str
-    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -215,7 +207,7 @@ def lineage(
             down=below,
             measured=tuple(_measured(starts, above, provenance)),
             imports=tuple(_imports(above, context, depth, sources=sources)),
-            models=tuple(_models(subject, (above, below), context)),
+            models=tuple(registered(subject.oid, (above, below), context.repo)),
             depth=depth,
             remote=None if context.remote is None else context.label,
             runs_searched=context.index.count_runs(),
@@ -524,15 +516,6 @@ def _sha256(oid: Oid, provenance: Provenance) -> str | None:
 
 
 # --- walking ---
-
-
-def _models(subject: Target, graphs: Iterable[LineageGraph | None], context: LineageContext) -> Iterator[LineageModel]:
-    """Yields what is registered of the subject and of what a walk met."""
-    labels = {} if context.repo is None else load(context.repo.git).labels()
-    met = (artefact.oid for graph in graphs if graph is not None for artefact in graph.artefacts)
-    for oid in dict.fromkeys((subject.oid, *map(Oid, met)) if labels else ()):
-        if oid in labels:
-            yield LineageModel(oid=oid, labels=labels[oid])
 
 
 def _walk_up(subject: Target, starts: Sequence[Artefact], provenance: Provenance, depth: int | None) -> LineageGraph:

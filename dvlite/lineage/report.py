@@ -11,6 +11,7 @@ from dvlite.formats.source import ImportSource
 from dvlite.lineage.provenance import DataSource, Origin, Provenance
 from dvlite.lineage.walk import Subgraph, run_io
 from dvlite.oid import Oid
+from dvlite.registry.models import load
 from dvlite.repo.repository import Repo
 from dvlite.runs.history import LineageCommit, describe_commits
 from dvlite.runs.names import name_of
@@ -43,6 +44,14 @@ class LineageUse:
 
     run: str
     others: tuple[LineageRunName, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageModel:
+    """Content that is registered: `labels` are versions with the stages that they are in, `birds@7 (prod)`."""
+
+    oid: str
+    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +144,15 @@ def report(graph: Subgraph, provenance: Provenance, *, run: Oid | None = None) -
 def link_of(artefact: Artefact) -> LineageLink:
     """Returns content as results name it."""
     return LineageLink(oid=artefact.oid, path=artefact.path, size_bytes=artefact.size_bytes, files=artefact.files)
+
+
+def registered(subject: Oid, graphs: Iterable[LineageGraph | None], repo: Repo | None) -> Iterator[LineageModel]:
+    """Yields what is registered of a subject, and of what walks met."""
+    labels = {} if repo is None else load(repo.git).labels()
+    met = (artefact.oid for graph in graphs if graph is not None for artefact in graph.artefacts)
+    for oid in dict.fromkeys((subject, *map(Oid, met)) if labels else ()):
+        if oid in labels:
+            yield LineageModel(oid=oid, labels=labels[oid])
 
 
 def warnings_of(graphs: Iterable[LineageGraph | None], provenance: Provenance) -> Iterator[str]:
