@@ -24,7 +24,7 @@ from dvlite.registry.models import (
 from dvlite.repo.registered import registry_remote
 from dvlite.repo.repository import Repo
 from dvlite.results import Result, TableResult
-from dvlite.runs.compare import RunDifference, compare_runs
+from dvlite.runs.compare import RunCompareRow, compare_runs, side_by_side
 from dvlite.runs.index import RunIndex, open_index
 from dvlite.runs.model_rows import ModelRow, row_of, run_name, time_text
 from dvlite.runs.records import open_records
@@ -119,7 +119,7 @@ class ModelDiffResult(Result):
     new: ModelRow
     same: bool
     runs: tuple[RunSide, ...] = ()
-    changes: RunDifference | None = None
+    rows: tuple[RunCompareRow, ...] = ()  # the values in which they differ
 
 
 def model_list(repo: Repo, names: tuple[str, ...] = (), *, fetch: bool = False, progress: Progress) -> ModelListResult:
@@ -176,14 +176,15 @@ def model_diff(repo: Repo, old: str, new: str, *, progress: Progress) -> ModelDi
     registry = _registry(repo, None)
     before, after = find_version(registry, old), find_version(registry, new)
     sides: tuple[RunSide, ...] = ()
-    changes = None
+    differing: tuple[RunCompareRow, ...] = ()
     with open_index(open_records(repo, progress)) as index:
         rows = [row_of(each, registry, index) for each in (before, after)]
         if before.run is not None and after.run is not None and all(row.run_name for row in rows):
             runs = whole_record(index, before.run), whole_record(index, after.run)
             changes = compare_runs(*runs, code_paths_of(repo, index, runs), {})
+            differing = tuple(side_by_side([changes]))
             sides = side_of(before.run, runs[0]), side_of(after.run, runs[1])
-    return ModelDiffResult(old=rows[0], new=rows[1], same=before.oid == after.oid, runs=sides, changes=changes)
+    return ModelDiffResult(old=rows[0], new=rows[1], same=before.oid == after.oid, runs=sides, rows=differing)
 
 
 def _registry(repo: Repo, remote: str | None) -> Registry:

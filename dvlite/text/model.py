@@ -13,7 +13,7 @@ from dvlite.commands.model import (
 )
 from dvlite.commands.model_add import ModelAddResult
 from dvlite.commands.model_promote import ModelPromoteResult
-from dvlite.commands.runs import RunsDiffResult
+from dvlite.commands.runs import RunsCompareResult
 from dvlite.registry.models import RegistryProblem
 from dvlite.runs.model_rows import ModelRow
 from dvlite.show import Show, count, printable, size_text, value_text, word
@@ -137,8 +137,8 @@ def _diff(result: ModelDiffResult, show: Show) -> Iterator[str]:
         yield f"{row.name} {row.version}: {show.path(row.path)} {_short(row.oid)}, {size_text(row.size_bytes)}, run {printable(row.run_name) or 'not known'}"
     if result.same:
         yield "The content is the same."
-    if result.changes is not None:
-        yield from runs.text(RunsDiffResult(old=result.runs[0], new=result.runs[1], changes=result.changes), show)
+    if result.rows:
+        yield from runs.text(RunsCompareResult(runs=result.runs, rows=result.rows), show)
     if not result.same:
         yield from show.next_step(
             f"dvlite diff {word(f'model:{result.old.name}@{result.old.version}')} {word(f'model:{result.new.name}@{result.new.version}')}"
