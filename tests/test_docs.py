@@ -195,7 +195,9 @@ def command_lines(text: str) -> Iterator[tuple[str, bool]]:
     for number, part in enumerate(re.split(r"^ *```.*$", text, flags=re.MULTILINE)):
         if number % 2:
             code = re.sub(r"\\\n(?:> )?|(?:^|\s)#.*$", " ", part, flags=re.MULTILINE)
-            code = re.sub(r'"SELECT [^"\n]*"', lambda quoted: re.sub(r"[()<>;|&]", "_", quoted[0]), code)
+            code = re.sub(
+                r'"SELECT [^"\n]*"|\'[a-z]+[<>][^\'\n]*\'', lambda quoted: re.sub(r"[()<>;|&]", "_", quoted[0]), code
+            )
             code = "\n".join(re.split(r"&&|\|\|?|;|\$\(|\)", code))
             found = re.findall(r"^ *(?:\$ |(?:- )?run: )?(?:[A-Z_]+=\S* )*dvlite (.*)$", code, flags=re.MULTILINE)
         else:
