@@ -205,7 +205,8 @@ def _worker(options: ExecOptions, environ: Mapping[str, str], host: str) -> Work
     """Returns who this worker is: under a number that a cluster gives one process at a time, or as this process."""
     user = environ.get("GIT_AUTHOR_EMAIL") or environ.get("USER", "")
     number = options.index_from
-    return Worker(user, host, f"{number} {environ.get(number, '')}" if number else f"{host} {os.getpid()}")
+    own = f"{os.getpid()}-{os.urandom(4).hex()}"  # in containers of one host, all are process 1
+    return Worker(user, host, f"{number} {environ.get(number, '')}" if number else own)
 
 
 def _given_in_file(spec: str) -> Task | None:

@@ -163,6 +163,12 @@ def test_a_number_that_a_cluster_gives_one_process_at_a_time_takes_over_its_own_
     assert [each["state"] for each in found["tasks"]] == ["ran"]
 
 
+def test_workers_without_a_number_have_names_of_their_own_in_containers_of_one_host_too():
+    options = exec_task.ExecOptions("/store")
+    names = {exec_task._worker(options, {}, "host").name for _ in range(2)}
+    assert len(names) == 2
+
+
 @pytest.mark.long
 def test_of_a_list_each_task_runs_once_and_a_number_chooses_one(cluster, line, monkeypatch):
     line.write(
