@@ -19,7 +19,7 @@ def with_learning(on_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}")
 
 
-@pytest.mark.parametrize("name", ["digits", "network", "tables"])
+@pytest.mark.parametrize("name", ["digits", "images", "network", "tables"])
 def test_an_example_does_what_its_page_shows(name, tmp_path, with_learning):
     shutil.copytree(EXAMPLES / name, tmp_path / name)
     text = (EXAMPLES / name / "README.md").read_text(encoding="utf-8")
