@@ -73,7 +73,7 @@ def _dvc_one(names: Sequence[str]) -> dict[str, str]:
 
 def _dvc_foreach(names: Sequence[str]) -> dict[str, str]:
     items = "".join(f"      - {name}\n" for name in names)
-    text = f"stages:\n  s:\n    foreach:\n{items}    do:\n      cmd: mkdir -p out && cp data/${{item}} out/${{item}}\n      deps: [data/${{item}}]\n      outs: [out/${{item}}]\n"
+    text = f"stages:\n  s:\n    foreach:\n{items}    do:\n      cmd: mkdir -p out && cp data/${{item}} out/${{item}}\n      deps:\n      - data/${{item}}\n      outs:\n      - out/${{item}}\n"
     return {"dvc.yaml": text}
 
 
