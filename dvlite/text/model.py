@@ -65,7 +65,7 @@ def markdown(result: ModelListResult, _show: Show) -> Iterator[str]:
         ]
         for line in result.models
     ]
-    yield from md.table(["model", "newest", *stages, "content", "run"], rows)
+    yield from md.table(["model", "newest", *map(md.code, stages), "content", "run"], rows)
 
 
 def _list(result: ModelListResult, show: Show) -> Iterator[str]:

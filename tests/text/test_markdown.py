@@ -11,6 +11,7 @@ from dvlite.cli import main
 from dvlite.commands.check import CheckResult
 from dvlite.commands.diff import DiffResult, PathDiff
 from dvlite.commands.metrics import MetricsDiffResult
+from dvlite.commands.model import ModelLine, ModelListResult
 from dvlite.commands.runs import RunsListResult
 from dvlite.pipeline.metric_files import MetricDifference
 from dvlite.plots.collect import Plot, PlotCurve
@@ -19,7 +20,7 @@ from dvlite.reports.verify_markdown import checks_markdown
 from dvlite.reports.verify_markdown import markdown as verify_markdown
 from dvlite.runs.columns import RunColumn, RunSummary
 from dvlite.show import Show
-from dvlite.text import diff_markdown, metrics, runs
+from dvlite.text import diff_markdown, metrics, model, runs
 from dvlite.workspace.changes import Counts, FileChange
 from tests.reports.samples import HOSTILE, hostile
 
@@ -72,10 +73,18 @@ def hostile_checks(name):
     return checks_markdown(CheckResult(checks=(verdict,))).splitlines()
 
 
+def hostile_models(name):
+    line = ModelLine(
+        name=name, newest=1, versions=1, stages={name: 1}, path=name, oid=f"blake3:{'0' * 64}", run_name=name
+    )
+    return model.markdown(ModelListResult(models=(line,)), Show())
+
+
 WRITERS = {
     "check": hostile_checks,
     "diff": hostile_diff,
     "metrics diff": hostile_metrics,
+    "model list": hostile_models,
     "runs list": hostile_runs,
     "verify": lambda _name: verify_markdown(hostile(), limit_bytes=1 << 20).splitlines(),
 }
