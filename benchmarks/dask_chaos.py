@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -47,7 +48,8 @@ MAP = """\
 OUTS = ("all", "model")
 
 
-def main() -> None:
+def read_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Returns the options of the command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
@@ -55,7 +57,11 @@ def main() -> None:
         "--every", type=float, nargs=2, default=(1, 14), help="seconds between two events, at least and at most"
     )
     parser.add_argument("--map", action="store_true", help="with a map stage of 40 datums, and a reduce")
-    options = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    options = read_options()
     place = "/dev/shm" if os.path.isdir("/dev/shm") else None
     with tempfile.TemporaryDirectory(dir=place) as folder, running_weed(Path(folder) / "weed") as weed:
         Chaos(Path(folder), weed, options).run()

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -63,13 +63,18 @@ class Folder:
         return manifest.leaves(parse_oid(version.oid)[1], self._nodes.__getitem__)
 
 
-def main() -> None:
-    """Measures and prints a table."""
+def read_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Returns the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--files", type=int, nargs="+", default=[1000, 10_000, 100_000])
     parser.add_argument("--over", default=f"{FOLDER}/**/*.jpg")
     parser.add_argument("--out", default="thumbs/${stem}.png")
-    asked = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    """Measures and prints a table."""
+    asked = read_options()
     print(f"| datums | {' | '.join(COLUMNS)} | MiB |\n|---:|{'---:|' * (len(COLUMNS) + 1)}")
     for files in asked.files:
         process = multiprocessing.get_context("spawn").Process(target=_measure, args=(files, asked.over, asked.out))

@@ -60,6 +60,7 @@ NO_FORMATS = (
     "lfs_attributes",
     "lfs_transfer",
     "manifest_parts",
+    "map_stage",  # a part of the pipeline file
     "mar",  # of TorchServe
     "parquet",
     "pbtxt",  # of protobuf

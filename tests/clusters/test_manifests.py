@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from dvlite.clusters import k8s, swarm
-from dvlite.clusters.job import sbatch_script
+from dvlite.clusters.job import WORK, sbatch_script
 from tests.clusters.jobs import EVERY, SPEC, job
 
 
@@ -34,7 +34,7 @@ def test_a_job_of_kubernetes_runs_the_worker_once_for_each_task(one):
         "--remote",
         one.remote,
         "--cache",
-        "/work/cache",
+        f"{WORK}/cache",
         "--index-from",
         "JOB_COMPLETION_INDEX",
         SPEC,
@@ -84,7 +84,7 @@ def test_credentials_are_named_and_a_folder_is_a_volume():
 def test_replicas_of_a_stack_claim_tasks_of_a_list(one):
     (service,) = yaml.safe_load(swarm.stack([one]))["services"].values()
     assert [filled_in(word) for word in service["entrypoint"] + service["command"]] == [
-        *("dvlite", "exec-task", "--remote", one.remote, "--cache", "/work/cache", SPEC)
+        *("dvlite", "exec-task", "--remote", one.remote, "--cache", f"{WORK}/cache", SPEC)
     ]
     assert (service["deploy"]["mode"], service["deploy"]["replicas"]) == ("replicated-job", min(8, one.tasks))
 
