@@ -19,7 +19,7 @@ from typing import Any
 from dvlite import __version__
 from dvlite.commands.view import PageCheck, RunDetail, ViewPage
 from dvlite.formats import record
-from dvlite.formats.record import Imported
+from dvlite.formats.record import Imported, MapRun, Status
 from dvlite.formats.series import Series
 from dvlite.oid import MANIFEST, Oid
 from dvlite.reports.write import replace_file
@@ -201,9 +201,20 @@ def _detail(detail: RunDetail) -> dict[str, Any]:
         "dvlite": run.dvlite,
         "log": _text(detail.log),
         "diff": _text(detail.diff),
+        "datums": _datums(run.mapped, run.status),
         **_imported(run.file, run.imported),
     }
     return {key: value for key, value in facts.items() if value not in (None, (), "")}
+
+
+def _datums(mapped: MapRun | None, status: Status) -> dict[str, Any] | None:
+    if mapped is None:
+        return None
+    failures = [(legal(one.name), legal(one.problem)) for one in mapped.failures]
+    left = mapped.datums - mapped.ran - mapped.reused - mapped.failed
+    counts = {"total": mapped.datums, "ran": mapped.ran, "reused": mapped.reused, "failed": mapped.failed}
+    not_run = max(0, left) if status in ("failed", "canceled") else 0
+    return {**counts, "not_run": not_run, "failures": failures}
 
 
 def _imported(program: str, source: Imported | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from dvlite.commands.runs import (
     RunsShowResult,
     RunsTagResult,
 )
-from dvlite.formats.record import Imported, ImportedArtifact, Input, Output
+from dvlite.formats.record import Imported, ImportedArtifact, Input, MapRun, Output, Status
 from dvlite.formats.series import SeriesFile
 from dvlite.git.output import is_pipeline_file
 from dvlite.runs.compare import EDITS, RunCompareRow, RunValueChange
@@ -55,6 +55,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _EDITS = {"+": "green", "-": "red", "@": "cyan"}
 _NONE = "-"
 _MOST_SERIES = 20
+_MOST_FAILURES = 10
 
 csv = run_table.csv_lines
 markdown = run_table.markdown
@@ -99,6 +100,7 @@ def _show(result: RunsShowResult, show: Show) -> Iterator[str]:
         yield from _facts("imported", _imported(run.file, run.imported))
     yield from _facts("command", [printable(line) for line in run.facts.cmd.splitlines()])
     yield from _facts("ended", _ended(result))
+    yield from _facts("datums", [] if run.mapped is None else _datums(run.mapped, run.status, show))
     yield from _facts("commit", [commit[:7] for commit in result.commits])
     yield from _facts("code", _code(result, show))
     yield from _facts("edits", [f"dvlite runs show {word(result.name)} --diff"] if run.code.diff else [])
@@ -170,6 +172,20 @@ def _ended(result: RunsShowResult) -> Iterator[str]:
         yield f"retry {run.retry}: it had failed before, see dvlite runs -s {word(run.stage)}"
     for path in run.taint:
         yield f"{printable(path)} changed while it ran: its outputs may be of either version"
+
+
+def _datums(mapped: MapRun, status: Status, show: Show) -> Iterator[str]:
+    """Yields what became of the datums, and the first that failed, each with its problem."""
+    counts = [(mapped.ran, "ran"), (mapped.reused, "reused"), (mapped.failed, "failed")]
+    if status in ("failed", "canceled"):
+        counts.append((mapped.datums - mapped.ran - mapped.reused - mapped.failed, "not run"))
+    done = ", ".join(f"{number:,} {what}" for number, what in counts if number > 0)
+    yield f"{mapped.datums:,}{f': {done}' if done else ''}"
+    shown = mapped.failures[: None if show.verbose else _MOST_FAILURES]
+    yield from (f"{printable(one.name)}: {printable(one.problem)}" for one in shown)
+    if len(shown) < mapped.failed:
+        rest = "" if len(shown) == len(mapped.failures) else ": -v shows more"
+        yield f"and {count(mapped.failed - len(shown), 'datum')} more{rest}"
 
 
 def _code(result: RunsShowResult, show: Show) -> Iterator[str]:

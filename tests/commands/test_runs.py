@@ -9,7 +9,7 @@ import time
 import pytest
 
 from dvlite.formats import record
-from dvlite.formats.record import Code, Input, Output
+from dvlite.formats.record import Code, Input, MapFailure, MapRun, Output
 from dvlite.oid import FILE, digest_bytes, format_oid
 from dvlite.repo.repository import open_cache, open_repo
 from dvlite.runs.columns import RunColumn
@@ -494,6 +494,28 @@ def test_everything_in_a_record_is_shown(runs):
         "job https://ci.example.com/1",
     ):
         assert words in shown, words
+
+
+def test_the_datums_of_a_map_stage_are_counted_and_the_first_that_failed_are_named(runs):
+    def shown(*options):
+        lines = runs.project.dvlite(*options, "runs", "show", "last").stdout.splitlines()
+        at = next(number for number, line in enumerate(lines) if line.startswith("datums "))
+        return [line[13:] for line in lines[at:] if line[:13].strip() in ("", "datums")]
+
+    failures = tuple(MapFailure(name=f"{at}\x1b[31m.txt", problem="exit 1") for at in range(100))
+    mapped = MapRun(base="ef" * 32, datums=2000, ran=1, reused=1790, failed=150, failures=failures)
+    runs.put(1, status="failed", mapped=mapped)
+    lines = shown()
+    assert lines[:2] == ["2,000: 1 ran, 1,790 reused, 150 failed, 59 not run", "0\\x1b[31m.txt: exit 1"]
+    assert lines[10:12] == ["9\\x1b[31m.txt: exit 1", "and 140 datums more: -v shows more"]
+    assert shown("-v")[100:102] == ["99\\x1b[31m.txt: exit 1", "and 50 datums more"]
+    record = runs.project.json("runs", "show", "last")["record"]["mapped"]
+    assert (record["datums"], record["ran"], record["reused"], record["failed"]) == (2000, 1, 1790, 150)
+    assert record["failures"][99] == {"name": "99\x1b[31m.txt", "problem": "exit 1", "log": None}
+    runs.put(2, mapped=MapRun(base="ef" * 32, datums=3, reused=3))
+    assert shown()[0] == "3: 3 reused"
+    runs.put(3, status="asserted", mapped=MapRun(base="ef" * 32, datums=3))
+    assert shown()[0] == "3"
 
 
 def test_a_record_is_whole_in_json(runs):

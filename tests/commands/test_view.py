@@ -9,12 +9,13 @@ import shutil
 import subprocess
 import time
 from array import array
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dvlite.commands import view as verb
-from dvlite.formats.record import Input, Output, RuleOutcome
+from dvlite.formats.record import Input, MapFailure, MapRun, Output, RuleOutcome
 from dvlite.formats.series import Series, SeriesFile
 from dvlite.progress import NullProgress
 from dvlite.repo.repository import open_repo
@@ -113,6 +114,23 @@ def test_nothing_in_a_record_can_run_or_ask_a_host(project, records):
     for kind, part in (("script", re.findall("<script>(.*?)</script>", text, re.DOTALL)[-1]), ("style", style(text))):
         digest = base64.b64encode(hashlib.sha256(part.encode()).digest()).decode()
         assert f"{kind}-src 'sha256-{digest}'" in policy
+
+
+def test_a_run_of_a_map_stage_has_its_datums_and_those_that_failed(project, records):
+    failures = (MapFailure(name=HOSTILE, problem="exit 1"),)
+    mapped = MapRun(base="ef" * 32, datums=9, ran=4, reused=2, failed=1, failures=failures)
+    records.put(recorded.run(1, status="failed", mapped=mapped), durable=False)
+    records.put(recorded.run(2, mapped=replace(mapped, ran=7, failed=0, failures=())), durable=False)
+    records.put(recorded.run(3), durable=False)
+    project.dvlite("runs", "--html", "page.html")
+    assert "<img" not in (project.root / "page.html").read_text(encoding="utf-8").split("<script")[-2]
+    details = content(project.root / "page.html")["details"]
+    assert "datums" not in details["0"]
+    counts = {"total": 9, "ran": 7, "reused": 2, "failed": 0, "not_run": 0, "failures": []}
+    assert details["1"]["datums"] == counts
+    failed = details["2"]["datums"]
+    assert failed == {**counts, "ran": 4, "failed": 1, "not_run": 2, "failures": [[legal(HOSTILE), "exit 1"]]}
+    assert "\x1b" not in failed["failures"][0][0]
 
 
 def style(text):

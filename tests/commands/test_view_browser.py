@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dvlite.formats import record
-from dvlite.formats.record import Input, Output, RuleOutcome
+from dvlite.formats.record import Input, MapFailure, MapRun, Output, RuleOutcome
 from dvlite.runs.records import Records, nonces
 from dvlite.store import batch
 from tests.browsers import BROWSER, in_a_browser
@@ -232,6 +232,7 @@ def test_axe_finds_no_fault_of_accessibility(chromium, project, scheme):
 
 def test_hostile_names_values_and_logs_are_text(chromium, project):
     records = Records(project.root / ".git" / "dvlite" / "runs")
+    failures = (MapFailure(name=HOSTILE, problem=HOSTILE),)
     for number in (1, 2):
         records.put(
             recorded.run(
@@ -241,6 +242,7 @@ def test_hostile_names_values_and_logs_are_text(chromium, project):
                 cmd=HOSTILE,
                 environment={HOSTILE: HOSTILE},
                 user=HOSTILE,
+                mapped=MapRun(base="ef" * 32, datums=1200, ran=1100, failed=100, failures=failures),
                 inputs=(Input(path="a/<b>", oid=oid("a"), size_bytes=5),),
                 outputs=(Output(path="<b>.png", oid=oid(f"x{number}"), size_bytes=9),),
             ),
@@ -258,6 +260,10 @@ def test_hostile_names_values_and_logs_are_text(chromium, project):
         assert shown.page.locator("img[onerror], script[src]").count() == 0
     assert HOSTILE in shown.page.locator("main").inner_text()
     assert shown.page.get_by_role("region", name="Checks").inner_text().split(maxsplit=5)[-1] == f"cmd: {HOSTILE}"
+    failed = shown.page.get_by_role("region", name="Datums that failed")
+    assert failed.locator("tr").all_inner_texts() == [f"{HOSTILE}\t{HOSTILE}"]
+    assert failed.locator("p").inner_text() == "And 99 more."
+    assert "1,200: 1,100 ran, 100 failed" in shown.page.locator("dl").inner_text()
     assert shown.errors == []
 
 

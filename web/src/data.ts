@@ -5,10 +5,11 @@ export type Value = string | number | boolean | null | object;
 export type Better = "higher" | "lower";
 type Coded = { u?: Value[]; c?: number[]; v?: Value[] };
 export type Text = { text: string; left_out: number; problem: string };
+export type Datums = { total: number; ran: number; reused: number; failed: number; not_run: number; failures: [name: string, problem: string][] };
 export type Detail = {
   cmd?: string; wdir?: string; repo?: string; code?: string; edited?: string[]; taint?: string[]; signal?: number;
   cpu_seconds?: number; max_rss_bytes?: number; ci?: string; dvlite?: string; log?: Text; diff?: Text;
-  imported?: string; url?: string; artifacts?: [string, number | null, string][];
+  datums?: Datums; imported?: string; url?: string; artifacts?: [string, number | null, string][];
 };
 export type Shown = { path: string; kind: string; uri?: string; rows?: string[][]; problem?: string };
 export type Checked = [name: string, state: string, problems: string[]];

@@ -1,7 +1,7 @@
 // The page of one run: everything that its record has.
 
 import type { ComponentChildren } from "preact";
-import { bytes, content, contentsOf, count, duration, field, name, ofSpace, shown, type Column, type Item, type Text } from "./data";
+import { bytes, content, contentsOf, count, duration, field, name, ofSpace, shown, type Column, type Datums, type Item, type Text } from "./data";
 import { Preview } from "./files";
 import { Lineage } from "./lineage";
 import { Sign, Status, Tags } from "./parts";
@@ -82,6 +82,27 @@ function Artifacts({ items }: { items: [string, number | null, string][] }) {
   );
 }
 
+function datumsText({ total, ran, reused, failed, not_run }: Datums): string {
+  const done = ([[ran, "ran"], [reused, "reused"], [failed, "failed"], [not_run, "not run"]] as const).filter(([number]) => number > 0);
+  return count(total) + (done.length ? `: ${done.map(([number, what]) => `${count(number)} ${what}`).join(", ")}` : "");
+}
+
+function Failures({ datums }: { datums: Datums }) {
+  const more = datums.failed - datums.failures.length;
+  return (
+    <div class="wide" tabIndex={0} role="region" aria-label="Datums that failed">
+      <table class="values">
+        <tbody>
+          {datums.failures.map(([datum, problem], at) => (
+            <tr key={at}><th scope="row"><code>{datum}</code></th><td class="words">{problem}</td></tr>
+          ))}
+        </tbody>
+      </table>
+      {more > 0 && <p class="dim">And {count(more)} more.</p>}
+    </div>
+  );
+}
+
 const MARKS: Record<string, string> = { "+": "add", "-": "del", "@": "hunk" };
 
 function Lines({ text, label, from, isDiff = false }: { text: Text; label: string; from: string; isDiff?: boolean }) {
@@ -111,6 +132,7 @@ export function RunPage({ row }: { row: number }) {
   const facts: [string, ComponentChildren][] = [
     ["Started", field.start.text(row)],
     ["Took", duration(field.seconds.at(row)) + (detail?.cpu_seconds ? `, ${duration(detail.cpu_seconds)} of CPU` : "")],
+    ["Datums", detail?.datums ? datumsText(detail.datums) : ""],
     ["Memory", bytes(detail?.max_rss_bytes)],
     ["Exit code", field.exit_code.text(row)],
     ["Signal", shown(detail?.signal)],
@@ -144,6 +166,7 @@ export function RunPage({ row }: { row: number }) {
           <dl>{facts.filter(([, text]) => text !== "").map(([label, text]) => <div key={label}><dt>{label}</dt><dd>{text}</dd></div>)}</dl>
         </Section>
       </div>
+      {detail?.datums && detail.datums.failed > 0 && <Section title="Datums that failed"><Failures datums={detail.datums} /></Section>}
       <Section title="Lineage"><Lineage row={row} /></Section>
       <div class="columns">
         {items.some((item) => !item.output) && <Section title="Inputs"><Items items={items.filter((item) => !item.output)} label="Inputs" /></Section>}
