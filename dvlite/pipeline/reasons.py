@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from dvlite.formats.lockfile import Locked, LockedStage
 from dvlite.formats.strict_yaml import Tree
+from dvlite.oid import MANIFEST
 from dvlite.pipeline.content import same_data
 from dvlite.pipeline.stages import Stage
 from dvlite.show import pair_text, short_oid, value_text
@@ -28,6 +29,7 @@ class Reason:
     old: Any = None
     new: Any = None
     counts: Counts | None = None  # of a directory, if both versions can be listed
+    files: int | None = None  # of a map stage: how many a pattern or directory has now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,8 @@ def of_facts(locked: LockedStage, now: LockedStage) -> Iterator[Reason]:
     if old.map != new.map:
         before, after = (json.dumps(dict(facts.map), sort_keys=True) for facts in (old, new))
         yield Reason(kind="map-changed", name="map", old=before, new=after)
-    yield from _paths("dep", locked.deps, now.deps)
+    files = {item.path: item.files for item in now.deps if new.map and item.oid.startswith(MANIFEST)}
+    yield from (replace(reason, files=files.get(reason.name)) for reason in _paths("dep", locked.deps, now.deps))
     for section, values in old.mappings.items():
         yield from _values(section.removesuffix("s"), values, new.mappings[section])
 

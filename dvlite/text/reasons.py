@@ -23,7 +23,7 @@ def reason_text(reason: Reason, show: Show) -> str:
         return f"the executable bit of {show.path(reason.name)} changed"
     if what == "dep":
         versions = f" {short_oid(str(reason.old))} -> {short_oid(str(reason.new))}" if how == "changed" else ""
-        counts = f" ({files_text(reason.counts)})" if reason.counts is not None else ""
+        counts = f" ({files_text(reason.counts, reason.files)})" if reason.counts is not None else ""
         return f"{show.path(reason.name)} {how}{versions}{counts}"
     if what in ("param", "env", "capture"):
         label = {"param": "", "env": "variable ", "capture": "captured "}[what]

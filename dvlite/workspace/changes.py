@@ -181,11 +181,10 @@ def counts_text(counts: Counts, *, wide: bool = False) -> str:
     return "  ".join([*shown, *renamed]) if wide else ", ".join([*filter(None, [" ".join(shown)]), *renamed])
 
 
-def files_text(counts: Counts) -> str:
-    """Returns `+1,204 -3 files`, `+1 file`, or `-10 files, 1 renamed`."""
+def files_text(counts: Counts, total: int | None = None) -> str:
+    """Returns `+1,204 -3 files`, `+1 file`, `-10 files, 1 renamed`, or of a total `+1 -3 of 2,000 files`."""
     plain = replace(counts, renamed=0)
     number = counts.added + counts.removed + counts.modified
     renamed = [f"{count(counts.renamed)} renamed"] if counts.renamed else []
-    return (
-        ", ".join([f"{counts_text(plain)} {'file' if number == 1 else 'files'}"] * bool(number) + renamed) or "changed"
-    )
+    noun = ("file" if number == 1 else "files") if total is None else f"of {count(total, 'file')}"
+    return ", ".join([f"{counts_text(plain)} {noun}"] * bool(number) + renamed) or "changed"

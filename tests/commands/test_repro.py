@@ -103,7 +103,9 @@ def test_what_changed_is_the_reason_that_the_stage_would_run(line, path, old, ne
 def test_reasons_hold_old_and_new_values(line):
     line.edit("params.yaml", "1", "0.5")
     why = line.repro("-n", code=1)["train"]["reasons"]
-    assert why == [{"kind": "param-changed", "name": "params.yaml:lr", "old": 1, "new": 0.5, "counts": None}]
+    assert why == [
+        {"kind": "param-changed", "name": "params.yaml:lr", "old": 1, "new": 0.5, "counts": None, "files": None}
+    ]
     assert "  lr 1 -> 0.5\n" in line.dvlite("repro", "-n", "--explain", code=1).stdout
     assert "  lr 1 -> 0.5\n" in line.dvlite("repro", "--explain").stdout
 

@@ -137,6 +137,18 @@ def test_stages_before_and_after_a_map_stage(words):
     assert words.read("all.txt").startswith(b"XX")
 
 
+def test_a_reason_says_how_many_files_of_the_pattern_changed(words):
+    words.repro()
+    words.write("data/f.txt", "fff")
+    words.write("data/g.txt", "ggg")
+    words.write("data/a.txt", "other")
+    (words.root / "data/b.txt").unlink()
+    for shown in (words.dvlite("status").stdout, words.dvlite("repro", "-n", code=1).stdout):
+        assert "(+2 -1 ~1 of 6 files)" in shown
+    (reason,) = words.repro("-n", code=1)["upper"]["reasons"]
+    assert (reason["kind"], reason["name"], reason["files"]) == ("dep-changed", "data/*.txt", 6)
+
+
 def test_a_failure_keeps_what_is_done_and_the_next_run_does_the_rest(words, monkeypatch):
     words.repro()
     before = tree(words.root / "upper")

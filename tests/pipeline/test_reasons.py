@@ -32,6 +32,15 @@ def test_dependencies_in_the_order_of_their_paths():
     ]
 
 
+def test_of_a_map_stage_how_many_files_a_pattern_has_now():
+    old, new = (Locked("data/*", f"manifest:{letter * 64}", 9, files) for letter, files in (("a", 2), ("b", 3)))
+    mapped = replace(LOCKED, deps=(old, LOCKED.deps[0]), facts=replace(FACTS, map={"over": "data/*"}))
+    now = replace(mapped, deps=(new, Locked("a", TWO, 1)))
+    assert [(each.name, each.files) for each in of_facts(mapped, now)] == [("a", None), ("data/*", 3)]
+    plain = (replace(entry, facts=FACTS) for entry in (mapped, now))
+    assert [each.files for each in of_facts(*plain)] == [None, None]
+
+
 def test_values_and_their_types():
     assert found(params={"p:k": True}) == [("param-changed", "p:k", 1, True)]
     assert found(params={"p:k": 1.0}) == [("param-changed", "p:k", 1, 1.0)]
