@@ -32,6 +32,8 @@ from dvlite.progress import Progress
 from dvlite.show import count, printable, quote, word
 from dvlite.workspace import unpushed
 
+_MOST_WORKERS = 4  # that are named
+
 
 class MapTools(MapScene, Protocol):
     """What it works with: those of the execution."""
@@ -75,6 +77,7 @@ class MapStageRun:
             if self._tools.away is not None:
                 batches = self._tools.away.batches()
                 self._datums.run(batches, batches.workers, is_away=True)
+                self._report_workers()
             else:
                 self._datums.run(*self._datums.local(self._tools.slots.jobs))
         except (KeyboardInterrupt, Interrupted):
@@ -103,6 +106,16 @@ class MapStageRun:
                 f"cannot run {self._stage.address}: its input {quote(lacking.path)} is neither on disk nor in the cache",
                 hint="dvlite repro --pull",
             )
+
+    def _report_workers(self) -> None:
+        """Prints how many datums each worker did, of more than a few workers the least and the most."""
+        by_worker = sorted(self._counts.by_worker.items(), key=lambda item: (-item[1], item[0]))
+        if len(by_worker) < 2:
+            return
+        shares = ", ".join(f"{printable(name)} {number:,}" for name, number in by_worker)
+        if len(by_worker) > _MOST_WORKERS:
+            shares = f"{by_worker[-1][1]:,} to {by_worker[0][1]:,} datums each"
+        self._progress.print_line(f"{self._stage.address} ran on {count(len(by_worker), 'worker')}: {shares}")
 
     # -- the end
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from itertools import cycle
 
 import pytest
 
@@ -294,6 +295,22 @@ def test_one_more_datum_costs_one_task_and_its_listing_alone(mapped, machine):
     first, _ = [tasks.parse(text.encode(), "it") for text in machine.texts]
     assert [unit.name for unit in first.units] == ["7.txt"]
     assert mapped.read("total").split()[-1] == b"21"
+
+
+@pytest.mark.parametrize(
+    ("workers", "shown"),
+    [
+        (("gpu-1",), None),
+        (("gpu-1", "gpu\x1b-2"), "square ran on 2 workers: gpu-1 4, gpu\\x1b-2 3\n"),
+        (tuple("abcde"), "square ran on 5 workers: 1 to 2 datums each\n"),
+    ],
+)
+def test_the_share_of_each_worker_in_a_map_stage_is_printed(mapped, machine, workers, shown):
+    mapped.write("dvlite.yaml", MAPPED.replace("batch: 3", "batch: 1"))
+    turns = cycle(workers)
+    machine.answers = lambda result: replace(result, worker=next(turns))
+    printed = mapped.dvlite("repro", "--on", "dask").stderr
+    assert shown in printed if shown else "ran on" not in printed
 
 
 def test_a_datum_that_fails_away_leaves_the_others_done(mapped, machine):
