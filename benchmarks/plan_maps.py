@@ -80,15 +80,23 @@ def main() -> None:
         process = multiprocessing.get_context("spawn").Process(target=_measure, args=(files, asked.over, asked.out))
         process.start()
         process.join()
+        if process.exitcode:
+            raise SystemExit(f"{files:,} files could not be measured")
 
 
-def _measure(files: int, over: str, out: str) -> None:
+def prepare(files: int, over: str, out: str) -> tuple[stages.Stage, Folder, dict[Digest, bytes], manifest.Tree]:
+    """Returns a map stage, the folder of so many files that it goes over, and the nodes and the tree of its listing."""
     nodes: dict[Digest, bytes] = {}
     names = sorted(b"%03d/img_%07d.jpg" % (number % 1000, number) for number in range(files))
-    tree = manifest.build(_entries(names))
+    tree = manifest.build(listing_of(names))
     folder = Folder(nodes, tree)
     text = f"stages:\n  t:\n    map:\n      over: '{over}'\n    cmd: x ${{in}} ${{out}}\n    outs: ['{out}']\n"
     (stage,) = stages.bind("dvlite.yaml", pipeline.parse(text.encode(), "dvlite.yaml").stages)
+    return stage, folder, nodes, tree
+
+
+def _measure(files: int, over: str, out: str) -> None:
+    stage, folder, nodes, tree = prepare(files, over, out)
     place, cells, read = stage.over[0], list[float](), nodes.__getitem__
     assert stage.spec.map is not None
     facts = Facts(stage.spec.cmd, map=facts_of(stage.spec.map))
@@ -118,7 +126,7 @@ def _measure(files: int, over: str, out: str) -> None:
     cut = len(stage.outs[0].path) + 1
     run = _run(stage, now, folder, first.base, [name[cut:] for name in made], nodes)
     failed = replace(_run(stage, now, folder, first.base, [name[cut:] for name in made[1:]], nodes), status="failed")
-    del made, names
+    del made
     for content, locked, earlier, left in ((folder, now, run, 0), (grown, later, run, 1), (grown, later, failed, 2)):
         plan = timed(lambda: plan_map(stage, locked, content, read, [earlier]))  # noqa: B023  # it is called at once
         if plan.left != left or sum(1 for _ in plan.to_run()) != left:
@@ -130,7 +138,7 @@ def _measure(files: int, over: str, out: str) -> None:
 def _run(
     stage: stages.Stage, now: LockedStage, folder: Folder, base: str, made: list[bytes], nodes: dict[Digest, bytes]
 ) -> Run:
-    tree = manifest.build(_entries(made))
+    tree = manifest.build(listing_of(made))
     nodes |= dict(tree.nodes)
     inside = folder.expected(FOLDER)
     row = now.deps[0]
@@ -151,7 +159,8 @@ def _run(
     )
 
 
-def _entries(paths: list[bytes]) -> Entries:
+def listing_of(paths: list[bytes]) -> Entries:
+    """Returns a listing of files with made-up content."""
     digests = bytearray()
     for path in paths:
         digests += digest_bytes(path)

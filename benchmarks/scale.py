@@ -226,7 +226,7 @@ def text_of(kept: dict[str, Any]) -> str:
     heads = [
         "",
         *(
-            f"{table.count(each.files)} files, {_bytes(each.bytes)}, {table.count(each.pushes)} pushes"
+            f"{table.count(each.files)} files, {bytes_text(each.bytes)}, {table.count(each.pushes)} pushes"
             for each in PROJECTS
         ),
     ]
@@ -250,32 +250,34 @@ def _projected(project: Project, units: dict[str, dict[str, float]]) -> dict[str
     requests = project.pushes * (push + 8 * pull) * DOLLARS_PER_PUT_OR_LIST  # each push is pulled by eight
     return {
         "packs": f"{packs:,.0f}",
-        "all of it once, at 100 MB/s": _time(project.bytes / BYTES_PER_SECOND),
-        "lists of files, stored": _bytes(listing_bytes),
-        "index objects": f"{MERGE_ABOVE + index_bytes / MERGE_BELOW_BYTES:,.0f}, {_bytes(index_bytes)}",
+        "all of it once, at 100 MB/s": time_text(project.bytes / BYTES_PER_SECOND),
+        "lists of files, stored": bytes_text(listing_bytes),
+        "index objects": f"{MERGE_ABOVE + index_bytes / MERGE_BELOW_BYTES:,.0f}, {bytes_text(index_bytes)}",
         "roots after a year": f"{12 * project.pushes:,}",
-        "first look of a fresh clone: download": f"{_bytes(index_bytes)}, {_time(index_bytes / BYTES_PER_SECOND)}",
+        "first look of a fresh clone: download": f"{bytes_text(index_bytes)}, {time_text(index_bytes / BYTES_PER_SECOND)}",
         "requests of a push with one edit": f"{push:,}",
-        "time of these": _time(2 * waits * SECONDS_PER_PAGE + 9 * SECONDS_PER_REQUEST),
+        "time of these": time_text(2 * waits * SECONDS_PER_PAGE + 9 * SECONDS_PER_REQUEST),
         "requests of a pull with one edit": f"{pull:,}",
-        "CPU of a look": _time(packs * units["look"]["seconds"] + 0.3),
-        "memory of a look": _bytes(3e7 + packs * units["look"]["peak_bytes"]),
-        "plan of a collection: CPU": _time(project.files * units["plan"]["seconds"]),
-        "plan of a collection: memory": _bytes(3e7 + project.files * units["plan"]["peak_bytes"]),
-        "run records": f"{table.count(project.runs)}, {_bytes(project.runs * units['runs']['record_bytes'])}",
+        "CPU of a look": time_text(packs * units["look"]["seconds"] + 0.3),
+        "memory of a look": bytes_text(3e7 + packs * units["look"]["peak_bytes"]),
+        "plan of a collection: CPU": time_text(project.files * units["plan"]["seconds"]),
+        "plan of a collection: memory": bytes_text(3e7 + project.files * units["plan"]["peak_bytes"]),
+        "run records": f"{table.count(project.runs)}, {bytes_text(project.runs * units['runs']['record_bytes'])}",
         "storage, dollars a month": f"{storage:,.0f}",
         "requests, dollars a month": f"{requests:,.2f}" if requests < 100 else f"{requests:,.0f}",
     }
 
 
-def _bytes(count: float) -> str:
+def bytes_text(count: float) -> str:
+    """Returns a number of bytes in three digits."""
     for unit, size in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if count >= size:
             return f"{count / size:.3g} {unit}"
     return f"{count / 1e3:.3g} kB"
 
 
-def _time(seconds: float) -> str:
+def time_text(seconds: float) -> str:
+    """Returns a time in the unit that fits."""
     if seconds >= 172_800:
         return f"{seconds / 86_400:.0f} days"
     if seconds >= 5400:
