@@ -52,6 +52,7 @@ RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 # A module, or all of a package. `subprocess` and `importlib` are not third-party, but dangerous enough to have owners.
 OWNERS = {
+    "aiohttp": ("serving.load",),
     "blake3": ("oid",),
     "click": ("cli",),
     "distributed": ("pipeline.dask_tasks",),
@@ -156,6 +157,8 @@ OPENERS = (
     "serving.torchserve",
 )
 READERS = (
+    "pipeline.measured_server",  # of the system
+    "serving.load_requests",  # with a limit of its own
     "workspace.sparse",  # its own file, in git's folder
     "files",
     "repo.revisions",

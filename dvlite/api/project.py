@@ -23,6 +23,7 @@ from dvlite.repo.revisions import Scope
 
 if TYPE_CHECKING:
     from dvlite.commands.add import AddResult
+    from dvlite.commands.bench_serve import BenchServeResult
     from dvlite.commands.check import CheckResult
     from dvlite.commands.diff import DiffResult
     from dvlite.commands.diff_rows import DiffRowsResult
@@ -746,6 +747,41 @@ class Repo:
         text = os.fspath(model)
         return self._place.write(
             lambda repo, progress: verb(repo, text, options, environ=os.environ, progress=progress)
+        )
+
+    def bench_serve(
+        self,
+        *target: str,
+        requests: Name,
+        url: str | None = None,
+        concurrency: str | Sequence[int] = "1,4,16",
+        duration: str = "10s",
+        timeout: str = "30s",
+        start_timeout: str = "2m",
+        model: Name | None = None,
+        price: float | None = None,
+        record: bool = True,
+    ) -> BenchServeResult:
+        """Measure latency, throughput, errors, cold start and memory of a server."""
+        import platform
+
+        from dvlite.commands.bench_serve import bench_serve as verb
+        from dvlite.commands.bench_serve import options_of
+
+        options = options_of(
+            requests=os.fspath(requests),
+            url=url,
+            concurrency=concurrency,
+            duration=duration,
+            timeout=timeout,
+            start_timeout=start_timeout,
+            model=None if model is None else os.fspath(model),
+            price=price,
+            record=record,
+        )
+        who = {"host": platform.node(), "version": __version__}
+        return self._place.write(
+            lambda repo, progress: verb(repo, target, options, environ=os.environ, progress=progress, **who)
         )
 
     def verify(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 import time
 from typing import Any
 
 import click
 
+from dvlite import __version__
 from dvlite.cli.lineage import with_filters
-from dvlite.cli.options import REVISION, PathText, Verbs, run
+from dvlite.cli.options import REVISION, FreeText, PathText, Verbs, run
 from dvlite.errors import UsageError
 
 
@@ -170,6 +172,52 @@ def export_croissant(path: str, **flags: Any) -> int:
     return run(lambda s: verb(s.repo(), path, options, progress=s.progress), text="export_croissant")
 
 
+# --- figures of serving ---------------------------------------------------------------------------------------------------------
+
+
+@click.group(cls=Verbs)
+def bench() -> None:
+    """Measure model servers."""
+
+
+@bench.command(
+    "serve",
+    example="dvlite bench serve http://localhost:8000 --requests requests.jsonl --price 0.42\n"
+    "dvlite bench serve --url http://localhost:8000 --requests requests.jsonl -- python serve.py",
+    codes=(3, 10, 12),
+)
+@click.argument("target", metavar="URL|CMD...", nargs=-1, required=True, type=FreeText())
+@click.option("--requests", metavar="FILE", required=True, type=PathText(), help="The requests, as JSON lines.")
+@click.option("--url", metavar="URL", help="Where the server that CMD starts listens.")
+@click.option(
+    "--concurrency", metavar="N,...", default="1,4,16", help="Measure with so many connections (default: 1,4,16)."
+)
+@click.option("--duration", "--for", "duration", metavar="TIME", default="10s", help="Measure each so long (10s, 2m).")
+@click.option("--timeout", metavar="TIME", default="30s", help="Wait so long for an answer (default: 30s).")
+@click.option("--start-timeout", metavar="TIME", default="2m", help="Wait so long until CMD answers (default: 2m).")
+@click.option("--model", metavar="MODEL", type=PathText(), help="What is served: PATH, REV:PATH, model:NAME@V.")
+@click.option("--price", metavar="X", type=float, help="What an hour of the machine costs.")
+@click.option("--no-record", "record", is_flag=True, default=True, flag_value=False, help="Record no run.")
+def bench_serve(target: tuple[str, ...], **flags: Any) -> int:
+    """Measure latency, throughput, errors, cold start and memory of a server."""
+    from dvlite.commands.bench_serve import bench_serve as verb
+    from dvlite.commands.bench_serve import options_of
+
+    options = options_of(**flags)
+    return run(
+        lambda s: verb(
+            s.repo(),
+            target,
+            options,
+            environ=s.environ,
+            host=platform.node(),
+            version=__version__,
+            progress=s.progress,
+        ),
+        text="bench_serve",
+    )
+
+
 def _stream_or(place: str, example: str) -> Any:
     """Returns standard output for `-`, which --json wants too."""
     common: dict[str, Any] = click.get_current_context().ensure_object(dict)
@@ -178,4 +226,4 @@ def _stream_or(place: str, example: str) -> Any:
     return sys.stdout.buffer if place == "-" else place
 
 
-VERBS = {"Lineage": (export,)}
+VERBS = {"Lineage": (export, bench)}

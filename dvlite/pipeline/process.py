@@ -68,6 +68,10 @@ class Processes:
         os.set_blocking(process.stdout.fileno(), False)
         self._selector.register(process.stdout, selectors.EVENT_READ, running)
 
+    def leader(self, name: str) -> int:
+        """Returns the process id of a command that runs, which is that of its session, too."""
+        return self._running[name].process.pid
+
     def wait(self) -> list[Ended]:
         """Returns once at least one command has ended, or nothing runs."""
         while self._running and not self._wakes():
