@@ -19,6 +19,7 @@ from dvlite.formats import (
     config,
     lockfile,
     manifest,
+    model_tag,
     parameters,
     pipeline,
     pointer,
@@ -424,3 +425,10 @@ def test_a_served_model():
     assert model.files == (served.ServedFile(path="model.onnx", size=26, sha256="22" * 32),)
     assert [(item.path, item.digest) for item in model.inputs] == [("data/images", "manifest:" + "55" * 32)]
     assert served.dump(model) == shown("served")
+
+
+def test_the_entry_of_a_model():
+    name = model_tag.parse_name("birds@v2")
+    entry, said = model_tag.parse(b"tagger x <x@example.com> 0 +0000\n\n" + shown("model-tag"), name)
+    assert (entry.path, entry.order, said) == ("models/birds.pt", 3, "")
+    assert model_tag.dump(entry, said).encode() == shown("model-tag")

@@ -40,10 +40,10 @@ def text(result: ExportServingResult, show: Show) -> Iterator[str]:
     if result.removed:
         yield f"removed: {', '.join(map(str, result.removed))}"
     if result.is_new or result.switched:
-        yield from show.next_step(_next(result))
+        yield from show.next_step(_how_to_load(result))
 
 
-def _next(result: ExportServingResult) -> str:
+def _how_to_load(result: ExportServingResult) -> str:
     """Returns the command by which the server takes it up."""
     front = word(f"{result.dest}/{result.front}")
     if result.to == "triton":

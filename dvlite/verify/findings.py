@@ -36,6 +36,7 @@ KINDS = {
     "capture-removed": "a value that the recorded run captured is no longer captured",
     # what it made
     "output-added": "a declared output was not produced by the recorded run",
+    "map-changed": "what a map stage goes over, or what each datum makes, is declared in another way",
     "output-removed": "an output of the recorded run is no longer declared",
     "output-redeclared": "the declaration of outputs changed: as a pattern, or kept elsewhere",
     "output-changed": "an output kept in git differs from what the run produced",

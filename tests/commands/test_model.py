@@ -45,7 +45,7 @@ def build(project):
 
 @pytest.fixture
 def project(prepared):
-    return prepared("models", build)
+    return prepared("registered-models", build)
 
 
 @pytest.fixture
