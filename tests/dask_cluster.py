@@ -11,10 +11,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from tests.polling import until
 
 MARK = "DVLITE_TEST_CLUSTER"
 _QUIET = {"DASK_DISTRIBUTED__ADMIN__TICK__LIMIT": "1h", "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "60s"}
@@ -41,7 +42,7 @@ class Cluster:
         if self._scheduler is None or self._scheduler.poll() is not None:
             (self.folder / "scheduler.json").unlink(missing_ok=True)
             self._scheduler = self._run("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
-            self._await((self.folder / "scheduler.json").exists)
+            until((self.folder / "scheduler.json").exists, self._scheduler)
             for number in list(self._nannies):  # those of another scheduler
                 self.kill_nanny(number)
         for number, resources in enumerate(self._resources):
@@ -58,12 +59,6 @@ class Cluster:
         command += ["--scheduler-file", str(self.folder / "scheduler.json")]
         with (self.folder / f"{kind}.log").open("ab") as log:
             return subprocess.Popen(command, env=self._environ, stdout=log, stderr=log, cwd=self.folder)
-
-    def _await(self, happened, seconds: float = 120) -> None:
-        deadline = time.monotonic() + seconds
-        while not happened():
-            assert time.monotonic() < deadline, (self.folder / "scheduler.log").read_text()[-2000:]
-            time.sleep(0.05)
 
     # -- what may happen to it
 
@@ -94,14 +89,8 @@ class Cluster:
         self._nannies.clear()
         self._scheduler = None
 
-    def left_behind(self, seconds: float = 60) -> list[str]:
-        """Returns the commands of processes with the mark that do not end by themselves."""
-        deadline = time.monotonic() + seconds
-        while (left := list(self._marked())) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        return left
-
-    def _marked(self) -> Iterator[str]:
+    def marked(self) -> Iterator[str]:
+        """Yields the commands of processes with the mark that run now."""
         wanted = f"{MARK}={self.mark}".encode()
         for pid, _, words in _processes():
             with contextlib.suppress(OSError):
@@ -130,5 +119,4 @@ def running_cluster(folder: Path, resources: list[str], environ: Mapping[str, st
         yield cluster
     finally:
         cluster.stop()
-        left = cluster.left_behind()
-        assert not left, left
+        until(lambda: not list(cluster.marked()))

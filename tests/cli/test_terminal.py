@@ -13,7 +13,6 @@ import struct
 import sys
 import termios
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -30,6 +29,7 @@ from dvlite.share.fetch_plan import FetchResult, PullResult
 from dvlite.workspace.path_status import AbsentPath
 from dvlite.workspace.restore import CheckedOutPath, CheckoutResult
 from tests.counting import calls, grows_linearly
+from tests.polling import until
 from tests.result_types import results
 
 HOSTILE = "a\x1b[31m\n'\u202e\udcff.txt"
@@ -362,11 +362,7 @@ def test_a_phase_that_stalls_is_drawn_all_the_same(terminal, monkeypatch):
     stream, shown = terminal
     with TerminalProgress(stream, lambda _: None, animate=True) as line:
         line.start("waiting")
-        drawn, end = shown(), time.monotonic() + 60
-        while "waiting" not in drawn and time.monotonic() < end:  # the thread draws: nothing calls advance
-            time.sleep(0.05)
-            drawn += shown()
-    assert "waiting" in drawn
+        until(lambda: "waiting" in shown())  # the thread draws: nothing calls advance
 
 
 def test_rich_is_loaded_only_by_a_phase_that_lasts():

@@ -3,18 +3,11 @@
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
 from dvlite.git.program import without_credentials
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
+from tests.polling import until
 
 
 def test_old_outputs_are_not_put_back_while_new_ones_are_made(pipeline, tmp_path):
@@ -31,7 +24,7 @@ def test_old_outputs_are_not_put_back_while_new_ones_are_made(pipeline, tmp_path
     running = subprocess.Popen(
         [sys.executable, "-m", "dvlite", "repro"], cwd=pipeline.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    until(begun.exists)
+    until(begun.exists, running)
     done = pipeline.dvlite("checkout")
     assert "'out' is being made by a running dvlite repro" in done.stderr
     now = pipeline.json("status")["running"]

@@ -5,13 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from tests.commands.project import Project
 from tests.copies import copy_of, initialised
 from tests.dask_cluster import running_cluster
+from tests.polling import until
 
 pytest.importorskip("distributed", reason="distributed is not installed: make test-long")
 
@@ -64,12 +64,8 @@ def start(project, cluster):
     return subprocess.Popen(words, cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def await_line(tmp_path, beginning):
-    """Waits until a command has begun."""
-    deadline = time.monotonic() + 120
-    while not ((tmp_path / "ran").exists() and any(line.startswith(beginning) for line in ran(tmp_path))):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+def has_begun(tmp_path, beginning):
+    return lambda: (tmp_path / "ran").exists() and any(line.startswith(beginning) for line in ran(tmp_path))
 
 
 @pytest.mark.servers
@@ -77,7 +73,7 @@ def test_a_worker_that_is_killed_leaves_no_process_and_its_task_is_done_by_anoth
     project, cluster = farm
     project.write("dvlite.yaml", PIPELINE.replace("sleep 0.3", "sleep 3"))
     process = start(project, cluster)
-    await_line(tmp_path, "part")
+    until(has_begun(tmp_path, "part"), process)
     cluster.kill_worker(cluster.worker_pids()[0])
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
@@ -88,7 +84,7 @@ def test_a_worker_that_is_killed_leaves_no_process_and_its_task_is_done_by_anoth
 def test_after_a_client_or_a_scheduler_that_died_the_next_run_takes_up_what_was_done(farm, tmp_path):
     project, cluster = farm
     process = start(project, cluster)
-    await_line(tmp_path, "gpu")
+    until(has_begun(tmp_path, "gpu"), process)
     process.kill()
     process.communicate()
     assert project.json("repro", "--on", f"dask:{cluster.address}")["stages"][-1]["state"] == "ok"
@@ -96,15 +92,12 @@ def test_after_a_client_or_a_scheduler_that_died_the_next_run_takes_up_what_was_
     assert len(parts) == 4
     project.write("dvlite.yaml", PIPELINE.replace("sleep 0.3", "sleep 30"))
     process = start(project, cluster)
-    deadline = time.monotonic() + 120
-    while len(ran(tmp_path)) < 7:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: len(ran(tmp_path)) >= 7, process)
     cluster.kill_scheduler()
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 3, output
     assert "lost the Dask scheduler" in output
-    assert not [line for line in cluster.left_behind() if "sleep 30" in line]
+    until(lambda: not any("sleep 30" in line for line in cluster.marked()))
 
 
 @pytest.mark.servers
@@ -112,11 +105,8 @@ def test_ctrl_c_ends_what_runs_on_workers(farm, tmp_path):
     project, cluster = farm
     project.write("dvlite.yaml", PIPELINE.replace("sleep 0.3", "sleep 301"))
     process = start(project, cluster)
-    await_line(tmp_path, "part")
+    until(has_begun(tmp_path, "part"), process)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 130, output
-    deadline = time.monotonic() + 60
-    while [line for line in cluster.left_behind(0) if "sleep 301" in line]:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: not any("sleep 301" in line for line in cluster.marked()))

@@ -6,11 +6,11 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from tests.commands.project import tree
+from tests.polling import is_alive, pid_in, until
 
 MAKES_ALL = """\
 mkdir -p dir/sub
@@ -55,20 +55,6 @@ def background(pipeline, *args):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
-
-
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 # --- a command that fails
@@ -402,12 +388,12 @@ def test_interrupted_repro_stops_everything_and_puts_everything_back(slow, name,
     pipeline, child = slow
     lock = pipeline.lock()
     running = background(pipeline, "-j", jobs)
-    until(lambda: child.exists() and child.read_text())
+    pid = pid_in(child)
     running.send_signal(getattr(signal, name))
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130
     assert b"Traceback" not in err
-    until(lambda: not is_alive(int(child.read_text())))
+    until(lambda: not is_alive(pid))
     assert pipeline.read("out") == b"1"
     assert pipeline.lock() == lock
     assert pipeline.records()[-1].status == "canceled"
@@ -419,10 +405,10 @@ def test_interrupted_repro_stops_everything_and_puts_everything_back(slow, name,
 def test_command_that_a_killed_repro_left_is_waited_for(slow):
     pipeline, child = slow
     running = background(pipeline)
-    until(lambda: child.exists() and child.read_text())
+    pid = pid_in(child)
     running.kill()
     running.communicate()
-    assert is_alive(int(child.read_text()))
+    assert is_alive(pid)
     said = pipeline.refused("--no-wait", code=11)
     assert "another dvlite command is running here" in said
     waiting = background(pipeline)

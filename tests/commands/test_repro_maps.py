@@ -5,12 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
 from tests.commands.project import tree
+from tests.polling import is_alive, parent_of, pid_in, until
 
 UPPER = """\
 stages:
@@ -55,20 +54,6 @@ def outputs(pipeline, folder="upper"):
 
 def counts(run):
     return {key: run["datums"][key] for key in ("datums", "ran", "reused", "removed", "failed")}
-
-
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def until(condition):
-    end = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_each_file_is_run_once_and_only_what_changed_runs_again(words):
@@ -281,13 +266,12 @@ def journals(pipeline):
 def test_a_run_that_is_stopped_is_taken_up_where_it_was(words, tmp_path, number):
     words.write("dvlite.yaml", SLOW)
     process = background(words)
-    pid = tmp_path / "ran.pid"
-    until(lambda: pid.exists() and pid.read_text().strip())
+    pid = pid_in(tmp_path / "ran.pid")
     until(lambda: any('"c.txt"' in path.read_text() for path in journals(words)))  # it is recorded
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode == (130 if number != signal.SIGKILL else -9)
-    until(lambda: not is_alive(int(pid.read_text())))
+    until(lambda: not is_alive(pid))
     assert words.ran() == ["a.txt", "b.txt", "c.txt", "d.txt"]
     assert not words.has("copies")
     (tmp_path / "ran.go").write_text("")
@@ -302,11 +286,9 @@ def test_a_run_that_is_stopped_is_taken_up_where_it_was(words, tmp_path, number)
 def test_a_worker_that_is_killed_is_replaced(words, tmp_path):
     words.write("dvlite.yaml", SLOW.replace("sleep 1000", 'touch "$RAN.go"; sleep 1000'))
     process = background(words)
-    pid = tmp_path / "ran.pid"
-    until((tmp_path / "ran.go").exists)
-    shell = int(pid.read_text())
-    guard = int(Path(f"/proc/{shell}/stat").read_text().rpartition(")")[2].split()[1])
-    os.kill(guard, signal.SIGKILL)
+    until((tmp_path / "ran.go").exists, process)
+    shell = pid_in(tmp_path / "ran.pid")
+    os.kill(parent_of(shell), signal.SIGKILL)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert json.loads(out)["stages"][0]["datums"]["ran"] == 5

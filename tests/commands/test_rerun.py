@@ -5,12 +5,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.commands.project import tree
+from tests.polling import is_alive, pid_in, until
 
 
 @pytest.fixture(autouse=True)
@@ -528,19 +528,12 @@ def test_an_interruption_stops_the_command_and_leaves_nothing(verified, monkeypa
     process = subprocess.Popen(
         command, cwd=verified.pipeline.root, env={**os.environ, "WAIT": "60"}, stderr=subprocess.PIPE
     )
-    deadline = time.monotonic() + 60
-    while not (started.exists() and started.read_text().strip()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    shell = int(started.read_text())
+    shell = pid_in(started)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[1].decode()
     assert process.returncode == 130
     assert said.endswith("interrupted; nothing of the rerun is kept; the same command starts again\n")
-    with pytest.raises(ProcessLookupError):
-        for _ in range(1200):  # it is killed, and not reaped at once
-            os.kill(shell, 0)
-            time.sleep(0.05)
+    until(lambda: not is_alive(shell))
     assert list(temporary.iterdir()) == []
 
 

@@ -4,13 +4,13 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from dvlite.pipeline import process
 from dvlite.pipeline.executor import Command, Interrupted, interruptible, uninterruptible
 from dvlite.pipeline.process import Processes, output_of
+from tests.polling import is_alive, pid_in, until
 
 
 class Shell:
@@ -41,21 +41,6 @@ def shell(tmp_path):
     made = Shell(tmp_path)
     yield made
     made.processes.stop()
-
-
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def pid_in(path):
-    end = time.monotonic() + 60
-    while not path.exists() or not path.read_text().strip():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    return int(path.read_text())
 
 
 def test_end_of_a_script_is_its_exit_code_or_its_signal(shell):
@@ -126,8 +111,7 @@ def test_a_command_whose_time_is_over_ends_with_all_that_it_started(shell, tmp_p
     assert (ended.name, ended.timeout_seconds) == ("one", 0.3)
     assert ended.problem == "timed out: it may run for 0.3 s"
     child = pid_in(tmp_path / "pid")
-    while is_alive(child):  # no more than a moment
-        time.sleep(0.01)
+    until(lambda: not is_alive(child))
     assert [other.problem for other in shell.processes.wait()] == [None]
 
 
@@ -137,15 +121,13 @@ def test_stop_ends_grandchildren_too_and_at_once(shell, tmp_path, monkeypatch):
     child = pid_in(tmp_path / "pid")
     (ended,) = shell.processes.stop()
     assert ended.signal == signal.SIGINT or ended.exit_code
-    while is_alive(child):  # no more than a moment
-        time.sleep(0.01)
+    until(lambda: not is_alive(child))
     assert shell.processes.stop() == []
 
 
 def test_stop_is_patient_with_a_script_that_cleans_up(shell, tmp_path):
     shell.start("trap 'echo cleaned > done; exit 5' INT; touch ready; while true; do sleep 0.01; done")
-    while not (tmp_path / "ready").exists():
-        time.sleep(0.01)
+    until((tmp_path / "ready").exists)
     (ended,) = shell.processes.stop()
     assert ended.exit_code == 5
     assert (tmp_path / "done").exists()
@@ -154,8 +136,7 @@ def test_stop_is_patient_with_a_script_that_cleans_up(shell, tmp_path):
 def test_stop_ends_what_does_not_listen(shell, tmp_path, monkeypatch):
     monkeypatch.setattr(process, "_GRACE_SECONDS", 0.2)
     shell.start("trap '' INT TERM; touch ready; while true; do sleep 0.01; done")
-    while not (tmp_path / "ready").exists():
-        time.sleep(0.01)
+    until((tmp_path / "ready").exists)
     (ended,) = shell.processes.stop()
     assert ended.signal == signal.SIGKILL
 

@@ -5,8 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from pathlib import Path
 
 import pytest
 
@@ -15,6 +13,7 @@ from dvlite.formats.task import Task, TaskFile, TaskUnit
 from dvlite.oid import FILE, MANIFEST, digest_bytes, format_oid
 from dvlite.pipeline.executor import Interrupted
 from dvlite.pipeline.task_folder import COPIED_BYTES, LISTS, TaskFolder
+from tests.polling import is_alive, pid_in, until
 
 KEY = "0" * 64
 
@@ -60,22 +59,6 @@ def opened(tmp_path, files):
 def unit(*inputs, out="out/a", **values):
     paths = tuple(file.path for file in inputs)
     return TaskUnit(name="a", inputs=inputs, outs=(out,), values={"in": paths, "out": (out,), **values})
-
-
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def is_soon(condition):
-    end = time.monotonic() + 60
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def test_a_unit_sees_what_is_declared_and_nothing_else(opened, files):
@@ -178,7 +161,7 @@ def test_what_a_unit_leaves_running_ends_with_it(opened, files, tmp_path):
 def test_an_interruption_ends_the_unit_with_all_that_it_started(opened, files, tmp_path):
     over = threading.Event()
     folder = opened(f"sleep 1000 & echo $! > {tmp_path}/pid; wait", is_over=over.is_set)
-    threading.Thread(target=lambda: (is_soon((tmp_path / "pid").exists), over.set())).start()
+    threading.Thread(target=lambda: (pid_in(tmp_path / "pid"), over.set())).start()
     with pytest.raises(Interrupted):
         folder.run(unit())
     assert not is_alive(int((tmp_path / "pid").read_text()))
@@ -190,7 +173,7 @@ def test_a_unit_whose_guard_is_killed_runs_again(opened, files, tmp_path):
     )
 
     def kill():
-        is_soon((tmp_path / "begun").exists)
+        until((tmp_path / "begun").exists)
         os.kill(folder.pids[0], signal.SIGKILL)
 
     threading.Thread(target=kill).start()
@@ -224,11 +207,10 @@ def test_nothing_outlives_a_dvlite_that_is_killed(tmp_path, kind):
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(tmp_path / "f"), cmd, kind], env={**os.environ, "PID_FILE": str(pid_file)}
     )
-    assert is_soon(lambda: pid_file.exists() and pid_file.read_text().strip())
+    pid = pid_in(pid_file)
     process.kill()
     process.wait()
-    pid = int(pid_file.read_text())
-    assert is_soon(lambda: not is_alive(pid))
+    until(lambda: not is_alive(pid))
 
 
 STEPS = b"""
