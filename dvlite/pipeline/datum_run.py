@@ -5,6 +5,7 @@ Writes no record, no lockfile and nothing in the work tree.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -256,8 +257,8 @@ class DatumRun:
 
     def _bring(self, units: Sequence[TaskUnit]) -> None:
         """Makes sure that inputs which are not on disk are in the cache. Raises ObjectMissing."""
-        root = self._scene.repo.root
-        absent = [file for unit in units for file in unit.inputs if not (root / file.path).exists()]
+        root = os.fspath(self._scene.repo.root)
+        absent = [file for unit in units for file in unit.inputs if not os.path.exists(f"{root}/{file.path}")]
         versions = [Locked(file.path, file.oid, file.size_bytes, file.files) for file in absent]
         if versions:
             self._options.bring(versions)

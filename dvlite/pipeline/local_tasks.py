@@ -49,12 +49,12 @@ class LocalFiles:
     """Where the files of tasks are: in the work tree, and what is not there in the cache; what changed since `began` is hashed again."""
 
     def __init__(self, root: Path, cache: Cache, began_ns: int, folders: Path) -> None:
-        self._root, self._cache, self._began_ns = root, cache, began_ns
+        self._root, self._cache, self._began_ns = os.fspath(root), cache, began_ns
         self._folders = folders  # for folders that are in the cache only
 
-    def locate(self, file: TaskFile) -> Path | bytes:
+    def locate(self, file: TaskFile) -> str | Path | bytes:
         """Returns where a file or folder is, or its bytes. Raises FileChanged or ObjectMissing."""
-        place = self._root / file.path
+        place = f"{self._root}/{file.path}"
         try:
             status = os.stat(place)
         except OSError:
@@ -62,7 +62,7 @@ class LocalFiles:
         if not file.oid.startswith(FILE):
             return place
         if file.size_bytes > COPIED_BYTES and max(status.st_mtime_ns, status.st_ctime_ns) > self._began_ns:
-            digest, _ = digest_path(place)
+            digest, _ = digest_path(Path(place))
             if format_oid(FILE, digest) != file.oid:
                 raise FileChanged(f"its input {quote(file.path)} changed since the run began")
         return place

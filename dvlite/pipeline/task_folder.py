@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +32,7 @@ LISTS = "__lists__"  # of the values of a function: the names of those that are 
 _FULL_BYTES = 1 << 20  # a disk with less free space is full
 
 # Where the bytes of a file or folder are on this machine, or (of one up to COPIED_BYTES) these. Raises DvliteError, for the unit
-Locate = Callable[[TaskFile], "Path | bytes"]
+Locate = Callable[[TaskFile], "str | Path | bytes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class TaskFolder:
         self._log = CappedLog(echo=echo)
         self._processes = UnitProcesses(self._log, is_over)
         self._placed: dict[str, tuple[int, ...]] = {}  # files and links, with what changes if they are written
-        self._links: dict[str, Path] = {}
+        self._links: dict[str, str | Path] = {}
         self._folders: set[str] = set()
         self._of_unit: list[str] = []  # what was placed, and the folders made, for one unit
         self._unit: TaskUnit | None = None
@@ -123,7 +124,7 @@ class TaskFolder:
             while was_guard_lost(end.ended):
                 end = self._try(unit)  # it is not the unit that failed
             if end.problem is None or tries > self._task.retries:
-                return replace(end, tries=tries)
+                return end if tries == 1 else replace(end, tries=tries)
 
     def clear(self, unit: TaskUnit | None = None) -> None:
         """Removes what the last unit was given and made, but for folders that the next one needs."""
@@ -154,7 +155,7 @@ class TaskFolder:
             for file in unit.inputs:
                 self._place(file)
             for out in unit.outs:
-                self._make_folder(posixpath.dirname(out))
+                self._make_folder(out.rpartition("/")[0])
         except OSError as error:
             raise files.os_error(
                 error, f"lay out the files of {printable(unit.name)} in", self._place_of_all
@@ -196,12 +197,12 @@ class TaskFolder:
 
     def _place(self, file: TaskFile) -> None:
         path = file.path
-        if path in self._placed or any(above in self._links for above in ancestors(path)):
+        if path in self._placed or (self._links and any(above in self._links for above in ancestors(path))):
             return  # it is in a folder that is there as a whole
-        self._make_folder(posixpath.dirname(path))
+        self._make_folder(path.rpartition("/")[0])
         place = f"{self._root}/{path}"
         source = self._locate(file)
-        if isinstance(source, Path) and (file.size_bytes > COPIED_BYTES or not file.oid.startswith(FILE)):
+        if not isinstance(source, bytes) and (file.size_bytes > COPIED_BYTES or not file.oid.startswith(FILE)):
             os.symlink(source, place)
             self._links[path] = source
         else:
@@ -270,10 +271,11 @@ class TaskFolder:
 
     def _lacks(self, unit: TaskUnit) -> str | None:
         for out in unit.outs:
-            place = f"{self._root}/{out}"
-            if not os.path.lexists(place):
+            try:
+                status = os.lstat(f"{self._root}/{out}")
+            except OSError:
                 return f"did not create {quote(out)}"
-            if os.path.islink(place):
+            if stat.S_ISLNK(status.st_mode):
                 return f"made a symbolic link of {quote(out)}: copy what it leads to"
         return None
 
@@ -312,7 +314,7 @@ def _ended_call(answer: Returned, code: int) -> Ended:
     )
 
 
-def _read(source: Path, path: str) -> bytes:
+def _read(source: str | Path, path: str) -> bytes:
     try:
         descriptor = files.open_without_waiting(os.fspath(source), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
