@@ -195,7 +195,12 @@ def bench() -> None:
 @click.option("--duration", "--for", "duration", metavar="TIME", default="10s", help="Measure each so long (10s, 2m).")
 @click.option("--timeout", metavar="TIME", default="30s", help="Wait so long for an answer (default: 30s).")
 @click.option("--start-timeout", metavar="TIME", default="2m", help="Wait so long until CMD answers (default: 2m).")
-@click.option("--model", metavar="MODEL", type=PathText(), help="What is served: PATH, REV:PATH, model:NAME@V.")
+@click.option(
+    "--model",
+    metavar="MODEL",
+    type=PathText(),
+    help="What is served: PATH, REV:PATH, model:NAME@V, URL of a server that names it.",
+)
 @click.option("--price", metavar="X", type=float, help="What an hour of the machine costs.")
 @click.option("--no-record", "record", is_flag=True, default=True, flag_value=False, help="Record no run.")
 def bench_serve(target: tuple[str, ...], **flags: Any) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import unquote
 
 from dvlite.errors import DvliteError, PartlyDone, UsageError
 from dvlite.formats import record, strict_json
@@ -42,7 +43,7 @@ from dvlite.store.cache_writer import Writer
 STAGE, SPACE = "serve", "bench"
 MOST_CONNECTIONS, MOST_LEVELS = 1000, 20
 _POLL_SECONDS = 0.05
-_PROBE_SECONDS = 5.0  # for one answer while a server starts
+_PROBE_SECONDS = 5.0  # until it is known that no server runs yet
 _ERRORS_ACCEPTED = 0.01  # of the requests of a level that is recorded as ok
 _MOST_INPUTS = 1000
 _END_SECONDS = 2.0  # until the end of a server that answers no more is known
@@ -53,7 +54,7 @@ _FIGURES = ("requests", "throughput", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "m
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchServeOptions:
-    """The flags of `bench serve`. `url` is where a command listens; `price` is that of the machine for an hour."""
+    """The flags of `bench serve`. `url` is where a command listens; `model` may be the address of a server that names it; `price` is that of the machine for an hour."""
 
     requests: str
     url: str | None = None
@@ -174,14 +175,15 @@ def bench_serve(
     loaded = read_requests(repo.cwd, options.requests)
     inputs = _inputs(repo, loaded) if options.record else ()
     models: tuple[BenchedModel, ...] = ()
-    if options.model is not None:
-        models = (_model(repo, options.model, environ, progress),)
-    warnings: list[str] = []
+    asked = options.model or url  # a model, or the address of the server that names it
+    if not ask.is_url(asked):
+        models = (_model(repo, asked, environ, progress),)
+    why = ""
     with tempfile.TemporaryDirectory(prefix="dvlite-bench-") as folder, interruptible():
         log = Path(folder, "log")
         with _server(repo, script, place, loaded.requests[0], options, environ, log) as (server, cold_start):
-            if options.model is None and options.record:
-                models = tuple(_served_models(repo, place, loaded, environ, progress, warnings))
+            if not models and options.record:
+                models, why = _served_models(repo, asked, loaded, environ, progress)
             levels = list[tuple[int, BenchLevel]]()
             for connections in options.concurrency:
                 progress.start(f"measuring {count(connections, 'connection')}")
@@ -195,7 +197,9 @@ def bench_serve(
             models=models,
             cold_start_seconds=cold_start,
             price=options.price,
-            warnings=tuple(warnings),
+            warnings=(f"which model is served is not known: {why}; the runs have none, --model names it",)
+            if why
+            else (),
         )
         if not options.record:
             return result
@@ -257,9 +261,13 @@ def _server(
             hint="stop it, or let the command listen elsewhere (--url)",
         )
     with running(script, repo.cwd, environ, log) as server:
-        while problem := problem_of(place, first, _PROBE_SECONDS):
+        until = server.started + options.start_timeout_seconds
+        # As long for an answer as the load waits: a model that is loaded by its first request is not asked again and again.
+        while problem := problem_of(
+            place, first, max(_POLL_SECONDS, min(options.timeout_seconds, until - time.monotonic()))
+        ):
             server.require_running()
-            if time.monotonic() - server.started > options.start_timeout_seconds:
+            if time.monotonic() > until:
                 raise PartlyDone(
                     f"{quote(script[:200])} gave no good answer at {place.label} in {options.start_timeout_seconds:g} s: {problem}",
                     hint="does it listen there, and are path and body of the first request what it takes?",
@@ -313,25 +321,20 @@ def _model(repo: Repo, text: str, environ: Mapping[str, str], progress: Progress
 
 
 def _served_models(
-    repo: Repo,
-    place: LoadTarget,
-    loaded: LoadFile,
-    environ: Mapping[str, str],
-    progress: Progress,
-    warnings: list[str],
-) -> Iterator[BenchedModel]:
-    """Yields the models that the server says to serve, of those that the requests name; else adds a warning."""
+    repo: Repo, url: str, loaded: LoadFile, environ: Mapping[str, str], progress: Progress
+) -> tuple[tuple[BenchedModel, ...], str]:
+    """Returns the models that a server says to serve: its only one, or those that the requests name; else why they are not known."""
     try:
-        claims = [claim for claim in ask.ask(place.url, place.token) if claim.digest or claim.digits]
-        parts = {part for request in loaded.requests for part in request.path.partition("?")[0].split("/")}
-        claims = [claim for claim in claims if len(claims) == 1 or claim.model in parts]
-        models = [_model(repo, claim.digest or claim.digits, environ, progress) for claim in claims]
-        why = "it names no digest"
+        claims = ask.ask(url, environ.get(ask.TOKEN, ""))
+        if len({claim.model for claim in claims}) > 1:
+            parts = {unquote(part) for one in loaded.requests for part in one.path.partition("?")[0].split("/")}
+            claims = [claim for claim in claims if claim.model in parts]
+        unknown = next((claim.problem for claim in claims if not claim.digest and not claim.digits), "")
+        if unknown or not claims:
+            return (), unknown or "no request names one of its models"
+        return tuple(_model(repo, claim.digest or claim.digits, environ, progress) for claim in claims), ""
     except DvliteError as error:
-        models, why = [], error.message
-    if not models:
-        warnings.append(f"which model is served is not known: {why}; the runs have none, --model names it")
-    yield from models
+        return (), error.message
 
 
 # --- the record ---
@@ -339,11 +342,11 @@ def _served_models(
 
 def _inputs(repo: Repo, loaded: LoadFile) -> tuple[Input, ...]:
     """Returns the file of requests and those of the bodies as inputs. Raises UsageError for one outside the repository."""
-    found = []
+    inputs: dict[str, Input] = {}
     for name, data in list(loaded.contents.items())[:_MOST_INPUTS]:
-        oid = format_oid(FILE, digest_bytes(data))
-        found.append(Input(path=repo.relative(name), oid=oid, size_bytes=len(data)))
-    return tuple(found)
+        path = repo.relative(name)
+        inputs[path] = Input(path=path, oid=format_oid(FILE, digest_bytes(data)), size_bytes=len(data))
+    return tuple(inputs.values())
 
 
 def _kept(repo: Repo, log: Path, progress: Progress) -> Oid | None:
@@ -370,8 +373,7 @@ class _LevelRecorder:
 
     def put(self, level: BenchLevel, began_ns: int, progress: Progress) -> BenchLevel:
         """Records a level; returns it with the name of its run."""
-        made = self._run(level, began_ns)
-        oid = open_records(self.repo, progress).put(made)
+        oid = open_records(self.repo, progress).put(self._run(level, began_ns))
         return replace(level, run=name_of(STAGE, oid))
 
     def _run(self, level: BenchLevel, began_ns: int) -> Run:

@@ -7,6 +7,7 @@ an end in size and in time; what is kept of a level does not grow with it.
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import math
 import random
@@ -33,6 +34,8 @@ _ANSWER_BYTES = 64 << 20
 _BLOCK_BYTES = 1 << 16
 _LEAST_DEAD = 20  # failures to connect in a row after which a server counts as dead
 _NO_CONNECTION = "no connection"
+_NO_ROOM = "no port or file left on this machine"
+_LIMITS_HERE = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM})
 _END_SECONDS = 10.0  # for what is cancelled
 
 
@@ -121,7 +124,7 @@ class _Tally:
 
     def take(self, problem: str, seconds: float) -> None:
         self.requests += 1
-        self.unreached = self.unreached + 1 if problem == _NO_CONNECTION else 0
+        self.unreached = self.unreached + 1 if problem in (_NO_CONNECTION, _NO_ROOM) else 0
         if problem:
             self.errors[problem] += 1
             return
@@ -151,10 +154,13 @@ async def _measured(target: LoadTarget, requests: Sequence[LoadRequest], connect
                 group.create_task(connection())
         took = time.perf_counter() - started
     if tally.unreached >= most_unreached:
-        raise PartlyDone(
-            f"{target.label} answers no more, after {count(tally.good, 'good answer')} at {count(connections, 'connection')}",
-            hint="see the log of that server",
-        )
+        after = f"after {count(tally.good, 'good answer')} at {count(connections, 'connection')}"
+        if tally.errors[_NO_ROOM]:
+            raise PartlyDone(
+                f"{_NO_ROOM} for connections to {target.label}, {after}",
+                hint="measure fewer connections (--concurrency), or see ulimit -n",
+            )
+        raise PartlyDone(f"{target.label} answers no more, {after}", hint="see the log of that server")
     return _figures(tally, connections, took)
 
 
@@ -219,8 +225,8 @@ async def _send(session: aiohttp.ClientSession, target: LoadTarget, request: Loa
         return "connection closed"
     except aiohttp.ClientSSLError:
         return "certificate not trusted"
-    except aiohttp.ClientConnectorError:
-        return _NO_CONNECTION
+    except aiohttp.ClientConnectorError as error:
+        return _NO_ROOM if error.errno in _LIMITS_HERE else _NO_CONNECTION
     except aiohttp.ClientPayloadError:
         return "answer cut short"
     except (aiohttp.ClientOSError, OSError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +47,7 @@ class LoadFile:
 def read_requests(folder: Path, name: str) -> LoadFile:
     """Reads a file of requests; `body_file` is relative to its folder. Raises FormatError or UsageError, which name the line."""
     data = _file(folder, name, name)
-    contents = {name: data}
+    bodies = _Bodies(folder, name)
     requests: list[LoadRequest] = []
     for number, line in enumerate(data.split(b"\n"), 1):
         if not line.strip():
@@ -56,18 +55,16 @@ def read_requests(folder: Path, name: str) -> LoadFile:
         if len(requests) == _MOST:
             raise FormatError(f"{quote(name)} has more than {_MOST:,} requests", hint="leave some of them out")
         where = f"{quote(name)}, line {number}"
-        requests.append(
-            _request(strict_json.parse(line, where, floats=True, depth=_DEPTH), where, folder, name, contents)
-        )
+        requests.append(_request(strict_json.parse(line, where, floats=True, depth=_DEPTH), where, bodies))
     if not requests:
         raise FormatError(
             f"{quote(name)} has no request",
             hint='a line of it is like {"method": "POST", "path": "/predict", "body": {"x": 1}}',
         )
-    return LoadFile(tuple(requests), contents)
+    return LoadFile(tuple(requests), {name: data, **bodies.contents})
 
 
-def _request(fields: dict[str, Any], where: str, folder: Path, name: str, contents: dict[str, bytes]) -> LoadRequest:
+def _request(fields: dict[str, Any], where: str, bodies: _Bodies) -> LoadRequest:
     for key in fields.keys() - _FIELDS:
         raise _wrong(where, f"the field {quote(key[:100])} is not known: {', '.join(sorted(_FIELDS))} are")
     if "body" in fields and "body_file" in fields:
@@ -84,7 +81,7 @@ def _request(fields: dict[str, Any], where: str, folder: Path, name: str, conten
     if "body" in fields:
         body, is_json = _body(fields["body"], where)
     elif "body_file" in fields:
-        body = _body_file(fields["body_file"], where, folder, name, contents)
+        body = bodies.read(fields["body_file"], where)
     method = fields.get("method", "POST" if "body" in fields or "body_file" in fields else "GET")
     if method not in _METHODS:
         raise _wrong(where, f"'method' is not one of {', '.join(sorted(_METHODS))}")
@@ -107,20 +104,25 @@ def _body(value: Any, where: str) -> tuple[bytes, bool]:
         raise _wrong(where, "'body' holds half a character") from None
 
 
-def _body_file(value: Any, where: str, folder: Path, name: str, contents: dict[str, bytes]) -> bytes:
-    if not isinstance(value, str) or not value or "\0" in value or os.path.isabs(value):
-        raise _wrong(where, "'body_file' is not a path relative to the file of requests")
-    path = os.path.normpath(os.path.join(os.path.dirname(name), value))
-    if path not in contents:
-        data = _file(folder, path, f"{path} ({where})")
-        if sum(map(len, _bodies(contents, name))) + len(data) > _LIMIT_BYTES:
-            raise _wrong(where, f"the bodies in files have more than {_LIMIT_BYTES >> 20} MiB together")
-        contents[path] = data
-    return contents[path]
+class _Bodies:
+    """The bodies in files that a file of requests names; each is read once."""
 
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder, self._beside = folder, os.path.dirname(name)
+        self.contents: dict[str, bytes] = {}
+        self._size_bytes = 0
 
-def _bodies(contents: dict[str, bytes], name: str) -> Iterable[bytes]:
-    return (data for path, data in contents.items() if path != name)
+    def read(self, value: Any, where: str) -> bytes:
+        if not isinstance(value, str) or not value or "\0" in value or os.path.isabs(value):
+            raise _wrong(where, "'body_file' is not a path relative to the file of requests")
+        path = os.path.normpath(os.path.join(self._beside, value))
+        if path not in self.contents:
+            data = _file(self._folder, path, f"{path} ({where})")
+            self._size_bytes += len(data)
+            if self._size_bytes > _LIMIT_BYTES:
+                raise _wrong(where, f"the bodies in files have more than {_LIMIT_BYTES >> 20} MiB together")
+            self.contents[path] = data
+        return self.contents[path]
 
 
 def _file(folder: Path, path: str, where: str) -> bytes:

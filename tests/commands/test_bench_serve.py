@@ -5,9 +5,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
+from dvlite.commands import bench_serve
+from dvlite.serving import ask, load
+from dvlite.serving.ask import ServedClaim
 from tests.commands.conftest import prepared, start_project  # noqa: F401  (fixtures)
 from tests.serving.answering import Answering
 
@@ -42,6 +46,14 @@ def project(prepared):  # noqa: F811
 
 
 @pytest.fixture
+def briefly(monkeypatch):
+    """Measures each level for a moment instead of the second that is the shortest time of the flag."""
+    monkeypatch.setattr(
+        bench_serve, "measure", lambda place, requests, level, _: load.measure(place, requests, level, 0.05)
+    )
+
+
+@pytest.fixture
 def server():
     server = Answering()
     yield server
@@ -63,7 +75,7 @@ def runs_of(project):
     return json.loads(project.dvlite("runs", "list", "--json").stdout)["runs"]
 
 
-def test_each_level_is_a_run_that_reads_the_model_and_that_a_promotion_sees(project, server):
+def test_each_level_is_a_run_that_reads_the_model_and_that_a_promotion_sees(project, server, briefly):
     done = benched(project, server.url, "--concurrency", "3,1", "--model", "model:birds@1", "--price", "3.6", "--json")
     result = json.loads(done.stdout)
     assert [level["figures"]["connections"] for level in result["levels"]] == [1, 3]
@@ -82,7 +94,7 @@ def test_each_level_is_a_run_that_reads_the_model_and_that_a_promotion_sees(proj
     assert f"in {name}" in project.dvlite("model", "promote", "birds@1", "prod", "--when", "p95_ms<60000").stdout
 
 
-def test_a_server_that_fails_too_often_counts_for_no_promotion(project, server):
+def test_a_server_that_fails_too_often_counts_for_no_promotion(project, server, briefly):
     project.write("good.jsonl", '{"path": "/half"}\n')
     failed = benched(project, server.url, "--concurrency", "1", "--model", "model.pt", code=3)
     assert "status 500" in failed.stderr
@@ -91,16 +103,40 @@ def test_a_server_that_fails_too_often_counts_for_no_promotion(project, server):
     assert "no run of it here has a value 'p95_ms'" in refused.stderr
 
 
-def test_without_record_nothing_is_written(project, server):
+def test_without_record_nothing_is_written(project, server, briefly):
     benched(project, server.url, "--concurrency", "1", "--no-record")
     assert runs_of(project) == []
 
 
-def test_an_unknown_model_is_a_warning(project, server):
+def claimed(model, digest="", problem=""):
+    return ServedClaim(server="triton", model=model, digest=digest, inputs={}, problem=problem)
+
+
+def test_an_unknown_model_is_a_warning(project, server, briefly):
     done = benched(project, server.url, "--concurrency", "1")
     assert "which model is served is not known" in done.stderr
 
 
+def test_the_model_is_the_one_of_the_server_that_the_requests_name(project, server, briefly, monkeypatch):
+    digest = project.json("ls")["entries"][0]["oid"]
+    cats = claimed("cats of mine", problem="no parameter names a digest")
+    asked = []
+    monkeypatch.setattr(ask, "ask", lambda url, _: asked.append(url) or [claimed("birds", digest), cats])
+
+    def models(path, *flags):
+        project.write("good.jsonl", json.dumps({"path": path}))
+        result = json.loads(benched(project, server.url, "--concurrency", "1", "--json", *flags).stdout)
+        assert bool(result["models"]) != bool(result["warnings"])
+        return [model["oid"] for model in result["models"]]
+
+    assert models("/v2/models/birds/infer") == [digest]
+    assert models("/v2/models/cats%20of%20mine/infer") == [], "it is not the only one with a digest that is measured"
+    assert models("/health") == []
+    assert models("/v2/models/birds/infer", "--model", "http://localhost:8081") == [digest]
+    assert asked == [server.url] * 3 + ["http://localhost:8081"]
+
+
+@pytest.mark.long
 def test_a_command_is_started_measured_and_ended_with_its_children(project, port):
     words = ("--url", f"http://127.0.0.1:{port}", "--json", "--", sys.executable, "serve.py", str(port))
     done = project.dvlite(
@@ -115,8 +151,10 @@ def test_a_command_is_started_measured_and_ended_with_its_children(project, port
 
 
 def assert_gone(project):
+    """Waits for the end of the child, as long as the test may take."""
     child = int((project.root / "child").read_text())
-    assert any(_is_gone(child) for _ in range(1000))
+    while not _is_gone(child):
+        time.sleep(0.01)
 
 
 def _is_gone(pid):
@@ -125,6 +163,7 @@ def _is_gone(pid):
     return not state.strip() or state.startswith("Z")
 
 
+@pytest.mark.long
 def test_a_command_that_ends_is_an_error_with_its_last_line(project, port):
     url = f"http://127.0.0.1:{port}"
     done = benched(project, "echo 'no such model'; exit 4", "--url", url, code=3)
@@ -155,6 +194,7 @@ def test_what_cannot_be_measured_is_refused(project, server, port):
     assert runs_of(project) == []
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_the_server_and_records_nothing(project, port):
     words = ["bench", "serve", "--requests", "good.jsonl", "--for", "10m", "--url", f"http://127.0.0.1:{port}"]
     command = [sys.executable, "-m", "dvlite", *words, "--", sys.executable, "serve.py", str(port)]
@@ -163,6 +203,7 @@ def test_ctrl_c_ends_the_server_and_records_nothing(project, port):
     ) as bench:
         while not (project.root / "child").exists() or not _answers(port):
             assert bench.poll() is None
+            time.sleep(0.01)
         bench.send_signal(signal.SIGINT)
         said = bench.communicate(timeout=120)[1]
     assert bench.returncode == 130

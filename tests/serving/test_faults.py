@@ -12,7 +12,7 @@ from dvlite.store.s3 import S3Store
 from tests.commands.project import tree
 from tests.faults import calls
 from tests.faults.calls import CHANGE, FAIL_FROM, KILL, SPACE, Fault
-from tests.serving.test_export import EXTRA, FRONTS, answer, model_for
+from tests.serving.test_export_serving import EXTRA, FRONTS, answer, model_for
 
 pytestmark = pytest.mark.long
 ENOSPC = 28

@@ -1,6 +1,8 @@
 """The load on a server: requests that are read strictly, figures that are counted right."""
 
+import errno
 import json
+import socket
 
 import pytest
 
@@ -114,6 +116,15 @@ def test_a_server_that_dies_ends_the_measurement(server):
     server.dies_after = 30
     with pytest.raises(PartlyDone, match=r"answers no more, after [0-9]+ good answers at 2 connections"):
         measure(LoadTarget(url=server.url), [LoadRequest("GET", "/dying")], 2, 600)
+
+
+def test_a_machine_without_a_free_port_or_file_is_not_a_dead_server(server, monkeypatch):
+    def full(*_args, **_how):
+        raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+
+    monkeypatch.setattr(socket.socket, "connect", full)
+    with pytest.raises(PartlyDone, match="no port or file left on this machine for connections to"):
+        measure(LoadTarget(url=server.url), [ASK], 2, 600)
 
 
 @pytest.mark.parametrize(

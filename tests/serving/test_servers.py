@@ -3,12 +3,13 @@
 import json
 import os
 import subprocess
+import tempfile
 
 import pytest
 
 from dvlite.serving.opened import opened_place
 from tests.serving import running
-from tests.serving.test_export import export, followed, place, rolled_back
+from tests.serving.test_export_serving import export, followed, place, rolled_back
 
 pytestmark = pytest.mark.servers
 
@@ -76,9 +77,11 @@ def script(name, text, *args, env=None):
     environ = {**os.environ, **(env or {})}
     for key in ("PYTHONPATH", "LD_PRELOAD"):
         environ.pop(key, None)
-    done = subprocess.run(
-        [running.python_of(name), "-c", text, *map(str, args)], capture_output=True, text=True, env=environ
-    )
+    with tempfile.NamedTemporaryFile("w", suffix=".py") as file:  # torch reads the source of a class
+        file.write(text)
+        file.flush()
+        words = [running.python_of(name), file.name, *map(str, args)]
+        done = subprocess.run(words, capture_output=True, text=True, env=environ)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -87,6 +90,19 @@ def digest_at(project, url):
     (model,) = project.json("lineage", "--served", url)["models"]
     assert model["lineage"]["subject"]["oid"] == model["digest"]
     return model["version"], model["digest"]
+
+
+def assert_benched(project, request, digest, *words):
+    """Two connections are measured without an error, and the run reads the model that the server names."""
+    project.write("requests.jsonl", json.dumps(request))
+    flags = ("--requests", "requests.jsonl", "--for", "1s", "--concurrency", "2")
+    result = project.json("bench", "serve", *words, *flags)
+    assert [one["oid"] for one in result["models"]] == [digest]
+    assert result["warnings"] == []
+    (level,) = result["levels"]
+    assert level["figures"]["good"] == level["figures"]["requests"] > 0
+    (run,) = [row for row in project.json("runs", "list")["runs"] if row["stage"] == "serve"]
+    assert digest in json.dumps(project.json("runs", "show", run["name"]))
 
 
 def flip(path):
@@ -124,6 +140,9 @@ def test_triton_serves_the_export_switches_and_says_what_it_serves(birds, tmp_pa
         rolled_back(birds, "triton")
         assert load_and_ask() == [2, 4]
         assert digest_at(birds, server.url) == followed(birds) == (1, first["digest"])
+        tensor = {"name": "X", "shape": [2], "datatype": "FP32", "data": [1, 2]}
+        ask = {"path": "/v2/models/birds/infer", "body": {"inputs": [tensor]}}
+        assert_benched(birds, ask, first["digest"], server.url)
         done = birds.dvlite("verify", "--served", server.url, code=3)
         assert "the bytes were not seen" in done.stderr
     flip(place(birds) / "birds/1/weights.bin")
@@ -144,6 +163,8 @@ def test_torchserve_serves_the_archive_and_says_what_it_serves(birds, tmp_path):
         digits = done["digest"].partition(":")[2][:12]
         assert server.call("/models/birds")[0]["modelVersion"] == f"1-{digits}"
         assert digest_at(birds, server.url) == digest_at(birds, f"{server.url}/models/birds") == (1, done["digest"])
+        ask = {"path": "/predictions/birds", "body": [1.0, 2.0]}
+        assert_benched(birds, ask, done["digest"], server.inference_url, "--model", server.url)
     flip(place(birds) / "birds.mar")
     assert birds.dvlite("verify", "--served", "../served/birds.mar", code=13)
     assert birds.dvlite("verify", "--served", "../served", code=13)
