@@ -48,6 +48,9 @@ GIT_CONFIG = """\
 	detachedHead = false
 """
 
+# Where PYTHONDONTWRITEBYTECODE is set: what this process imports is compiled once, for the thousands that the tests start, which only read it.
+sys.dont_write_bytecode = False
+
 # Examples take as long as the machine makes them; in CI they are the same each time, so that a red build is about the change.
 settings.register_profile("dvlite", deadline=None, derandomize="CI" in os.environ, max_examples=20)
 settings.register_profile("long", settings.get_profile("dvlite"), max_examples=200)
