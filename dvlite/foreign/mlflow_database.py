@@ -5,28 +5,21 @@ Source: mlflow/store/tracking/dbmodels/models.py. The file is opened to read onl
 
 from __future__ import annotations
 
-import contextlib
 import math
-import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from dvlite.errors import DvliteError, UsageError
+from dvlite.errors import DvliteError
 from dvlite.foreign.curves import Curves
 from dvlite.foreign.foreign_run import ForeignRun
 from dvlite.foreign.mlflow_folder import artifacts_in
 from dvlite.foreign.mlflow_run import DELETED, MlflowRun, require_experiments
-from dvlite.foreign.opened import ODD, odd, open_file
+from dvlite.foreign.opened import ODD, Database, odd, open_database
 from dvlite.formats.record import ImportedArtifact
 from dvlite.show import quote
 
-_HEADER = b"SQLite format 3\0"
-_COUNT = 6
-_TABLES = (  # a view of such a name could be a query without end
-    "SELECT count(*) FROM sqlite_master WHERE type = 'table'"
-    " AND name IN ('experiments', 'runs', 'params', 'tags', 'metrics', 'latest_metrics')"
-)
+_TABLES = ("experiments", "runs", "params", "tags", "metrics", "latest_metrics")
 _EXPERIMENTS = "SELECT experiment_id, name FROM experiments WHERE lifecycle_stage != ? ORDER BY experiment_id"
 _RUNS = (
     "SELECT run_uuid, name, status, start_time, end_time, user_id, artifact_uri FROM runs"
@@ -39,28 +32,20 @@ _LAST = "SELECT key, value, is_nan FROM latest_metrics WHERE run_uuid = ? ORDER 
 
 def read_runs(path: Path, shown: str, experiments: Sequence[str]) -> Iterator[ForeignRun | DvliteError]:
     """Yields the runs of a file, or those of some experiments by name; deleted ones are left out. Raises UsageError for another file."""
-    with open_file(path) as file:
-        if file.read(len(_HEADER)) != _HEADER:
-            raise UsageError(f"{quote(shown)} is no database of SQLite", hint="name a tracking folder, a file or a URI")
-    try:
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            database.text_factory = lambda data: data.decode("utf-8", "replace")
-            if database.execute(_TABLES).fetchone()[0] < _COUNT:
-                raise UsageError(f"{quote(shown)} is no database of MLflow", hint="MLflow's own is called mlflow.db")
-            known = {str(name): number for number, name in database.execute(_EXPERIMENTS, (DELETED,))}
-            require_experiments(experiments, known)
-            for name in experiments or known:
-                for row in database.execute(_RUNS, (known[name], DELETED)):
-                    try:
-                        yield _run(database, row, name, path.parent).run()
-                    except ODD:
-                        yield odd(f"the run {quote(str(row[0]))} in {quote(shown)}")
-    except sqlite3.Error as error:
-        hint = "if a later MLflow wrote it, import from its server: dvlite runs import mlflow http://..."
-        raise UsageError(f"{quote(shown)} is no database of MLflow that can be read ({error})", hint=hint) from error
+    hint = "name a tracking folder, a database (MLflow's own is called mlflow.db) or a URI"
+    unread = "if a later MLflow wrote it, import from its server: dvlite runs import mlflow http://..."
+    with open_database(path, shown, "MLflow", _TABLES, hint=hint, unread=unread) as database:
+        known = {str(name): number for number, name in database.execute(_EXPERIMENTS, (DELETED,))}
+        require_experiments(experiments, known)
+        for name in experiments or known:
+            for row in database.execute(_RUNS, (known[name], DELETED)):
+                try:
+                    yield _run(database, row, name, path.parent).run()
+                except ODD:
+                    yield odd(f"the run {quote(str(row[0]))} in {quote(shown)}")
 
 
-def _run(database: sqlite3.Connection, row: Sequence[object], experiment: str, near: Path) -> MlflowRun:
+def _run(database: Database, row: Sequence[object], experiment: str, near: Path) -> MlflowRun:
     run_id, name, status, start, end, user, artifact_uri = row
     curves = Curves()
     for key, step, value, is_nan, timestamp in database.execute(_POINTS, (run_id,)):

@@ -7,30 +7,27 @@ opened to read only.
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
-import sqlite3
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dvlite.errors import DvliteError, UsageError
+from dvlite.errors import DvliteError
 from dvlite.foreign.foreign_run import MOST_ARTIFACTS, ForeignRun, typed
-from dvlite.foreign.opened import ODD, odd, open_file
+from dvlite.foreign.opened import ODD, Database, odd, open_database, open_file
 from dvlite.formats import record
 from dvlite.formats.protobuf import fields
 from dvlite.formats.record import ImportedArtifact, Status
 from dvlite.formats.strict_yaml import Scalar, Tree
 from dvlite.show import quote
 
-_HEADER = b"SQLite format 3\0"
-_TABLES = (  # a view of such a name could be a query without end
-    "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('MLMDEnv', 'Type', 'Execution', 'ExecutionProperty',"
-    " 'Event', 'EventPath', 'Artifact', 'ArtifactProperty', 'Context', 'Association')"
+_TABLES = (
+    *("MLMDEnv", "Type", "Execution", "ExecutionProperty", "Event", "EventPath"),
+    *("Artifact", "ArtifactProperty", "Context", "Association"),
 )
-_COUNT = 10
 _MOST_VALUES, _MOST_TEXT = 2000, 65536  # of an execution, and characters of one
 _VALUE = f"name, int_value, double_value, substr(string_value, 1, {_MOST_TEXT}), bool_value"
 _EXECUTIONS = (
@@ -66,25 +63,9 @@ _PIPELINE_RUNS = ("pipeline_run", "run", "system.PipelineRun", "dvlite.Invocatio
 _OWN = "dvlite.Run"
 _AROUND = {  # what TFX and Kubeflow Pipelines keep of the machinery among the parameters
     *("pod_name", "pod_uid", "namespace", "cached_fingerprint", "cache_fingerprint", "cached_execution_id", "image"),
-    *(
-        "display_name",
-        "task_name",
-        "parent_dag_id",
-        "iteration_index",
-        "iteration_count",
-        "resource_name",
-        "store_session_info",
-    ),
-    *(
-        "component_id",
-        "run_id",
-        "pipeline_root",
-        "pipeline_name",
-        "state",
-        "tfx_version",
-        "launched_type",
-        "checksum_md5",
-    ),
+    *("display_name", "task_name", "parent_dag_id", "iteration_index", "iteration_count", "resource_name"),
+    *("store_session_info", "component_id", "run_id", "pipeline_root", "pipeline_name", "state", "tfx_version"),
+    *("launched_type", "checksum_md5"),
 }
 _STRUCT = "mlmd-struct::"
 _DEEPEST = 30
@@ -130,29 +111,15 @@ def read_runs(path: Path, shown: str) -> Iterator[ForeignRun | DvliteError]:
                 yield odd(f"the execution {row[0]} in {quote(shown)}")
 
 
-@contextlib.contextmanager
-def _opened(path: Path, shown: str) -> Iterator[sqlite3.Connection]:
-    with open_file(path) as file:
-        if file.read(len(_HEADER)) != _HEADER:
-            raise UsageError(f"{quote(shown)} is no database of SQLite", hint="name a file of ML-Metadata")
-    try:
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            database.text_factory = lambda data: data.decode("utf-8", "replace")
-            if database.execute(_TABLES).fetchone()[0] < _COUNT:
-                raise UsageError(f"{quote(shown)} is no file of ML-Metadata", hint="name one that its package wrote")
-            yield database
-    except sqlite3.Error as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-            message = f"another program writes into {quote(shown)} ({error})"
-            raise DvliteError(message, hint="wait for it, then run the same command again") from error
-        hint = "name a file that the package ml-metadata reads"
-        raise UsageError(f"{quote(shown)} is no file of ML-Metadata that can be read ({error})", hint=hint) from error
+def _opened(path: Path, shown: str) -> AbstractContextManager[Database]:
+    hint, unread = "name a file that ml-metadata wrote", "name a file that the package ml-metadata reads"
+    return open_database(path, shown, "ML-Metadata", _TABLES, hint=hint, unread=unread)
 
 
 class _Contexts:
     """The contexts of executions that are asked for in order: their table has no index by execution."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
+    def __init__(self, database: Database) -> None:
         self._rows = database.execute(_CONTEXTS)
         self._next = self._rows.fetchone()
 
@@ -165,7 +132,7 @@ class _Contexts:
         return found
 
 
-def _execution(database: sqlite3.Connection, row: tuple[Any, ...], contexts: list[tuple[str, str]]) -> _Execution:
+def _execution(database: Database, row: tuple[Any, ...], contexts: list[tuple[str, str]]) -> _Execution:
     number, type_, name, state, start, end, external_id = row
     values = _values(database, "Execution", number)
     one = _Execution(
@@ -206,7 +173,7 @@ def _artifact(path: str, uri: str, about: Mapping[str, Tree], *, is_input: bool)
     )
 
 
-def _values(database: sqlite3.Connection, table: str, number: int) -> dict[str, Tree]:
+def _values(database: Database, table: str, number: int) -> dict[str, Tree]:
     """Returns the properties of an execution or an artifact; custom ones come last, and count where both have a name."""
     values: dict[str, Tree] = {}
     for name, whole, real, text, truth in database.execute(_VALUES.format(table), (number,)):

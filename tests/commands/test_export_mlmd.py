@@ -326,7 +326,7 @@ class TestReal:
         before = project.read("other.db")
         for file, words in (
             ("notes.txt", "is no database of SQLite"),
-            ("other.db", "is no file of ML-Metadata"),
+            ("other.db", "is no database of ML-Metadata"),
             ("no/m.sqlite", "is in a folder that does not exist"),
             (".", "is a folder"),
         ):
