@@ -6,20 +6,22 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 
 from dvlite.errors import DvliteError, PartlyDone, UsageError
 from dvlite.exports import mlflow, table, tensorboard
 from dvlite.exports.exported_run import ExportedRun
-from dvlite.exports.mlmd import MlmdRun, MlmdStore, batches, holders_of
+from dvlite.exports.mlmd import MlmdRun, MlmdStore, holders_of
 from dvlite.exports.openlineage import EventFile, EventFolder, EventStream
 from dvlite.exports.table import Part, RunValues
 from dvlite.files import os_error, temporary_name
 from dvlite.foreign.mlmd_database import require_store
 from dvlite.formats import parquet
 from dvlite.formats.parquet import ColumnType
+from dvlite.formats.strict_yaml import Tree
 from dvlite.progress import Progress
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.results import Result
@@ -35,6 +37,7 @@ from dvlite.runs.upstream import upstream_params
 from dvlite.show import Show, count, quote
 
 _MILLION = 10**6
+_AT_ONCE = 200  # runs whose inherited parameters are asked for together; of ML-Metadata, one transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -119,15 +122,17 @@ def export_mlmd(repo: Repo, file: str, options: RunsOptions, *, now_ns: int, pro
         store = MlmdStore(place, file)
         directories = {item.oid: item for item in RunQueries(index).directories() if item.size_bytes}
         exporting = _Exporting(repo, index, rows[::-1], progress)
-        counts = [0, 0, 0, 0, 0]
-        for part in batches(exporting.runs()):
-            inherited = upstream_params(index, [run.oid for run in part])
-            handed = [MlmdRun(run, inherited[run.oid], holders_of(run.run, directories)) for run in part]
-            counts = [sum(pair) for pair in zip(counts, astuple(store.write(handed)), strict=True)]
-    new, updated, artifacts, events, contexts = counts
-    result = exporting.result("mlmd", file)
-    unchanged = len(rows) - new - updated
-    return replace(result, unchanged=unchanged, artifacts=artifacts, events=events, contexts=contexts)
+        parts = [
+            store.write([MlmdRun(run, inherited, holders_of(run.run, directories)) for run, inherited in part])
+            for part in exporting.batches()
+        ]
+    return replace(
+        exporting.result("mlmd", file),
+        unchanged=len(rows) - sum(part.runs + part.updated for part in parts),
+        artifacts=sum(part.artifacts for part in parts),
+        events=sum(part.events for part in parts),
+        contexts=sum(part.contexts for part in parts),
+    )
 
 
 def export_openlineage(
@@ -143,9 +148,8 @@ def export_openlineage(
         events = unchanged = 0
         try:
             with contextlib.closing(_events_in(repo, place)) as target:
-                for part in batches(exporting.runs()):
-                    inherited = upstream_params(index, [run.oid for run in part])
-                    added = [target.add(run, inherited[run.oid]) for run in part]
+                for part in exporting.batches():
+                    added = [target.add(run, inherited) for run, inherited in part]
                     events += sum(added)
                     unchanged += added.count(0)
         except BrokenPipeError:  # `| head`
@@ -265,6 +269,13 @@ class _Exporting:
                 yield ExportedRun(run, oid, name, tuple(tags.get(oid, ())))
             self._progress.advance(files=1)
         self._progress.finish()
+
+    def batches(self) -> Iterator[list[tuple[ExportedRun, Mapping[str, Tree]]]]:
+        """Yields runs, some at a time, each with the parameters of the runs upstream."""
+        runs = self.runs()
+        while part := [*islice(runs, _AT_ONCE)]:
+            inherited = upstream_params(self._index, [run.oid for run in part])
+            yield [(run, inherited[run.oid]) for run in part]
 
     def with_series(self, exported: ExportedRun) -> ExportedRun:
         """Reads the series of a run; what is missing of any of the runs is fetched together."""

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from dvlite.formats import record
-from dvlite.formats.record import Run
+from dvlite.formats.record import Output, Run
 from dvlite.formats.series import Series
 from dvlite.oid import Oid
+from dvlite.runs.schema import HAS_OUTPUTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,16 @@ class ExportedRun:
     tags: tuple[str, ...] = ()
     series: Mapping[str, Series] = field(default_factory=dict)
     is_whole: bool = True
+
+    @property
+    def long_name(self) -> str:
+        """A name that no other run has, `train-7f3a9c0d1e2f3a4b`: `runs show` takes it."""
+        return f"{self.run.stage}-{self.oid.rpartition(':')[2][:16]}"
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """What it wrote; what is left of a run that failed is no output of it, as in `lineage`."""
+        return self.run.outputs if self.run.status in HAS_OUTPUTS else ()
 
     @property
     def start_ms(self) -> int:

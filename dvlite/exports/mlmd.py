@@ -23,10 +23,8 @@ from dvlite.formats.record import Run
 from dvlite.formats.strict_yaml import Tree
 from dvlite.oid import MANIFEST, Oid
 from dvlite.runs.queries import Artefact
-from dvlite.runs.schema import WITH_OUTPUTS
 from dvlite.show import one_line, quote
 
-_AT_ONCE = 200  # runs in one transaction
 _STATES = {
     "ok": "COMPLETE",
     "asserted": "COMPLETE",
@@ -195,7 +193,7 @@ class MlmdStore:
         exported, run = run_.exported, run_.exported.run
         one = self._pb.Execution(
             type_id=self._types[_RUN],
-            name=_text(f"{run.stage}-{exported.oid.rpartition(':')[2][:16]}"),  # unique; as the command line takes it
+            name=_text(exported.long_name),
             external_id=exported.oid,
             last_known_state=self._pb.Execution.State.Value(_STATES.get(run.status, "FAILED")),
         )
@@ -298,9 +296,7 @@ def _inputs(run: MlmdRun) -> list[Artefact]:
 
 
 def _outputs(run: MlmdRun) -> list[Artefact]:
-    """Returns what a run wrote; what is left of one that failed counts for nothing, as in `lineage`."""
-    outputs = run.exported.run.outputs if f"'{run.exported.run.status}'" in WITH_OUTPUTS else ()
-    return [Artefact(item.oid, item.path, item.size_bytes, item.files) for item in outputs]
+    return [Artefact(item.oid, item.path, item.size_bytes, item.files) for item in run.exported.outputs]
 
 
 def _retagged(there: Any, exported: ExportedRun) -> Any:
@@ -336,18 +332,6 @@ def holders_of(run: Run, directories: Mapping[Oid, Artefact]) -> tuple[Artefact,
     held = {item.inside_oid: item.inside or "" for item in run.inputs if item.inside_oid is not None}
     known = {oid: directories.get(oid, Artefact(oid, size_bytes=_LARGE_BYTES, files=0)) for oid in held}
     return tuple(known[oid]._replace(path=path) for oid, path in held.items())
-
-
-def batches(runs: Iterable[Node]) -> Iterator[list[Node]]:
-    """Yields runs, some at a time."""
-    batch: list[Node] = []
-    for run in runs:
-        batch.append(run)
-        if len(batch) == _AT_ONCE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _packages() -> tuple[ModuleType, Any, Any]:

@@ -18,7 +18,6 @@ from dvlite.exports.exported_run import ExportedRun
 from dvlite.files import READ, write_atomic
 from dvlite.formats.record import ImportedArtifact, Input, Output, Run
 from dvlite.repo.stage_names import address
-from dvlite.runs.schema import WITH_OUTPUTS
 from dvlite.show import quote
 
 Event = Mapping[str, Any]
@@ -47,7 +46,7 @@ def events_of(exported: ExportedRun, inherited: Mapping[str, Any]) -> list[Event
     run = exported.run
     facets, job = _run_facets(exported, inherited), _job(run)
     inputs = [_read(run, item) for item in run.inputs]
-    outputs = [_written(run, item) for item in run.outputs if f"'{run.status}'" in WITH_OUTPUTS]
+    outputs = [_written(run, item) for item in exported.outputs]
     for one in () if run.imported is None else run.imported.artifacts:
         if (place := _URL.fullmatch(one.url)) is not None:
             (inputs if one.role == "input" else outputs).append(_elsewhere(run, one, place))
@@ -235,7 +234,7 @@ def _own_facet(exported: ExportedRun) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "_producer": _producer(run),
         "_schemaURL": _RUN_FACET,
-        "name": f"{run.stage}-{exported.oid.rpartition(':')[2][:16]}",  # as the command line takes it
+        "name": exported.long_name,
         "record": exported.oid,
         "status": run.status,
         "key": run.key,

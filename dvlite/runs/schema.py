@@ -19,7 +19,9 @@ INPUT, OUTPUT, HOLDER = 0, 1, 2  # a holder is a directory that contained an inp
 LOOSE = 0  # the source of loose files
 PARAM, METRIC, ENV = "param", "metric", "env"
 IMPORTED = "imported"  # of the environment: what `imported_from` returns
-WITH_OUTPUTS = "('ok', 'cached', 'asserted', 'tainted')"  # statuses of runs whose outputs are theirs
+HAS_OUTPUTS = ("ok", "cached", "asserted", "tainted")
+"""Statuses of runs whose outputs are theirs: what is left of one that failed counts for nothing."""
+WITH_OUTPUTS = str(HAS_OUTPUTS)  # as SQL has it
 # Runs that wrote the content of the row of io that is filled in; `other` is one of them.
 MAKERS = (
     f"FROM io other JOIN run maker ON maker.id = other.run AND maker.status IN {WITH_OUTPUTS}"
