@@ -622,7 +622,7 @@ class Repo:
     # -- models
 
     def model_list(self, *names: str, fetch: bool = False) -> ModelListResult:
-        """List models, the version in each stage, and tags that are lost or replaced."""
+        """List models, the version in each stage, and lost or replaced tags."""
         from dvlite.commands.model import model_list as verb
 
         return self._place.write(lambda repo, progress: verb(repo, names, fetch=fetch, progress=progress))
@@ -646,7 +646,7 @@ class Repo:
         return self._place.write(lambda repo, progress: verb(repo, old, new, progress=progress))
 
     def model_add(self, name: str, source: Name, *, message: str = "") -> ModelAddResult:
-        """Register a tracked path, REV:PATH or an output of a run as the next version."""
+        """Register a path, or an output of a run, as the next version."""
         from dvlite.commands.model_add import model_add as verb
 
         return self._place.write(
@@ -666,7 +666,7 @@ class Repo:
         )
 
     def model_rollback(self, name: str, stage: str, *, message: str = "") -> ModelPromoteResult:
-        """Put the version back into a stage that it had before."""
+        """Give a stage back the version that it had before."""
         from dvlite.commands.model_promote import model_rollback as verb
 
         return self._place.write(lambda repo, progress: verb(repo, name, stage, message=message, progress=progress))
@@ -762,7 +762,7 @@ class Repo:
         price: float | None = None,
         record: bool = True,
     ) -> BenchServeResult:
-        """Measure latency, throughput, errors, cold start and memory of a server."""
+        """Measure latency, throughput, errors, cold start and memory."""
         import platform
 
         from dvlite.commands.bench_serve import bench_serve as verb

@@ -192,7 +192,9 @@ def bench() -> None:
 @click.option(
     "--concurrency", metavar="N,...", default="1,4,16", help="Measure with so many connections (default: 1,4,16)."
 )
-@click.option("--duration", "--for", "duration", metavar="TIME", default="10s", help="Measure each so long (10s, 2m).")
+@click.option(
+    "--duration", "--for", "duration", metavar="TIME", default="10s", help="Measure each so long (default: 10s)."
+)
 @click.option("--timeout", metavar="TIME", default="30s", help="Wait so long for an answer (default: 30s).")
 @click.option("--start-timeout", metavar="TIME", default="2m", help="Wait so long until CMD answers (default: 2m).")
 @click.option(
@@ -204,7 +206,7 @@ def bench() -> None:
 @click.option("--price", metavar="X", type=float, help="What an hour of the machine costs.")
 @click.option("--no-record", "record", is_flag=True, default=True, flag_value=False, help="Record no run.")
 def bench_serve(target: tuple[str, ...], **flags: Any) -> int:
-    """Measure latency, throughput, errors, cold start and memory of a server."""
+    """Measure latency, throughput, errors, cold start and memory."""
     from dvlite.commands.bench_serve import bench_serve as verb
     from dvlite.commands.bench_serve import options_of
 

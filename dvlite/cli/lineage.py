@@ -261,7 +261,7 @@ def runs_apply(name: str, *, branch: str | None, force: bool) -> int:
     "--experiment", "experiments", metavar="NAME", multiple=True, help="Only runs of this experiment of MLflow."
 )
 def runs_import(program: Any, source: str, experiments: tuple[str, ...]) -> int:
-    """Import runs of other programs: a folder, or a tracking URI of MLflow."""
+    """Import runs of other programs, from a folder, a file or a server."""
     from dvlite.commands.runs_import import runs_import as verb
 
     return run(

@@ -21,7 +21,7 @@ def model() -> None:
 @click.option("--fetch", is_flag=True, help="Ask the git remote first, and name what it lost.")
 @click.option("--md", "markdown", is_flag=True, help="Print a Markdown table, for a README.")
 def model_list(names: tuple[str, ...], *, fetch: bool, markdown: bool) -> int:
-    """List models, the version in each stage, and tags that are lost or replaced."""
+    """List models, the version in each stage, and lost or replaced tags."""
     from dvlite.commands.model import model_list as verb
 
     form = "markdown" if markdown else "text"
@@ -33,7 +33,7 @@ def model_list(names: tuple[str, ...], *, fetch: bool, markdown: bool) -> int:
 @click.argument("source", metavar="PATH|RUN[:OUT]", type=PathText())
 @MESSAGE
 def model_add(name: str, source: str, *, message: str) -> int:
-    """Register a tracked path, REV:PATH or an output of a run as the next version."""
+    """Register a path, or an output of a run, as the next version."""
     from dvlite.commands.model_add import model_add as verb
 
     return run(lambda s: verb(s.repo(), name, source, message=message, progress=s.progress), text="model")
@@ -73,7 +73,7 @@ def model_promote(name: str, stage: str, *, when: tuple[str, ...], checks: bool,
 @click.argument("stage", metavar="STAGE")
 @MESSAGE
 def model_rollback(name: str, stage: str, *, message: str) -> int:
-    """Put the version back into a stage that it had before."""
+    """Give a stage back the version that it had before."""
     from dvlite.commands.model_promote import model_rollback as verb
 
     return run(lambda s: verb(s.repo(), name, stage, message=message, progress=s.progress), text="model")

@@ -49,7 +49,7 @@ MOST_JOBS = 256
 @click.option(
     "-j", "--jobs", metavar="N", type=click.IntRange(1, MOST_JOBS), help="Run up to N stages in parallel (default 1)."
 )
-@click.option("--on", metavar="dask[:ADDRESS]", help="Run stages on a Dask cluster, which has the remote in common.")
+@click.option("--on", metavar="dask[:ADDRESS]", help="Run stages on a Dask cluster, whose workers reach the remote.")
 @click.option(
     "-n", "--dry-run", is_flag=True, help="Show what would run without running it; exit 1 if anything is out of date."
 )
