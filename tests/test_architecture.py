@@ -67,7 +67,7 @@ OWNERS = {
     "pyarrow": ("results", "formats.parquet", "tables.arrow", "tables.rewrite"),
     "pyfastcdc": ("store.chunking",),
     "rich": ("cli.terminal",),
-    "sqlite3": ("runs.index", "foreign.mlflow_database", "foreign.mlmd_database", "tables.sqlite"),
+    "sqlite3": ("runs.index", "foreign.opened", "tables.sqlite"),
     "subprocess": ("git", "pipeline.process", "pipeline.unit_process", "cli.pager", "plots.draw"),
     "vl_convert": ("plots.draw",),
     "xxhash": ("oid",),
@@ -731,6 +731,13 @@ RULES: list[Rule] = [
 def test_the_package_keeps_the_rule(rule):
     findings = rule(PACKAGE)
     assert not findings, "\n".join(findings)
+
+
+def test_the_page_has_every_layer_from_the_top_down():
+    page = (PROJECT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)/` \|", page, flags=re.MULTILINE)
+    assert sorted(rows) == sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
+    assert rows == sorted(rows, key=RANKS.__getitem__, reverse=True)
 
 
 def test_every_dependency_has_an_owner_and_every_owner_is_needed():
