@@ -102,15 +102,16 @@ def test_a_folder_whose_parent_is_missing_is_unreachable(work):
 
 def test_secrets_go_only_into_the_local_file(work):
     before = committed(work)
-    secrets = {"access_key_id": "AK", "secret_access_key": "SK", "endpoint_url": "http://127.0.0.1:1"}
-    with pytest.raises(UsageError, match="not allowed in a committed file") as caught:
-        added(url="s3://bucket", options=secrets)
-    assert "--local" in caught.value.hint
-    assert committed(work) == before
-    result = added(url="s3://bucket", options=secrets, local=True)
+    with running_company() as server:
+        secrets = {"access_key_id": "AK", "secret_access_key": "SK", "endpoint_url": server.url}
+        with pytest.raises(UsageError, match="not allowed in a committed file") as caught:
+            added(url="s3://bucket", options=secrets)
+        assert "--local" in caught.value.hint
+        assert committed(work) == before
+        result = added(url="s3://bucket", options=secrets, local=True)
     assert committed(work) == before
     assert result.staged == ()
-    assert result.remote.options == {"endpoint_url": "http://127.0.0.1:1"}
+    assert result.remote.options == {"endpoint_url": server.url}
     assert opened().remote().options["secret_access_key"] == "SK"
 
 
