@@ -71,6 +71,23 @@ def messages(fields: Sequence[Field], name: str) -> list[tuple[Field, ...]]:
     return found
 
 
+def texts_at(fields: Sequence[Field], *names: str) -> list[str]:
+    """Returns the scalars of a field in messages: those of `c` in `a { b { c: 1 } }` for a, b, c."""
+    *above, last = names
+    inside = [fields]
+    for name in above:
+        inside = [one for each in inside for one in messages(each, name)]
+    return [text for each in inside for text in texts(each, last)]
+
+
+def decoded(data: bytes, where: str) -> str:
+    """Returns the text of a file. Raises FormatError."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise FormatError(f"cannot read {where}: it is not UTF-8") from None
+
+
 def quoted(text: str) -> str:
     """Returns a text as the format writes it."""
     escaped = "".join(_written(character) for character in text)

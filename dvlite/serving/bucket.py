@@ -128,10 +128,17 @@ class BucketPlace:
         """Sends what of a version is not there in its size, then looks whether all is; returns how many bytes it sent."""
         there = self.sizes(folder)
         lacking = [path for path, content in contents.items() if there.get(path) != content.size_bytes]
-        with ThreadPoolExecutor(self._jobs) as pool:
+        pool = ThreadPoolExecutor(self._jobs)
+        try:
             sent = [pool.submit(self.write, f"{folder}/{path}", contents[path]) for path in lacking if path != last]
             for one in sent:
                 one.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            self.close()  # ends what is under way
+            raise
+        finally:
+            pool.shutdown()
         if last in lacking:
             self.write(f"{folder}/{last}", contents[last])
         there = self.sizes(folder)

@@ -6,7 +6,7 @@ A server follows one file, the front: it is replaced last, at one stroke. The fo
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from dvlite.errors import UsageError
@@ -16,6 +16,7 @@ from dvlite.show import quote
 
 SHORT = 12  # digits of a digest in a name
 WITHDRAWN = "withdrawn"
+_LONGEST_NUMBER = 18
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _VERSION = re.compile(r"([1-9][0-9]{0,17})")
 _WITH_DIGEST = re.compile(r"([1-9][0-9]{0,17})-([0-9a-f]{12})")
@@ -84,3 +85,9 @@ class ServingLayout:
                 f"{quote(name)} cannot be the name of a model for {self.to}: one has {self.name_rule}",
                 hint="choose another: --name NAME",
             )
+
+
+def only_version(texts: Sequence[str]) -> int | None:
+    """Returns the version of a policy that serves just one."""
+    text = texts[0] if len(texts) == 1 else ""
+    return int(text) if text.isdecimal() and len(text) <= _LONGEST_NUMBER else None

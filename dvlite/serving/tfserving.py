@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import re
 
-from dvlite.errors import FormatError
 from dvlite.formats import pbtxt
 from dvlite.formats.served import NAME, ServedModel
-from dvlite.serving.layout import ServerSettings, ServingLayout
+from dvlite.serving.layout import ServerSettings, ServingLayout, only_version
 from dvlite.show import quote
 
 _MARK = re.compile(r"# dvlite\.digest: (?:blake3|manifest):[0-9a-f]{64}\n")
@@ -31,18 +30,13 @@ def write(model: ServedModel, asked: ServerSettings) -> bytes:
 
 def current(data: bytes, where: str) -> int | None:
     """Returns the one version that a config of dvlite serves."""
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        raise FormatError(f"cannot read {quote(where)}: it is not UTF-8") from None
+    text = pbtxt.decoded(data, quote(where))
     fields = pbtxt.parse(text, where)
     if _MARK.match(text) is None:
         return None
-    configs = [one for lists in pbtxt.messages(fields, "model_config_list") for one in pbtxt.messages(lists, "config")]
-    policies = [one for config in configs for one in pbtxt.messages(config, "model_version_policy")]
-    specific = [one for policy in policies for one in pbtxt.messages(policy, "specific")]
-    versions = [text for one in specific for text in pbtxt.texts(one, "versions")]
-    return int(versions[0]) if len(versions) == 1 and versions[0].isdecimal() and len(versions[0]) < 19 else None
+    return only_version(
+        pbtxt.texts_at(fields, "model_config_list", "config", "model_version_policy", "specific", "versions")
+    )
 
 
 LAYOUT = ServingLayout(

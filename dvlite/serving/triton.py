@@ -8,10 +8,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dvlite.errors import FormatError, UsageError
+from dvlite.errors import UsageError
 from dvlite.formats import pbtxt
 from dvlite.formats.served import ServedModel
-from dvlite.serving.layout import ServerSettings, ServingLayout
+from dvlite.serving.layout import ServerSettings, ServingLayout, only_version
 from dvlite.show import quote
 
 START = "dvlite."
@@ -22,7 +22,7 @@ _BY_NAME = {"model.savedmodel": "tensorflow", "model.graphdef": "tensorflow", "s
 
 def write(model: ServedModel, asked: ServerSettings) -> bytes:
     """Returns the config: that of the user, but for name, version policy and dvlite's own parameters."""
-    text = "" if asked.config is None else _text(asked.config, asked.config_name)
+    text = "" if asked.config is None else pbtxt.decoded(asked.config, quote(asked.config_name))
     fields = pbtxt.parse(text, quote(asked.config_name))
     rest = "".join(_kept(text, fields)).strip("\n")
     lines = ["# dvlite export serving replaces this file; what is not of dvlite comes from --config"]
@@ -52,14 +52,10 @@ def claims_of(model: ServedModel) -> dict[str, str]:
 
 def current(data: bytes, where: str) -> int | None:
     """Returns the one version that a config of dvlite serves."""
-    fields = pbtxt.parse(_text(data, where), where)
+    fields = pbtxt.parse(pbtxt.decoded(data, quote(where)), where)
     if "digest" not in claims_in(fields):
         return None
-    specific = [
-        one for policy in pbtxt.messages(fields, "version_policy") for one in pbtxt.messages(policy, "specific")
-    ]
-    versions = [text for one in specific for text in pbtxt.texts(one, "versions")]
-    return int(versions[0]) if len(versions) == 1 and versions[0].isdecimal() and len(versions[0]) < 19 else None
+    return only_version(pbtxt.texts_at(fields, "version_policy", "specific", "versions"))
 
 
 def claims_in(fields: Sequence[pbtxt.Field]) -> dict[str, str]:
@@ -112,13 +108,6 @@ def _backend(model: ServedModel) -> str:
             return _BY_NAME[first]
     found = {_BACKENDS[suffix] for name in names for suffix in _BACKENDS if name == f"model{suffix}"}
     return found.pop() if len(found) == 1 else ""
-
-
-def _text(data: bytes, where: str) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise FormatError(f"cannot read {quote(where)}: it is not UTF-8") from None
 
 
 LAYOUT = ServingLayout(

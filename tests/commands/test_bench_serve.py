@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -13,6 +12,7 @@ from dvlite.commands import bench_serve
 from dvlite.serving import ask, load
 from dvlite.serving.ask import ServedClaim
 from tests.commands.conftest import prepared, start_project  # noqa: F401  (fixtures)
+from tests.polling import is_alive, pid_in, until
 from tests.serving.answering import Answering
 
 SERVER = """\
@@ -151,16 +151,8 @@ def test_a_command_is_started_measured_and_ended_with_its_children(project, port
 
 
 def assert_gone(project):
-    """Waits for the end of the child, as long as the test may take."""
-    child = int((project.root / "child").read_text())
-    while not _is_gone(child):
-        time.sleep(0.01)
-
-
-def _is_gone(pid):
-    """A process that was killed may take a moment, and one without a parent that waits stays in the table."""
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
-    return not state.strip() or state.startswith("Z")
+    child = pid_in(project.root / "child")
+    until(lambda: not is_alive(child))
 
 
 @pytest.mark.long
@@ -201,9 +193,7 @@ def test_ctrl_c_ends_the_server_and_records_nothing(project, port):
     with subprocess.Popen(
         command, cwd=project.root, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as bench:
-        while not (project.root / "child").exists() or not _answers(port):
-            assert bench.poll() is None
-            time.sleep(0.01)
+        until(lambda: (project.root / "child").exists() and _answers(port), bench)
         bench.send_signal(signal.SIGINT)
         said = bench.communicate(timeout=120)[1]
     assert bench.returncode == 130
