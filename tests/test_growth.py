@@ -26,18 +26,19 @@ from dvlite.cli.main import main
 base, answer, *sizes = sys.argv[1:]
 counts = {}
 
-class Counter:
-    def __init__(self):
-        self.calls = 0
-
-    def __call__(self, frame, event, argument):
-        if event in {"call", "c_call"} and threading.current_thread().name != "progress":
-            self.calls += 1
-
 def dv(title, *words):
-    counter = Counter()
-    threading.setprofile(counter)
-    sys.setprofile(counter)
+    calls = 0
+
+    def count(frame, event, argument):
+        nonlocal calls
+        if event == "call" or event == "c_call":
+            calls += 1
+
+    def begin(frame, event, argument):  # the first event of a thread
+        sys.setprofile(None if threading.current_thread().name == "progress" else count)
+
+    threading.setprofile(begin)
+    sys.setprofile(count)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             code = main(list(words))
@@ -45,7 +46,7 @@ def dv(title, *words):
         sys.setprofile(None)
         threading.setprofile(None)
     assert code == 0, (words, code)
-    counts.setdefault(title, []).append(counter.calls)
+    counts.setdefault(title, []).append(calls)
 
 def commit():
     subprocess.run(["git", "add", "-A"], check=True)
