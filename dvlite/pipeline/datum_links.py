@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 from dvlite.formats.manifest import ReadNode
 from dvlite.formats.record import Input, Run
-from dvlite.paths import is_inside
+from dvlite.paths import ancestors, is_inside
 from dvlite.pipeline.datums import Datums, MapShape, listings_of_run, shape_of_run
 
 
@@ -39,10 +39,12 @@ class DatumLinks:
 
     def making(self, paths: Collection[str]) -> tuple[str, ...]:
         """Returns the names of the datums that wrote any of these files, or files in these folders. A walk over all datums."""
+        wanted = frozenset(paths)
+        around = wanted.union(*(ancestors(path) for path in wanted))
         return tuple(
             name
             for name in self._datums.all_keys()
-            if any(is_inside(path, out) or is_inside(out, path) for out in self._datums.outs(name) for path in paths)
+            if any(out in around or not wanted.isdisjoint(ancestors(out)) for out in self._datums.outs(name))
         )
 
     def inputs(self, names: Collection[str]) -> list[Input]:

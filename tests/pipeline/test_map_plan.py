@@ -17,6 +17,7 @@ from dvlite.formats.pointer import Pointer
 from dvlite.formats.record import Input, MapRun, Output, Run
 from dvlite.oid import MANIFEST, digest_bytes, format_oid, parse_oid
 from dvlite.pipeline import map_inputs
+from dvlite.pipeline.datum_links import datums_of_run
 from dvlite.pipeline.datums import Datums, listings_of_run, shape_of, shape_of_run
 from dvlite.pipeline.known_data import KnownData
 from dvlite.pipeline.map_plan import plan_map
@@ -372,6 +373,14 @@ def test_a_record_alone_leads_from_an_input_to_its_datum_and_its_outputs():
     assert datums.key_of(0, "a.txt") is None
     assert datums.outs("a.jpg") == ("thumbs/a.png",)
     assert [unit.name for unit in datums.units({"b.jpg"})] == ["b.jpg"]
+
+
+def test_what_wrote_a_path_is_found_by_a_file_in_it_and_by_a_folder_around_it():
+    data, stage = Data(data={"a.jpg": "1", "d/b.jpg": "2", "d/c.jpg": "3"}), map_stage(outs="made/${path}")
+    links = datums_of_run(finished(stage, data, planned(stage, data)), data.read)
+    assert links.making({"made/a.jpg"}) == links.making({"made/a.jpg/inside", "made/a.jpg/more"}) == ("a.jpg",)
+    assert links.making({"made/d"}) == ("d/b.jpg", "d/c.jpg")
+    assert links.making({"made/a", "made/d/b"}) == ()
 
 
 def test_a_plan_reads_a_few_nodes_of_many():
