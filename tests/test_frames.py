@@ -22,7 +22,7 @@ BOUNDS = {
     "add": (199, 34, 12, 9),
     "status": (122, 29, 12, 0),
     "push": (427, 59, 20, 0),
-    "repro": (556, 69, 20, 0),
+    "repro": (554, 68, 20, 0),
     "checkout": (214, 36, 19, 13),
     "pull": (468, 61, 21, 3),
 }
@@ -55,8 +55,6 @@ class Counter:
         self.functions, self.deepest, self.write = set(), 0, 0
 
     def __call__(self, frame, event, argument):
-        if threading.current_thread().name == "progress":
-            return
         if event == "call":
             file = own(frame.f_code)
             if file is not None:
@@ -84,7 +82,11 @@ def count(verb, *words):
     dv(verb, *words)
     os.chdir(homes[1])
     counter = Counter()
-    threading.setprofile(counter)
+
+    def begin(frame, event, argument):  # the first event of a thread
+        sys.setprofile(None if threading.current_thread().name == "progress" else counter)
+
+    threading.setprofile(begin)
     sys.setprofile(counter)
     try:
         dv(verb, *words)

@@ -25,7 +25,7 @@ MOST_OVER = 20
 MOST_OUTS = 20
 Values = Mapping[
     str, tuple[str, ...]
-]  # of `${in}`, `${in.NAME}`, `${out}`, `${path}`, `${stem}`, `${name}` and each capture
+]  # of `${in}`, `${in.NAME}`, `${out}`, `${path}`, `${stem}`, `${name}` and captures
 _ALONE = ("path", "stem")  # what only a datum of a single file or folder has
 _CAPTURE = re.compile(r"\{([^{}/]*)\}")
 _TOKEN = re.compile(r"\[!?\]?[^\]]*\]|\{[^{}/]*\}|.", re.DOTALL)
@@ -79,6 +79,10 @@ class MapOut:
 
     template: str
     folder: str
+
+    def placed(self, wdir: str) -> MapOut:
+        """Returns it relative to the repository, for a stage whose folder is `wdir` there."""
+        return MapOut(*(posixpath.normpath(posixpath.join(wdir, path)) for path in (self.template, self.folder)))
 
 
 @dataclass(frozen=True, slots=True)

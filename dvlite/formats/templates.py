@@ -29,13 +29,7 @@ Scope = Mapping[str, Tree]  # `item` and `key` of an instance
 Keys = tuple[str | int, ...]
 
 VALUES_FILE = "params.yaml"  # whose values have names unasked
-DATUM_NAMES = (
-    "in",
-    "out",
-    "path",
-    "stem",
-    "name",
-)  # in `cmd` and `outs` of a stage with `map`, filled in for each datum
+DATUM_NAMES = ("in", "out", "path", "stem", "name")  # in `cmd` and `outs` of a map stage, filled in for each datum
 FOREACH_KEYS = ("foreach", "do")
 MATRIX = "matrix"
 MAX_PART = 120  # characters of a name after the '@'
@@ -90,9 +84,7 @@ class Templates:
         self._nodes: dict[Keys, tuple[Tree, Path | None]] = {}
         self._open: dict[Keys, None] = {}
         self._own: Collection[str] = ()  # the variables of the stage that is being prepared
-        self._datum: Collection[
-            str
-        ] = ()  # and the names that stay as they are in its `cmd` and `outs`: each datum has values of its own
+        self._datum: Collection[str] = ()  # of a map stage: the names that stay as they are in its `cmd` and `outs`
         self._size = 0
         self._defaults: dict[str, Tree] | None = None  # of VALUES_FILE
         self.files: dict[str, None] = {}

@@ -11,6 +11,7 @@ import posixpath
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from dvlite.errors import FileChanged, UsageError
@@ -61,7 +62,6 @@ class Contents:
         self._assumed: dict[str, Locked] = {}
         self._in_git = in_git or self._names_in_git  # the files below a folder that git has or would take
         self._visible: PathMap[frozenset[bytes]] = PathMap()
-        self._rows = OverRows(work.repo.state_dir)
 
     def know_outputs(self, folder: str, outs: Iterable[Locked]) -> None:
         """Learns from a lockfile in `folder` of outputs that git keeps: they count as data too, whatever git ignores in them."""
@@ -141,6 +141,10 @@ class Contents:
             if path in self._assumed or not self.has(path):
                 names.update(self.known.matches(path, pattern))
         return sorted(path for path in names if not path.endswith((".dvlite", "/dvlite.lock")))
+
+    @cached_property
+    def _rows(self) -> OverRows:
+        return OverRows(self._work.repo.state_dir)
 
     def over(self, over: StageOver) -> Locked | None:
         """Returns the listing of what a map stage goes over, None if that is nothing."""

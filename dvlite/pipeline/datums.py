@@ -23,10 +23,10 @@ from dvlite.formats.manifest import EXECUTABLE, Entries, Entry, KeepNode, ReadNo
 from dvlite.formats.map_stage import MapInput, MapOut, pieces, spec_of
 from dvlite.formats.record import Input, Run
 from dvlite.formats.task import TaskFile, TaskUnit
-from dvlite.oid import FILE, MANIFEST, Digest, format_oid, parse_oid
+from dvlite.oid import DIGEST_BYTES, FILE, MANIFEST, Digest, format_oid, parse_oid
 from dvlite.paths import check_paths
 from dvlite.pipeline.globs import expression
-from dvlite.pipeline.map_inputs import OverContent, gathered, matcher, selected, within
+from dvlite.pipeline.map_inputs import OverContent, gathered, matcher, path_texts, selected, within
 from dvlite.pipeline.stages import Stage
 from dvlite.pipeline.task_folder import LISTS
 from dvlite.show import quote
@@ -34,7 +34,7 @@ from dvlite.show import quote
 _LOOK_CLOSER = re.compile(r"(?:^|/)\.|//|~|[^ -~]")  # of paths that must not be written; all others are harmless
 _Row = tuple[
     str, bool, Digest, int, int, bool
-]  # path below the fixed folder, is it a folder, digest, bytes, files, executable
+]  # path below the fixed folder, is a folder, digest, bytes, files, executable
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +60,10 @@ def shape_of(stage: Stage) -> MapShape:
 
 def shape_of_run(run: Run) -> MapShape:
     """Returns the shape that a map stage had in a run, from its record alone."""
-    spec, wdir = (
-        spec_of(run.facts.map, run.facts.cmd),
-        posixpath.normpath(posixpath.join(posixpath.dirname(run.file), run.facts.wdir)),
-    )
-
-    def placed(path: str) -> str:
-        return posixpath.normpath(posixpath.join(wdir, path))
-
-    over = tuple(replace(item, pattern=placed(item.pattern)) for item in spec.over)
-    outs = tuple(MapOut(placed(out.template), placed(out.folder)) for out in spec.outs)
+    spec = spec_of(run.facts.map, run.facts.cmd)
+    wdir = posixpath.normpath(posixpath.join(posixpath.dirname(run.file), run.facts.wdir))
+    over = tuple(replace(item, pattern=posixpath.normpath(posixpath.join(wdir, item.pattern))) for item in spec.over)
+    outs = tuple(out.placed(wdir) for out in spec.outs)
     return MapShape(over, spec.by, outs, "" if wdir == "." else wdir)
 
 
@@ -155,11 +149,14 @@ class Datums:
         over = self.shape.over[0]
         if not over.folders:
             for leaf in self._leaves(0, None):
-                yield from _texts(leaf.paths)
+                yield from path_texts(leaf.paths)
             return
         matches = matcher(over)
         units = (
-            match["unit"] for leaf in self._leaves(0, None) for text in _texts(leaf.paths) if (match := matches(text))
+            match["unit"]
+            for leaf in self._leaves(0, None)
+            for text in path_texts(leaf.paths)
+            if (match := matches(text))
         )
         yield from (unit for unit, _ in groupby(units))
 
@@ -168,7 +165,7 @@ class Datums:
         found: list[set[str]] = []
         for number, over in enumerate(self.shape.over):
             key_of = self._key_of(over)
-            found.append({key_of(text) for leaf in self._leaves(number, None) for text in _texts(leaf.paths)})
+            found.append({key_of(text) for leaf in self._leaves(number, None) for text in path_texts(leaf.paths)})
         return found
 
     def key_of(self, number: int, path: str) -> str | None:
@@ -186,7 +183,9 @@ class Datums:
 
     def outs(self, key: str) -> tuple[str, ...]:
         """Returns the paths that a datum makes, relative to the repository. Raises UsageError for one that must not be written."""
-        values = self._texts_of(key, captures=self._out_captures)
+        return self._outs(key, self._texts_of(key, captures=self._out_captures))
+
+    def _outs(self, key: str, values: Mapping[str, str]) -> tuple[str, ...]:
         paths = tuple(
             ["".join([values[part] if is_value else part for part, is_value in one]) for one in self._templates]
         )
@@ -227,10 +226,9 @@ class Datums:
             yield self._unit(row[0], ((self._file(0, row),),))
 
     def _unit(self, key: str, files: tuple[tuple[TaskFile, ...], ...]) -> TaskUnit:
-        outs, several = self.outs(key), []
-        values: dict[str, tuple[str, ...]] = {
-            name: (text,) for name, text in self._texts_of(key, captures=True).items()
-        }
+        texts, several = self._texts_of(key, captures=True), list[str]()
+        outs = self._outs(key, texts)
+        values: dict[str, tuple[str, ...]] = {name: (text,) for name, text in texts.items()}
         named = [("in", tuple([file for part in files for file in part]))]
         named += [(f"in.{over.name}", part) for over, part in zip(self.shape.over, files, strict=True) if over.name]
         for name, part in named:
@@ -294,7 +292,7 @@ class Datums:
             yield from self._folder_rows(number, leaves, wanted)
             return
         for leaf in leaves:
-            for i, text in enumerate(_texts(leaf.paths)):
+            for i, text in enumerate(path_texts(leaf.paths)):
                 if wanted is None or text in wanted:
                     yield text, False, leaf.digest(i), leaf.sizes[i], 1, bool(leaf.flags[i] & EXECUTABLE)
 
@@ -303,7 +301,7 @@ class Datums:
 
         def entries() -> Iterator[tuple[str, Entry]]:
             for leaf in leaves:
-                for i, text in enumerate(_texts(leaf.paths)):
+                for i, text in enumerate(path_texts(leaf.paths)):
                     yield _groups(matches(text), ("unit",))[0], leaf[i]
 
         for unit, inside in groupby(entries(), key=itemgetter(0)):
@@ -351,13 +349,9 @@ class _Grouped:
             yield key, [self._row(i) for i in places]
 
     def _row(self, i: int) -> _Row:
-        digest = Digest(bytes(self._digests[i * 32 : i * 32 + 32]))
+        digest = Digest(bytes(self._digests[i * DIGEST_BYTES : (i + 1) * DIGEST_BYTES]))
         flags = self._flags[i]
         return self._paths[i], bool(flags & 1), digest, self._sizes[i], self._files[i], bool(flags & 2)
-
-
-def _texts(paths: Sequence[bytes]) -> list[str]:
-    return b"\0".join(paths).decode("utf-8", "surrogateescape").split("\0") if paths else []
 
 
 def _groups(match: re.Match[str] | None, names: Sequence[str]) -> list[str]:

@@ -399,12 +399,10 @@ class Invocation:
         recorder = Recorder(repo, work.cache, made_by, self._outs)
         taker = TakeUp(repo, self._contents, outputs, recorder, ledger, fetcher, self._progress)
         done: list[StageRun] = []
-        settled: set[str] = set()
+        chosen, settled = {stage.address for stage in self._stages}, set[str]()
         try:
             for stage in self._stages:
-                if not settled.issuperset(
-                    set(self._graph.before[stage.address]) & {each.address for each in self._stages}
-                ):
+                if not settled.issuperset(chosen.intersection(self._graph.before[stage.address])):
                     done.append(StageRun(stage=stage.address, state="not run"))
                     continue
                 run = (

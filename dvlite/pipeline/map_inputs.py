@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
@@ -93,14 +93,14 @@ def compared(
             over = MapInput("", pattern.rstrip("/"), pattern.endswith("/"))
             matches, cut = matcher(over), len(prefix)
             for one, other in manifest.compare(parse_oid(earlier)[1], parse_oid(folder)[1], read):
-                path = os.fsdecode((one or other or _NOTHING).path)
+                path = os.fsdecode((one or other or NO_ENTRY).path)
                 if path.startswith(prefix) and matches(path[cut:]):
                     yield one, other
             return
     yield from manifest.compare(parse_oid(old)[1], parse_oid(new)[1], read)
 
 
-_NOTHING = Entry(b"", 0, 0, Digest(manifest.NO_DIGEST))
+NO_ENTRY = Entry(b"", 0, 0, Digest(manifest.NO_DIGEST))
 
 
 def row_of_known(
@@ -161,24 +161,25 @@ def _tree(leaves: Iterable[Entries], place: Within, over: MapInput) -> manifest.
 
 def selected(leaf: Entries, prefix: str, over: MapInput) -> Entries:
     """Returns the entries of a run, which lie below `prefix`, that a pattern matches, relative to it."""
-    paths, matches, counts = leaf.paths, matcher(over), (FILE,)
-    start = os.fsencode(prefix)
-    cut = len(start)
-    texts = b"\0".join(paths).decode("utf-8", "surrogateescape").split("\0") if paths else []
-    cut_text = len(prefix)
-    whole = over.folders
+    paths, matches, whole = leaf.paths, matcher(over), over.folders
+    cut, cut_text = len(os.fsencode(prefix)), len(prefix)
     chosen = [
         i
-        for i, text in enumerate(texts)
+        for i, text in enumerate(path_texts(paths))
         if text.startswith(prefix)
         and matches(text[cut_text:] if cut else text)
-        and (whole or leaf.flags[i] & KIND_MASK in counts)
+        and (whole or leaf.flags[i] & KIND_MASK == FILE)
     ]
     if len(chosen) == len(paths) and not cut:
         return leaf
     sizes = array("Q", [leaf.sizes[i] for i in chosen])
     digests = b"".join([leaf.digest(i) for i in chosen])
     return Entries([paths[i][cut:] for i in chosen], bytes([leaf.flags[i] for i in chosen]), sizes, digests)
+
+
+def path_texts(paths: Sequence[bytes]) -> list[str]:
+    """Returns paths as texts: decoded together, in a fraction of the time of a call for each."""
+    return b"\0".join(paths).decode("utf-8", "surrogateescape").split("\0") if paths else []
 
 
 @lru_cache(1000)

@@ -29,7 +29,7 @@ from dvlite.pipeline.datums import (
     listings_of_run,
     shape_of,
 )
-from dvlite.pipeline.map_inputs import OverContent
+from dvlite.pipeline.map_inputs import NO_ENTRY, OverContent
 from dvlite.pipeline.stages import Stage
 from dvlite.show import count, quote
 
@@ -243,7 +243,7 @@ class _MapPlanner:
                 return self._sorted_out(before, None)
             start = os.fsencode(new.prefix)
             for one, other in manifest.compare(old.root, new.root, self._read):
-                path = (one or other or _NOTHING).path
+                path = (one or other or NO_ENTRY).path
                 key = self._datums.key_of(number, os.fsdecode(path[len(start) :])) if path.startswith(start) else None
                 if key is not None:
                     (added if one is None else gone if other is None else changed).add(key)
@@ -319,9 +319,6 @@ class _MapPlanner:
             f"{what} of {self._stage.address} would both make {quote(path[:200])}",
             hint="name outputs by the whole name of a datum:  ${name}  or  ${path}",
         )
-
-
-_NOTHING = Entry(b"", 0, 0, Digest(manifest.NO_DIGEST))
 
 
 def _path(out: bytes) -> str:

@@ -17,7 +17,7 @@ from dvlite.files import format_error
 from dvlite.formats import lockfile, pipeline
 from dvlite.formats.config import is_secret
 from dvlite.formats.lockfile import Facts, Locked, LockedStage
-from dvlite.formats.map_stage import MapInput, MapOut
+from dvlite.formats.map_stage import MapInput, MapOut, MapSpec
 from dvlite.formats.pipeline import Capture, Direction, Out, Param, StageSpec
 from dvlite.formats.plots import TEMPLATES, PlotSpec
 from dvlite.repo.revisions import Revision
@@ -255,13 +255,11 @@ class _Binder:
         params = tuple(self._param(param, wdir) for param in spec.params)
         plots = tuple(self._plot(plot, wdir) for plot in spec.plots)
         address = f"{self._folder}:{spec.name}" if self._folder else spec.name
-        over, templates = self._mapped(wdir)
+        over, templates = ((), ()) if spec.map is None else self._mapped(spec.map, wdir)
         return Stage(address, self._file, spec, deps, outs, params, self._values, plots, over, templates)
 
-    def _mapped(self, wdir: str) -> tuple[tuple[StageOver, ...], tuple[MapOut, ...]]:
-        mapped = self._spec.map
-        if mapped is None:
-            return (), ()
+    def _mapped(self, mapped: MapSpec, wdir: str) -> tuple[tuple[StageOver, ...], tuple[MapOut, ...]]:
+        """Returns what a map stage goes over and makes, relative to the repository."""
         if any(letter in wdir for letter in "*?[{$"):
             raise self._wrong(
                 self._spec.line, f"a map stage cannot be in a folder named {quote(wdir)}: its paths are patterns"
@@ -270,14 +268,7 @@ class _Binder:
         for item in mapped.over:
             item = replace(item, pattern=self._path(item.pattern, item.line, within=wdir))  # noqa: PLW2901
             over.append(StageOver(item.glob, item.line, item))
-        templates = [
-            MapOut(
-                posixpath.normpath(posixpath.join(wdir, out.template)),
-                posixpath.normpath(posixpath.join(wdir, out.folder)),
-            )
-            for out in mapped.outs
-        ]
-        return tuple(over), tuple(templates)
+        return tuple(over), tuple(out.placed(wdir) for out in mapped.outs)
 
     def _out(self, out: Out, wdir: str) -> StageOut:
         path = self._path(out.path, out.line, within=wdir)

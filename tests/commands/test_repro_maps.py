@@ -38,13 +38,30 @@ def count(source, target):
 """
 
 
-@pytest.fixture
-def words(pipeline):
-    """A tracked folder with five files, and a map stage over them."""
+def write_words(pipeline):
     for name in "abcde":
         pipeline.write(f"data/{name}.txt", name * 3)
     pipeline.dvlite("add", "data")
     pipeline.write("dvlite.yaml", UPPER)
+
+
+@pytest.fixture
+def words(pipeline):
+    """A tracked folder with five files, and a map stage over them."""
+    write_words(pipeline)
+    return pipeline
+
+
+@pytest.fixture
+def words_done(prepared_pipeline):
+    """The same, after the stage has run."""
+
+    def build(pipeline):
+        write_words(pipeline)
+        pipeline.repro()
+
+    pipeline = prepared_pipeline("words_done", build)
+    assert len(pipeline.ran()) == 5
     return pipeline
 
 
@@ -74,17 +91,16 @@ def test_each_file_is_run_once_and_only_what_changed_runs_again(words):
 
 
 @pytest.mark.long
-def test_changed_code_runs_all_and_code_that_is_back_runs_nothing(words):
-    words.repro()
-    words.edit("dvlite.yaml", "tr a-z A-Z", "tr a-z B-ZA")
-    assert counts(words.repro()["upper"])["ran"] == 5
-    words.edit("dvlite.yaml", "tr a-z B-ZA", "tr a-z A-Z")
-    words.ran()
-    assert words.states() == {"upper": "cached"}
-    (words.root / "data/e.txt").unlink()
-    words.edit("dvlite.yaml", "tr a-z A-Z", "tr a-z B-ZA")
-    assert counts(words.repro()["upper"]) == {"datums": 4, "ran": 0, "reused": 4, "removed": 1, "failed": 0}
-    assert words.ran() == []
+def test_changed_code_runs_all_and_code_that_is_back_runs_nothing(words_done):
+    words_done.edit("dvlite.yaml", "tr a-z A-Z", "tr a-z B-ZA")
+    assert counts(words_done.repro()["upper"])["ran"] == 5
+    words_done.edit("dvlite.yaml", "tr a-z B-ZA", "tr a-z A-Z")
+    words_done.ran()
+    assert words_done.states() == {"upper": "cached"}
+    (words_done.root / "data/e.txt").unlink()
+    words_done.edit("dvlite.yaml", "tr a-z A-Z", "tr a-z B-ZA")
+    assert counts(words_done.repro()["upper"]) == {"datums": 4, "ran": 0, "reused": 4, "removed": 1, "failed": 0}
+    assert words_done.ran() == []
 
 
 def test_a_function_is_called_for_each_file(words):
@@ -122,59 +138,59 @@ def test_stages_before_and_after_a_map_stage(words):
     assert words.read("all.txt").startswith(b"XX")
 
 
-def test_a_reason_says_how_many_files_of_the_pattern_changed(words):
-    words.repro()
-    words.write("data/f.txt", "fff")
-    words.write("data/g.txt", "ggg")
-    words.write("data/a.txt", "other")
-    (words.root / "data/b.txt").unlink()
-    for shown in (words.dvlite("status").stdout, words.dvlite("repro", "-n", code=1).stdout):
+def test_a_reason_says_how_many_files_of_the_pattern_changed(words_done):
+    words_done.write("data/f.txt", "fff")
+    words_done.write("data/g.txt", "ggg")
+    words_done.write("data/a.txt", "other")
+    (words_done.root / "data/b.txt").unlink()
+    for shown in (words_done.dvlite("status").stdout, words_done.dvlite("repro", "-n", code=1).stdout):
         assert "(+2 -1 ~1 of 6 files)" in shown
-    (reason,) = words.repro("-n", code=1)["upper"]["reasons"]
+    (reason,) = words_done.repro("-n", code=1)["upper"]["reasons"]
     assert (reason["kind"], reason["name"], reason["files"]) == ("dep-changed", "data/*.txt", 6)
 
 
-def test_a_failure_keeps_what_is_done_and_the_next_run_does_the_rest(words, monkeypatch):
-    words.repro()
-    before = tree(words.root / "upper")
-    words.write(
+def test_a_failure_keeps_what_is_done_and_the_next_run_does_the_rest(words_done, monkeypatch):
+    before = tree(words_done.root / "upper")
+    words_done.write(
         "dvlite.yaml",
         UPPER.replace("tr a-z A-Z <", 'if [ ${name} = c.txt -a ! -e "$OK" ]; then echo no; exit 3; fi; rev <'),
     )
-    monkeypatch.setenv("OK", str(words.root / "ok"))
-    words.ran()
-    run = words.repro(code=4)["upper"]
+    monkeypatch.setenv("OK", str(words_done.root / "ok"))
+    words_done.ran()
+    run = words_done.repro(code=4)["upper"]
     assert (run["state"], run["exit_code"], run["datums"]["failed"]) == ("failed", 3, 1)
-    assert tree(words.root / "upper") == before  # as they were
-    run = words.repro("-k", code=4)["upper"]
+    assert tree(words_done.root / "upper") == before  # as they were
+    run = words_done.repro("-k", code=4)["upper"]
     assert counts(run)["failed"] == 1
     (failure,) = run["datums"]["failures"]
     assert (failure["name"], failure["problem"], failure["log_tail"]) == ("c.txt", "exit 3", ["no"])
-    assert "== c.txt: exit 3\nno\n" in words.dvlite("runs", "show", "last", "--log").stdout
-    assert sorted(words.ran()) == ["a.txt", "b.txt", "d.txt", "e.txt"]  # each once, in both runs
-    words.write("ok", "")
-    run = words.repro()["upper"]
+    assert "== c.txt: exit 3\nno\n" in words_done.dvlite("runs", "show", "last", "--log").stdout
+    assert sorted(words_done.ran()) == ["a.txt", "b.txt", "d.txt", "e.txt"]  # each once, in both runs
+    words_done.write("ok", "")
+    run = words_done.repro()["upper"]
     assert counts(run) == {"datums": 5, "ran": 1, "reused": 4, "removed": 0, "failed": 0}
-    assert words.ran() == ["c.txt"]
+    assert words_done.ran() == ["c.txt"]
 
 
 @pytest.mark.long
-def test_force_runs_all_datums(words):
-    words.repro()
-    words.ran()
-    assert counts(words.repro("--force")["upper"]) == {"datums": 5, "ran": 5, "reused": 0, "removed": 0, "failed": 0}
-    assert len(words.ran()) == 5
+def test_force_runs_all_datums(words_done):
+    assert counts(words_done.repro("--force")["upper"]) == {
+        "datums": 5,
+        "ran": 5,
+        "reused": 0,
+        "removed": 0,
+        "failed": 0,
+    }
+    assert len(words_done.ran()) == 5
 
 
 @pytest.mark.long
-def test_outputs_that_are_gone_or_edited_are_restored(words):
-    words.repro()
-    words.ran()
-    before = tree(words.root / "upper")
-    (words.root / "upper/a.up").unlink()
-    words.write("upper/b.up", "edited")
-    words.repro()
-    assert (tree(words.root / "upper"), words.ran()) == (before, [])
+def test_outputs_that_are_gone_or_edited_are_restored(words_done):
+    before = tree(words_done.root / "upper")
+    (words_done.root / "upper/a.up").unlink()
+    words_done.write("upper/b.up", "edited")
+    words_done.repro()
+    assert (tree(words_done.root / "upper"), words_done.ran()) == (before, [])
 
 
 @pytest.mark.long
@@ -216,18 +232,16 @@ def test_a_folder_that_all_datums_read_and_that_changes_taints_the_run(words):
 
 
 @pytest.mark.long
-def test_a_dry_run_runs_nothing_and_commit_takes_what_is_there(words):
-    words.repro()
-    words.ran()
-    words.write("data/a.txt", "changed")
-    words.repro("-n", code=1)
-    words.write("upper/a.up", "by hand")
-    words.dvlite("commit", "upper")
-    assert words.states() == {"upper": "up to date"}
-    assert words.ran() == []
-    words.write("data/f.txt", "f")
-    assert counts(words.repro()["upper"])["ran"] == 1  # what was vouched for counts
-    assert outputs(words)["a.up"] == "by hand"
+def test_a_dry_run_runs_nothing_and_commit_takes_what_is_there(words_done):
+    words_done.write("data/a.txt", "changed")
+    words_done.repro("-n", code=1)
+    words_done.write("upper/a.up", "by hand")
+    words_done.dvlite("commit", "upper")
+    assert words_done.states() == {"upper": "up to date"}
+    assert words_done.ran() == []
+    words_done.write("data/f.txt", "f")
+    assert counts(words_done.repro()["upper"])["ran"] == 1  # what was vouched for counts
+    assert outputs(words_done)["a.up"] == "by hand"
 
 
 def background(pipeline, *args):
@@ -319,16 +333,15 @@ def test_a_pattern_that_matches_nothing_is_an_error(words):
 
 
 @pytest.mark.long
-def test_inputs_that_are_not_on_disk_come_from_the_cache(words):
-    words.repro()
-    words.commit()
-    words.ran()
-    for path in (words.root / "data").iterdir():
+def test_inputs_that_are_not_on_disk_come_from_the_cache(words_done):
+    words_done.commit()
+    words_done.ran()
+    for path in (words_done.root / "data").iterdir():
         path.unlink()
-    (words.root / "data").rmdir()
-    words.edit("dvlite.yaml", "tr a-z A-Z", "rev")
-    words.repro()
-    assert sorted(words.ran()) == [f"{name}.txt" for name in "abcde"]
+    (words_done.root / "data").rmdir()
+    words_done.edit("dvlite.yaml", "tr a-z A-Z", "rev")
+    words_done.repro()
+    assert sorted(words_done.ran()) == [f"{name}.txt" for name in "abcde"]
 
 
 @pytest.mark.long
