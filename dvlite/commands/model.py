@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -19,18 +20,20 @@ from dvlite.registry.models import (
     RegistryProblem,
     find_version,
     load,
+    model_named,
     note_seen,
 )
 from dvlite.repo.registered import registry_remote
 from dvlite.repo.repository import Repo
 from dvlite.results import Result, TableResult
 from dvlite.runs.compare import RunCompareRow, compare_runs, side_by_side
+from dvlite.runs.history import time_text
 from dvlite.runs.index import RunIndex, open_index
-from dvlite.runs.model_rows import ModelRow, row_of, run_name, time_text
+from dvlite.runs.model_rows import ModelRow, row_of, run_name
 from dvlite.runs.records import open_records
 from dvlite.runs.schema import METRIC, PARAM
 from dvlite.runs.sides import RunSide, code_paths_of, side_of, whole_record
-from dvlite.show import Show, quote
+from dvlite.show import Show
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,11 +132,8 @@ def model_list(repo: Repo, names: tuple[str, ...] = (), *, fetch: bool = False, 
         raise UsageError(
             "there is no git remote to ask", hint="git remote add origin URL; without one, this clone is the registry"
         )
-    registry = _registry(repo, remote if fetch else None)
-    for name in names:
-        if name not in registry.models:
-            find_version(registry, name)
-    chosen = [registry.models[name] for name in sorted(names or registry.models)]
+    registry = ask(repo.git, remote) if fetch and remote is not None else _known(repo, remote)
+    chosen = [model_named(registry, name) for name in sorted(names or registry.models)]
     with open_index(open_records(repo, progress)) as index:
         lines = tuple(line for model in chosen if (line := _line(model, index)) is not None)
     problems = [each for each in registry.problems if not names or each.model in names]
@@ -148,7 +148,7 @@ def model_list(repo: Repo, names: tuple[str, ...] = (), *, fetch: bool = False, 
 
 def model_show(repo: Repo, name: str, *, progress: Progress) -> ModelShowResult:
     """Shows a version: `birds@7`, `birds@prod`, or `birds` for the newest."""
-    registry = _registry(repo, None)
+    registry = _known(repo, _hinted(repo))
     version = find_version(registry, name)
     with open_index(open_records(repo, progress)) as index:
         params, metrics = (
@@ -156,24 +156,21 @@ def model_show(repo: Repo, name: str, *, progress: Progress) -> ModelShowResult:
             for space in (PARAM, METRIC)
         )
         row = row_of(version, registry, index)
-    return ModelShowResult(model=row, params=params, metrics=metrics, problems=_problems_of(registry, version.name))
+    return ModelShowResult(model=row, params=params, metrics=metrics, problems=registry.problems_of(version.name))
 
 
 def model_history(repo: Repo, name: str, *, progress: Progress) -> ModelHistoryResult:
     """Lists what was registered and promoted of a model."""
-    registry = _registry(repo, None)
+    registry = _known(repo, _hinted(repo))
     bare = model_tag.parse_reference(name)[0]
-    model = registry.models.get(bare)
-    if model is None:
-        find_version(registry, bare)
-        raise UsageError(f"there is no model {quote(bare)}")
+    model = model_named(registry, bare)
     events = tuple(_event(each, model) for each in reversed(model.events()))
-    return ModelHistoryResult(name=bare, events=events, problems=_problems_of(registry, bare))
+    return ModelHistoryResult(name=bare, events=events, problems=registry.problems_of(bare))
 
 
 def model_diff(repo: Repo, old: str, new: str, *, progress: Progress) -> ModelDiffResult:
     """Compares two versions, of one model or of two."""
-    registry = _registry(repo, None)
+    registry = _known(repo, _hinted(repo))
     before, after = find_version(registry, old), find_version(registry, new)
     sides: tuple[RunSide, ...] = ()
     differing: tuple[RunCompareRow, ...] = ()
@@ -187,24 +184,18 @@ def model_diff(repo: Repo, old: str, new: str, *, progress: Progress) -> ModelDi
     return ModelDiffResult(old=rows[0], new=rows[1], same=before.oid == after.oid, runs=sides, rows=differing)
 
 
-def _registry(repo: Repo, remote: str | None) -> Registry:
-    if remote is not None:
-        return ask(repo.git, remote)
-    registry = load(repo.git, registry_name(repo))
-    if registry.unseen:
-        try:
-            note_seen(repo.git, registry)
-        except DvliteError:  # a repository that may only be read
-            return registry
+def _known(repo: Repo, remote: str | None) -> Registry:
+    """Returns what this clone knows, without a request; `remote` is the git remote that hints name."""
+    registry = load(repo.git, remote or "origin")
+    with contextlib.suppress(DvliteError):  # a repository that may only be read
+        note_seen(repo.git, registry)
     return registry
 
 
-def registry_name(repo: Repo) -> str:
-    """Returns the git remote that hints name."""
-    try:
-        return registry_remote(repo) or "origin"
-    except DvliteError:
-        return "origin"
+def _hinted(repo: Repo) -> str | None:
+    with contextlib.suppress(DvliteError):
+        return registry_remote(repo)
+    return None
 
 
 def _line(model: Model, index: RunIndex) -> ModelLine | None:
@@ -237,10 +228,6 @@ def _event(event: ModelVersion | Promotion, model: Model) -> ModelEvent:
     return ModelEvent(
         version=event.version, stage=event.stage, in_force=in_force, when=event.when, checks=event.checks, **said
     )
-
-
-def _problems_of(registry: Registry, name: str) -> tuple[RegistryProblem, ...]:
-    return tuple(problem for problem in registry.problems if problem.model == name)
 
 
 def _failure(problems: tuple[RegistryProblem, ...], show: Show) -> DvliteError | None:

@@ -82,7 +82,7 @@ def model_add(repo: Repo, name: str, source: str, *, message: str = "", progress
             added=entry is not None,
             git_remote=remote,
             unpushed=bool(unpushed.among(repo, [version.oid])),
-            problems=tuple(each for each in registry.problems if each.model == name),
+            problems=registry.problems_of(name),
         )
 
 

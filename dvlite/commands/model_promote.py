@@ -12,8 +12,8 @@ from dvlite.formats.model_tag import ModelEntry, TagName
 from dvlite.formats.record import time_text
 from dvlite.oid import Oid
 from dvlite.progress import Progress
-from dvlite.registry.claim import Draft, ask, claim
-from dvlite.registry.models import ModelVersion, Promotion, Registry, RegistryProblem, find_version, load
+from dvlite.registry.claim import Draft, claim, current
+from dvlite.registry.models import ModelVersion, Promotion, Registry, RegistryProblem, find_version
 from dvlite.repo.registered import registry_remote
 from dvlite.repo.repository import Repo, open_cache
 from dvlite.results import Result
@@ -70,12 +70,12 @@ def model_promote(
     """
     _require_stage(repo, stage)
     remote = registry_remote(repo)
-    registry = load(repo.git) if remote is None else ask(repo.git, remote)
+    registry = current(repo.git, remote)
     version = find_version(registry, name)
     with open_index(open_records(repo, progress)) as index:
         met = tuple(_met(index, version, text) for text in when)
         passed = _passed(repo, index, version, time_text(now_ns)) if checks else ()
-        return _promote(repo, index, version, stage, met, passed, message, remote, progress)
+        return _promote(repo, index, version, stage, met, passed, message, remote, registry, progress)
 
 
 def model_rollback(repo: Repo, name: str, stage: str, *, message: str = "", progress: Progress) -> ModelPromoteResult:
@@ -83,7 +83,7 @@ def model_rollback(repo: Repo, name: str, stage: str, *, message: str = "", prog
     _require_stage(repo, stage)
     model_tag.check_name(name, "model")
     remote = registry_remote(repo)
-    registry = load(repo.git) if remote is None else ask(repo.git, remote)
+    registry = current(repo.git, remote)
     find_version(registry, f"{name}@{stage}")
     before = _before(registry.models[name].stages[stage])
     if before is None:
@@ -92,7 +92,7 @@ def model_rollback(repo: Repo, name: str, stage: str, *, message: str = "", prog
         )
     version = find_version(registry, f"{name}@{before}")
     with open_index(open_records(repo, progress)) as index:
-        return _promote(repo, index, version, stage, (), (), message, remote, progress, rolls_back=True)
+        return _promote(repo, index, version, stage, (), (), message, remote, registry, progress, rolls_back=True)
 
 
 def _promote(
@@ -104,6 +104,7 @@ def _promote(
     checks: tuple[str, ...],
     message: str,
     remote: str | None,
+    known: Registry,
     progress: Progress,
     *,
     rolls_back: bool = False,
@@ -129,7 +130,7 @@ def _promote(
         return None if was[0] == version.number else Draft(entry, version.commit, said)
 
     progress.start("promoting")
-    done, registry = claim(repo.git, remote, draft)
+    done, registry = claim(repo.git, remote, draft, known)
     progress.finish()
     return ModelPromoteResult(
         model=row_of(version, registry, index),
@@ -142,7 +143,7 @@ def _promote(
         checks=checks,
         git_remote=remote,
         remote=data_on,
-        problems=tuple(each for each in registry.problems if each.model == version.name),
+        problems=registry.problems_of(version.name),
     )
 
 

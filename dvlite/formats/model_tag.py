@@ -20,9 +20,11 @@ from dvlite.oid import FILE, MANIFEST, RUN, Oid, digest_bytes, format_oid, parse
 from dvlite.paths import check_paths
 from dvlite.show import quote, word
 
+PREFIX = "model:"  # of a version where people name it
 VERSION = 1
 LIMIT_BYTES = 64 * 1024  # of a tag that is read
 HIGHEST = 2**31 - 1
+HIGHEST_ORDER = 2**53
 _NAME = r"[a-z][a-z0-9_-]{0,62}"
 _NUMBER = r"[1-9][0-9]{0,9}"
 _NAMES = re.compile(_NAME)
@@ -82,7 +84,7 @@ def parse_name(tag: str) -> TagName | None:
 
 def parse_reference(text: str) -> tuple[str, int | None, str]:
     """Splits `birds@7`, `birds@prod`, `birds`, with or without `model:`; returns name, version and stage. Raises UsageError."""
-    name, at, which = text.removeprefix("model:").partition("@")
+    name, at, which = text.removeprefix(PREFIX).partition("@")
     check_name(name, "model")
     match = _VERSION_WORD.fullmatch(which)
     if match is not None and int(match[1]) <= HIGHEST:
@@ -169,7 +171,7 @@ def _entry(body: Mapping[str, Any], name: TagName) -> ModelEntry:
         followed = parse_name(tag)
         if followed is None or followed.model != name.model or not _is(digest, _DIGEST.fullmatch):
             raise ValueError("'after' names something that is no entry of this model")
-    order = _number(body, "order", 1, 2**53)
+    order = _number(body, "order", 1, HIGHEST_ORDER)
     if name.stage:
         version, digest = _number(body, "version", 1, HIGHEST), body.get("entry")
         if not _is(digest, _DIGEST.fullmatch):

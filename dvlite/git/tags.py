@@ -13,7 +13,6 @@ from typing import NamedTuple
 from dvlite.errors import DvliteError
 from dvlite.git.output import is_commit_id
 from dvlite.git.program import Git, without_credentials
-from dvlite.show import quote
 
 TAGS = "refs/tags/"
 _AT_ONCE = 500  # refs on a command line
@@ -115,24 +114,3 @@ def _asked(git: Git, *arguments: str) -> bytes:
         return git.run(*arguments)
     except DvliteError as error:
         raise DvliteError(without_credentials(error.message), hint=error.hint) from None
-
-
-def default_remote(git: Git, configured: str | None) -> str | None:
-    """Returns the git remote that gives out numbers: the configured one, else `origin`, else the only one; None without any.
-
-    Raises DvliteError for several, or one that is not there.
-    """
-    names = git.remotes()
-    if configured is not None:
-        if configured not in names:
-            raise DvliteError(
-                f"there is no git remote {quote(configured)}, which models.git_remote names",
-                hint="git remote -v; dvlite config models.git_remote NAME",
-            )
-        return configured
-    if "origin" in names or len(names) <= 1:
-        return "origin" if "origin" in names else next(iter(names), None)
-    raise DvliteError(
-        f"which of {len(names)} git remotes keeps the registry is not known: {', '.join(map(quote, names[:4]))}",
-        hint="dvlite config models.git_remote NAME",
-    )

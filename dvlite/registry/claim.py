@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from dvlite.errors import DvliteError, UsageError
 from dvlite.formats import model_tag
-from dvlite.formats.model_tag import HIGHEST, ModelEntry, TagName
+from dvlite.formats.model_tag import HIGHEST, HIGHEST_ORDER, ModelEntry, TagName
 from dvlite.git import tags
 from dvlite.git.program import Git
 from dvlite.git.tags import TAGS, FarTag
@@ -29,7 +29,6 @@ from dvlite.registry.models import (
 from dvlite.show import quote, word
 
 _TRIES = 50  # others may register just as fast
-_HIGHEST_ORDER = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +58,7 @@ def ask(git: Git, remote: str) -> Registry:
         raise DvliteError(
             f"cannot ask the git remote {quote(remote)} for models: {error.message}", hint=error.hint
         ) from None
-    _settle(git, far)
-    registry = load(git, remote)
+    registry = load(git, remote) if _settle(git, far) else before
     note_seen(git, registry)
     lacking = [
         RegistryProblem(
@@ -79,7 +77,7 @@ def ask(git: Git, remote: str) -> Registry:
 def _fetch(git: Git, remote: str, wanted: Mapping[str, FarTag]) -> None:
     """Fetches tags beside those that are here; in a shallow clone no history comes along, and none that is here is cut off."""
     refs = {tag: f"{THERE}{tag}" for tag in wanted}
-    if not git.is_shallow():
+    if not refs or not git.is_shallow():
         tags.fetch_tags(git, remote, refs)
         return
     here = git.commit_times(each.commit for each in wanted.values())
@@ -87,10 +85,15 @@ def _fetch(git: Git, remote: str, wanted: Mapping[str, FarTag]) -> None:
     tags.fetch_tags(git, remote, {tag: ref for tag, ref in refs.items() if wanted[tag].commit not in here}, depth=1)
 
 
-def _settle(git: Git, far: Mapping[str, FarTag]) -> None:
-    """Makes tags of what was fetched and is new here; forgets what the git remote had in place of something and has no more."""
+def _settle(git: Git, far: Mapping[str, FarTag]) -> bool:
+    """Makes tags of what was fetched and is new here; forgets what the git remote had in place of something and has no more.
+
+    Returns whether there was anything to look at.
+    """
     refs = {ref.ref: ref.object for ref in tags.list_refs(git, *(f"{TAGS}{each}" for each in PATTERNS), SEEN, THERE)}
     fetched = {ref.removeprefix(THERE): name for ref, name in refs.items() if ref.startswith(THERE)}
+    if not fetched:
+        return False
     new = {
         tag: name
         for tag, name in fetched.items()
@@ -113,19 +116,28 @@ def _settle(git: Git, far: Mapping[str, FarTag]) -> None:
         if tag in known or tag not in far or (model_tag.parse_name(tag) in entries and tag in new)
     }
     tags.drop_refs(git, (f"{THERE}{tag}" for tag in drop))
+    return True
+
+
+def current(git: Git, remote: str | None) -> Registry:
+    """Returns the registry as it is now where numbers are given out: on the git remote, or without one (None) in this clone."""
+    if remote is not None:
+        return ask(git, remote)
+    registry = load(git)
+    note_seen(git, registry)
+    return registry
 
 
 def claim(
-    git: Git, remote: str | None, draft: Callable[[Registry], Draft | None]
+    git: Git, remote: str | None, draft: Callable[[Registry], Draft | None], known: Registry | None = None
 ) -> tuple[ModelEntry | None, Registry]:
     """Writes the entry that `draft` makes of the registry as it is now, under the next number; None if it makes none.
 
-    `draft` is called again whenever somebody else was faster. Raises DvliteError if the git remote does not take the tag: then there is none.
+    `draft` is called again whenever somebody else was faster. `known` is what `current` returned a moment ago: it is asked for again only if
+    it is out of date. Raises DvliteError if the git remote does not take the tag: then there is none.
     """
     for _ in range(_TRIES):
-        registry = load(git) if remote is None else ask(git, remote)
-        if remote is None:
-            note_seen(git, registry)
+        registry, known = known or current(git, remote), None
         drafted = draft(registry)
         if drafted is None:
             return None, registry
@@ -155,7 +167,7 @@ def _numbered(entry: ModelEntry, registry: Registry) -> ModelEntry:
     return replace(
         entry,
         name=TagName(name.model, name.stage, number),
-        order=min(max(orders, default=0) + 1, _HIGHEST_ORDER),
+        order=min(max(orders, default=0) + 1, HIGHEST_ORDER),
         after={event.tag: event.digest for event in newest[: model_tag.MOST_FOLLOWED]},
     )
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from dvlite.errors import DvliteError, FormatError, UsageError
 from dvlite.formats import model_tag
-from dvlite.formats.model_tag import LIMIT_BYTES, ModelEntry, TagName
+from dvlite.formats.model_tag import LIMIT_BYTES, PREFIX, ModelEntry, TagName
 from dvlite.formats.pointer import Pointer
 from dvlite.git import tags
 from dvlite.git.program import Git
@@ -20,7 +20,6 @@ from dvlite.git.tags import TAGS, TagRef
 from dvlite.oid import Oid
 from dvlite.show import closest, quote, some, word
 
-PREFIX = "model:"
 SEEN = "refs/dvlite/models/"  # each entry as this clone saw it first
 THERE = "refs/dvlite/models-there/"  # another one that the git remote has in its place
 PATTERNS = ("*@v*", "*#*#*")
@@ -147,20 +146,21 @@ class Registry:
                     labels[oid] = (*labels.get(oid, ()), label)
         return labels
 
-    def about(self, *names: str) -> list[RegistryProblem]:
-        """Returns the problems of some tags."""
-        return [problem for problem in self.problems if problem.tag in names]
+    def problems_of(self, model: str) -> tuple[RegistryProblem, ...]:
+        """Returns what is wrong with the tags of a model."""
+        return tuple(problem for problem in self.problems if problem.model == model)
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A tag with its entry; without one, `problem` says why."""
+    """A tag with its entry and the digest of that; without one, `problem` says why."""
 
     ref: TagRef
-    entry: ModelEntry | None
-    said: str
-    user: str
-    time: int
+    entry: ModelEntry | None = None
+    digest: str = ""
+    said: str = ""
+    user: str = ""
+    time: int = 0
     problem: str = ""
 
 
@@ -234,15 +234,22 @@ def version_named(git: Git, text: str) -> ModelVersion:
     return find_version(load(git), text)
 
 
-def find_version(registry: Registry, text: str) -> ModelVersion:
-    """Returns the same out of a registry that was read."""
-    name, number, stage = model_tag.parse_reference(text)
+def model_named(registry: Registry, name: str) -> Model:
+    """Returns a model. Raises UsageError if this clone knows none of that name."""
+    model_tag.check_name(name, "model")
     model = registry.models.get(name)
     if model is None:
         close = closest(name, registry.models)
         known = f"did you mean {PREFIX}{close}?" if close else f"models: {some(sorted(registry.models))}"
         hint = known if registry.models else "dvlite model add NAME PATH; of a git remote: dvlite model list --fetch"
         raise UsageError(f"there is no model {quote(name)} in this clone", hint=hint)
+    return model
+
+
+def find_version(registry: Registry, text: str) -> ModelVersion:
+    """Returns the same out of a registry that was read."""
+    name, number, stage = model_tag.parse_reference(text)
+    model = model_named(registry, name)
     names: list[str] = []
     if stage:
         promotions = model.stages.get(stage)
@@ -255,7 +262,8 @@ def find_version(registry: Registry, text: str) -> ModelVersion:
     newest = model.newest
     number = number or (newest.number if newest is not None else 0)
     version = model.versions.get(number)
-    in_doubt = [each for each in registry.about(*names, f"{name}@v{number}") if not each.is_harmless]
+    names.append(f"{name}@v{number}")
+    in_doubt = [each for each in registry.problems if each.tag in names and not each.is_harmless]
     if in_doubt:
         raise DvliteError(f"{PREFIX}{name}@{stage or number} is in doubt: {in_doubt[0].message}", hint=in_doubt[0].hint)
     if version is None:
@@ -282,13 +290,13 @@ def _missing_tags(registry: Registry, model: Model, stage: str) -> list[str]:
 def _read(name: TagName, ref: TagRef, data: Mapping[str, bytes]) -> _Read:
     tag = data.get(ref.object)
     if tag is None or not ref.commit:
-        return _Read(ref, None, "", "", 0)
+        return _Read(ref)
     user, time = tags.tagger(tag)
     try:
         entry, said = model_tag.parse(tag, name)
     except FormatError as error:
-        return _Read(ref, None, "", user, time, error.message if model_tag.has_entry(tag) else "")
-    return _Read(ref, entry, said, user, time)
+        return _Read(ref, problem=error.message if model_tag.has_entry(tag) else "")
+    return _Read(ref, entry, entry.digest, said, user, time)
 
 
 def _first_seen(of_tag: Mapping[str, _Read]) -> _Read | None:
@@ -307,7 +315,7 @@ def _take(model: Model, name: TagName, read: _Read) -> None:
             run=entry.run,
             commit=commit,
             order=entry.order,
-            digest=entry.digest,
+            digest=read.digest,
             user=read.user,
             time=read.time,
             message=read.said,
@@ -321,7 +329,7 @@ def _take(model: Model, name: TagName, read: _Read) -> None:
         version_digest=entry.version_digest,
         commit=commit,
         order=entry.order,
-        digest=entry.digest,
+        digest=read.digest,
         when=entry.when,
         checks=entry.checks,
         user=read.user,
@@ -360,7 +368,7 @@ def restore(tag: str, remote: str) -> str:
 
 
 def _differing(name: TagName, now: _Read, was: _Read, what: str, hint: str) -> RegistryProblem:
-    if now.entry is not None and was.entry is not None and now.entry.digest == was.entry.digest:
+    if now.entry is not None and now.digest == was.digest:
         commit = now.ref.commit[:8]
         return _problem(
             name, "moved", f"{what} moved to the commit {commit}; it is the same version", hint, harmless=True
@@ -382,16 +390,16 @@ def _unlike(chosen: Mapping[TagName, _Read], read: Mapping[TagName, object], rem
             if other is None and followed not in read:
                 message = f"the tag {tag} is not here, and {name} was written after it"
                 found.setdefault((followed, "gap"), _problem(followed, "gap", message, _elsewhere(tag, remote)))
-            elif other is not None and other.entry is not None and other.entry.digest != digest:
+            elif other is not None and other.digest != digest:
                 message = f"the tag {tag} is not the one that {name} was written after"
                 found.setdefault((followed, "changed"), _problem(followed, "changed", message, _elsewhere(tag, remote)))
         if name.stage:
             version = chosen.get(TagName(name.model, "", each.entry.version))
-            if version is None or version.entry is None:
+            if version is None:
                 message = f"{name} promotes version {each.entry.version}, which is not here"
                 hint = _elsewhere(f"{name.model}@v{each.entry.version}", remote)
                 found[name, "mismatch"] = _problem(name, "mismatch", message, hint)
-            elif version.entry.digest != each.entry.version_digest:
+            elif version.digest != each.entry.version_digest:
                 message = f"{name} promotes another model than the one that is version {each.entry.version} here"
                 found[name, "mismatch"] = _problem(name, "mismatch", message, f"git show {word(str(name))}")
     return list(found.values())

@@ -6,18 +6,34 @@ import contextlib
 
 from dvlite.errors import DvliteError, UsageError
 from dvlite.formats import model_tag
-from dvlite.git.tags import default_remote
+from dvlite.formats.model_tag import PREFIX
 from dvlite.registry import models
 from dvlite.registry.claim import ask
-from dvlite.registry.models import PREFIX, ModelVersion
+from dvlite.registry.models import ModelVersion
 from dvlite.repo.repository import Repo
 from dvlite.repo.tracked_paths import Tracked
+from dvlite.show import quote
 
 
 def registry_remote(repo: Repo) -> str | None:
-    """Returns the git remote that gives out numbers, None for a repository without one. Raises DvliteError if it is not clear."""
-    configured = repo.config.get("models.git_remote")
-    return default_remote(repo.git, configured if isinstance(configured, str) else None)
+    """Returns the git remote that gives out numbers: the configured one, else `origin`, else the only one; None without any.
+
+    Raises DvliteError for several, or one that is not there.
+    """
+    names, configured = repo.git.remotes(), repo.config.get("models.git_remote")
+    if isinstance(configured, str):
+        if configured not in names:
+            raise DvliteError(
+                f"there is no git remote {quote(configured)}, which models.git_remote names",
+                hint="git remote -v; dvlite config models.git_remote NAME",
+            )
+        return configured
+    if "origin" in names or len(names) <= 1:
+        return "origin" if "origin" in names else next(iter(names), None)
+    raise DvliteError(
+        f"which of {len(names)} git remotes keeps the registry is not known: {', '.join(map(quote, names[:4]))}",
+        hint="dvlite config models.git_remote NAME",
+    )
 
 
 def find_model(repo: Repo, text: str) -> ModelVersion:

@@ -136,8 +136,11 @@ def describe_commits(
 
 
 def time_text(seconds: int) -> str:
-    """Returns a time as results hold it: `2026-11-22T14:02:00Z`."""
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Returns a time as results hold it: `2026-11-22T14:02:00Z`; nothing for one that no calendar has."""
+    try:
+        return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def in_git(git: Git, commit: str, paths: Sequence[str]) -> set[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass
 
 from dvlite.errors import UsageError
 from dvlite.oid import Oid
 from dvlite.registry.models import ModelVersion, Registry
+from dvlite.runs.history import time_text
 from dvlite.runs.index import RunIndex
 from dvlite.runs.names import name_of
 
@@ -58,14 +58,6 @@ def run_name(version: ModelVersion, index: RunIndex) -> str:
     """Returns the name of the run that made a version; nothing if none is known, or its record is not here."""
     row = None if version.run is None else index.row(version.run)
     return "" if row is None else name_of(row.stage, row.oid)
-
-
-def time_text(seconds: int) -> str:
-    """Returns a moment as RFC 3339 in UTC; nothing for one that no calendar has."""
-    try:
-        return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if seconds else ""
-    except (ValueError, OverflowError, OSError):
-        return ""
 
 
 def message_of(text: str) -> str:
