@@ -13,11 +13,12 @@ from dvlite.clusters import k8s, swarm
 from dvlite.clusters.job import ClusterJob, sbatch_script
 from dvlite.errors import UsageError
 from dvlite.files import os_error, write_atomic
-from dvlite.formats.task import Task
+from dvlite.formats.task import Task, checked
+from dvlite.oid import digest_task
 from dvlite.pipeline import given_tasks
 from dvlite.pipeline.invocation import Invocation, ReproOptions
 from dvlite.pipeline.offers import Offers
-from dvlite.pipeline.task_send import give_out
+from dvlite.pipeline.task_send import send
 from dvlite.progress import Progress
 from dvlite.repo.open_stores import open_remote
 from dvlite.repo.remotes import RemoteSettings
@@ -105,34 +106,50 @@ def repro_to(
         if run.outdated:
             raise run.outdated[0]
         offers = run.offers(version)
+    _require_place(len(offers.ready), to)
     name, remote = open_remote(repo, open_cache(repo), None, None)
     files = size_bytes = 0
     jobs: list[ClusterJob] = []
     if offers.ready:
         with remote:
-            done = give_out(repo, name, remote, offers.tasks, offers.inputs, progress)
+            texts = [_by_id(offer.tasks) for offer in offers.ready]
+            done = send(repo, name, remote, offers.inputs, progress)
             files, size_bytes = done.files, done.size_bytes
-            for offer in offers.ready:
-                ids = [task.id for task in offer.tasks]
+            for offer, items in zip(offers.ready, texts, strict=True):
+                on_remote.give_out(remote, items, remote.clone, repo.config.project or "")
+                given_tasks.remember(repo, settings.key, items)
+                ids = list(items)
                 spec = ids[0] if len(ids) == 1 else on_remote.put_list(remote, ids)
                 jobs.append(_job(offer.stage, offer.tasks, spec, settings, to))
-        given_tasks.remember(repo, settings.key, offers.tasks)
         progress.finish()
-    texts = _texts(jobs, to)
-    written = _write(texts, to) if to.output is not None else ()
+    manifests = _texts(jobs, to)
+    written = _write(manifests, to) if to.output is not None else ()
     return ReproToResult(
         to=to.to,
         remote=name,
         stages=tuple(GivenOut(stage=job.stage, tasks=job.tasks, spec=job.spec) for job in jobs),
         waiting=offers.waiting,
         here_only=tuple(StageHere(stage=stage, reason=reason) for stage, reason in offers.here_only),
-        text="" if written else "".join(texts.values()),
+        text="" if written else "".join(manifests.values()),
         files=written,
         uploaded_files=files,
         uploaded_bytes=size_bytes,
         elapsed_seconds=time.monotonic() - started,
         warnings=tuple(_left_behind(offers, to)),
     )
+
+
+def _require_place(stages: int, to: ToOptions) -> None:
+    if to.to == "slurm" and stages > 1 and (to.output is None or not _is_folder(to.output)):
+        raise UsageError(
+            f"Slurm takes a script for each stage, and there are {stages}",
+            hint="dvlite repro --to slurm -o jobs/   writes each to a file of that folder",
+        )
+
+
+def _by_id(tasks: Sequence[Task]) -> dict[str, bytes]:
+    """Returns the canonical bytes of tasks. Raises FormatError for one that a worker would refuse."""
+    return {digest_task(data): data for data in map(checked, tasks)}
 
 
 def _job(stage: str, tasks: Sequence[Task], spec: str, remote: RemoteSettings, to: ToOptions) -> ClusterJob:
@@ -155,15 +172,10 @@ def _job(stage: str, tasks: Sequence[Task], spec: str, remote: RemoteSettings, t
 
 
 def _texts(jobs: Sequence[ClusterJob], to: ToOptions) -> dict[str, str]:
-    """Returns what is written, by the name of its file. Raises UsageError for several scripts that would go into one."""
+    """Returns what is written, by the name of its file."""
     if not jobs:
         return {}
     if to.to == "slurm":
-        if len(jobs) > 1 and (to.output is None or not _is_folder(to.output)):
-            raise UsageError(
-                f"Slurm takes a script for each stage, and there are {len(jobs)}",
-                hint="dvlite repro --to slurm -o jobs/   writes each to a file of that folder",
-            )
         return {job.name + _SUFFIXES["slurm"]: sbatch_script(job) for job in jobs}
     write: Callable[[Sequence[ClusterJob]], str] = k8s.manifest if to.to == "k8s" else swarm.stack
     return {jobs[0].name + _SUFFIXES[to.to]: write(jobs)}

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from dvlite.errors import FormatError
 from dvlite.formats import strict_json
-from dvlite.formats.lockfile import STAGE
+from dvlite.formats.lockfile import STAGE, Locked
 from dvlite.formats.pipeline import MAX_CMD_BYTES, MAX_CPUS, MAX_GPUS, MAX_RETRIES, MAX_TIMEOUT_SECONDS
 from dvlite.formats.pointer import Pointer
 from dvlite.formats.strict_fields import (
@@ -36,7 +36,7 @@ from dvlite.formats.strict_fields import (
     truth,
 )
 from dvlite.formats.strict_yaml import Scalar
-from dvlite.oid import FILE, MANIFEST, Oid, digest_bytes, digest_task, parse_oid
+from dvlite.oid import FILE, MANIFEST, Oid, digest_bytes, digest_task
 from dvlite.paths import MAX_PATH_BYTES, PathSet, ancestors, check_paths
 from dvlite.show import quote
 
@@ -60,12 +60,13 @@ class TaskFile:
     files: int = 1
     executable: bool = False
 
+    def locked(self) -> Locked:
+        """Returns the same version as stages have it."""
+        return Locked(self.path, self.oid, self.size_bytes, self.files, self.executable)
+
     def pointer(self) -> Pointer:
         """Returns the same version as a pointer."""
-        kind, digest = parse_oid(self.oid)
-        if kind == MANIFEST:
-            return Pointer("directory", digest, self.size_bytes, self.files)
-        return Pointer("file", digest, self.size_bytes, executable=self.executable)
+        return self.locked().pointer()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from dvlite.errors import DvliteError
-from dvlite.files import lock
 from dvlite.formats.lockfile import Locked, LockedStage
-from dvlite.formats.snapshot import version_of
 from dvlite.formats.task import Task, TaskResult, UnitResult
 from dvlite.oid import parse_oid
+from dvlite.pipeline import task_send
 from dvlite.pipeline.content import Contents
 from dvlite.pipeline.executor import Ended
 from dvlite.pipeline.fetcher import Fetcher
@@ -26,11 +25,7 @@ from dvlite.pipeline.stages import Stage
 from dvlite.pipeline.task_inputs import TaskInputs
 from dvlite.pipeline.tasks import TaskExecutor
 from dvlite.progress import Progress
-from dvlite.repo.open_stores import refuse_emptied, signature
-from dvlite.store import push_protocol
 from dvlite.store.cache import Cache
-from dvlite.store.catalog import Catalog
-from dvlite.store.push_plan import no_bases
 from dvlite.workspace.workspace import Workspace
 
 
@@ -107,17 +102,8 @@ class Away:
         return self._workers.dvlite
 
     def send_for(self, task: Task) -> None:
-        """Sends what a batch of datums reads; of what tracked data or an output holds, all at once."""
-        files = {file.path: file for file in (*task.files, *(file for unit in task.units for file in unit.inputs))}
-        versions: dict[str, Locked] = {}
-        for path, file in files.items():
-            holder = self._contents.known.holder(path)
-            whole = self._contents.tracked(holder) if holder is not None else None
-            if whole is not None:
-                versions[whole.path] = whole
-            else:
-                versions[path] = Locked(path, file.oid, file.size_bytes, file.files, executable=file.executable)
-        self.send([versions[path] for path in sorted(versions)])
+        """Sends what a batch of datums reads."""
+        self.send(self._inputs.of([task]))
 
     def send(self, versions: Sequence[Locked]) -> None:
         """Makes versions complete on the remote, each once. Raises ObjectMissing for what is neither here nor there."""
@@ -125,14 +111,8 @@ class Away:
         if not new:
             return
         self._inputs.store(new)
-        repo, remote = self._work.repo, self._fetcher.remote
-        signer = signature(repo, repo.git.config_get("user.email") or "", "")
-        remote.folder.mkdir(parents=True, exist_ok=True)
-        with lock(remote.folder / "lock", wait=repo.waits, waiting=self._progress.warn):
-            catalog = Catalog(remote, self._progress).look()
-            refuse_emptied(catalog, self._workers.remote or remote.shown)
-            chosen = [version_of(version.path, version.pointer()) for version in new]
-            push_protocol.run(catalog, self._work.cache, chosen, no_bases, lambda _path: (), signer, self._progress)
+        remote = self._fetcher.remote
+        task_send.send(self._work.repo, self._workers.remote or remote.shown, remote, new, self._progress)
         self._sent.update((version.path, version.oid) for version in new)
         self._progress.finish()
 
@@ -244,9 +224,7 @@ def _as_declared(result: TaskResult, task: Task) -> TaskResult:
 
 
 def _versions(unit: UnitResult) -> tuple[Locked, ...]:
-    return tuple(
-        Locked(file.path, file.oid, file.size_bytes, file.files, executable=file.executable) for file in unit.outputs
-    )
+    return tuple(file.locked() for file in unit.outputs)
 
 
 def _log(cache: Cache, unit: UnitResult) -> bytes:

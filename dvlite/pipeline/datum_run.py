@@ -259,7 +259,7 @@ class DatumRun:
         """Makes sure that inputs which are not on disk are in the cache. Raises ObjectMissing."""
         root = os.fspath(self._scene.repo.root)
         absent = [file for unit in units for file in unit.inputs if not os.path.exists(f"{root}/{file.path}")]
-        versions = [Locked(file.path, file.oid, file.size_bytes, file.files) for file in absent]
+        versions = [file.locked() for file in absent]
         if versions:
             self._options.bring(versions)
 

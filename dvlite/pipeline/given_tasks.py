@@ -6,7 +6,7 @@ A result is believed only if its task is one of these, or is what this clone wou
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dvlite import files
@@ -19,12 +19,12 @@ from dvlite.repo.repository import Repo
 _FOLDER = "tasks"
 
 
-def remember(repo: Repo, remote: str, items: Iterable[Task]) -> None:
-    """Records that these tasks were given out to a remote (its key). Losing it costs only results whose inputs changed since."""
+def remember(repo: Repo, remote: str, items: Mapping[str, bytes]) -> None:
+    """Records that these tasks (their canonical bytes, by their ids) were given out to a remote (its key). Losing it costs only results whose inputs changed since."""
     folder = _folder(repo, remote)
     folder.mkdir(parents=True, exist_ok=True)
-    for item in items:
-        files.write_atomic(folder / f"{item.id}.json", task.dump(item), sync=False)
+    for name, data in items.items():
+        files.write_atomic(folder / f"{name}.json", data, sync=False)
 
 
 def remembered(repo: Repo, remote: str) -> dict[str, Task]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.record import Run
-from dvlite.formats.task import Task, TaskFile
+from dvlite.formats.task import Task
 from dvlite.pipeline.datum_run import DatumOptions, DatumRun
 from dvlite.pipeline.environment import Surroundings
 from dvlite.pipeline.map_journal import MapJournal
 from dvlite.pipeline.map_plan import plan_map
-from dvlite.pipeline.stage_task import stage_task, task_file, task_inputs, why_no_task
+from dvlite.pipeline.stage_task import stage_task, task_inputs, why_no_task
 from dvlite.pipeline.staleness import Evaluator, Staleness
 from dvlite.pipeline.task_inputs import TaskInputs
 from dvlite.progress import NullProgress
@@ -38,13 +38,9 @@ class Offers:
     """What is out of date: stages that can run elsewhere now, those that wait for these, and those that run here only, with the reason."""
 
     ready: tuple[StageTasks, ...] = ()
-    inputs: tuple[TaskFile, ...] = ()  # what they read: of datums in tracked data, all of that
+    inputs: tuple[Locked, ...] = ()  # what they read
     waiting: tuple[str, ...] = ()
     here_only: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def tasks(self) -> list[Task]:
-        return [task for offer in self.ready for task in offer.tasks]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +73,10 @@ class Offering:
                     ready.append(StageTasks(stage.address, tuple(tasks)))
                 else:
                     here.append((stage.address, "all of its datums are collected"))
-        inputs = self._inputs([task for each in ready for task in each.tasks])
-        return Offers(tuple(ready), inputs, tuple(waiting), tuple(here))
+        stored = TaskInputs(self.work, self.evaluator.contents)
+        inputs = stored.of(task for each in ready for task in each.tasks)
+        stored.store(inputs)
+        return Offers(tuple(ready), tuple(inputs), tuple(waiting), tuple(here))
 
     def _task(self, outlook: Staleness) -> Task:
         assert outlook.now is not None
@@ -106,17 +104,3 @@ class Offering:
             runs = [index.run(oid) for oid in index.map_runs(base) if hex_of(oid) in own]
         project = self.repo.config.project or ""
         return [run for run in runs if run is not None and run.mapped is not None and run.project == project]
-
-    def _inputs(self, tasks: Iterable[Task]) -> tuple[TaskFile, ...]:
-        """Returns what tasks read, which is in the cache then, as far as it is here; of datums in tracked data all of that: one version, and not one for each."""
-        tasks, contents = list(tasks), self.evaluator.contents
-        files = {file.path: file for task in tasks for file in task.files}
-        for file in (file for task in tasks for unit in task.units for file in unit.inputs):
-            holder = contents.known.holder(file.path)
-            whole = contents.tracked(holder) if holder is not None else None
-            files.setdefault(*((file.path, file) if whole is None else (whole.path, task_file(whole))))
-        versions = [
-            Locked(each.path, each.oid, each.size_bytes, each.files, each.executable) for each in files.values()
-        ]
-        TaskInputs(self.work, contents).store(versions)
-        return tuple(files.values())

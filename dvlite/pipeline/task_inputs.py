@@ -11,6 +11,7 @@ from dvlite.formats import manifest
 from dvlite.formats.lockfile import Locked
 from dvlite.formats.manifest import EXECUTABLE, Entry
 from dvlite.formats.manifest import FILE as FILE_ENTRY
+from dvlite.formats.task import Task
 from dvlite.oid import FILE, MANIFEST, Oid, format_oid
 from dvlite.pipeline.content import Contents
 from dvlite.pipeline.outputs import is_cached, store_file
@@ -27,6 +28,16 @@ class TaskInputs:
 
     def __init__(self, work: Workspace, contents: Contents) -> None:
         self._work, self._contents = work, contents
+
+    def of(self, tasks: Iterable[Task]) -> list[Locked]:
+        """Returns what tasks read; of datums in tracked data all of that: one version, and not one for each."""
+        tasks, contents = list(tasks), self._contents
+        versions = {file.path: file.locked() for task in tasks for file in task.files}
+        for file in (file for task in tasks for unit in task.units for file in unit.inputs):
+            holder = contents.known.holder(file.path)
+            version = (None if holder is None else contents.tracked(holder)) or file.locked()
+            versions.setdefault(version.path, version)
+        return [versions[path] for path in sorted(versions)]
 
     def store(self, versions: Iterable[Locked]) -> None:
         """Makes sure that the cache has these versions, or that a remote may. Raises FileChanged for one that is not what it was."""

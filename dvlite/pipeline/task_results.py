@@ -82,11 +82,7 @@ class TakeUp:
             units = {unit.name: unit for unit in task.units}
             done = [one for one in result.units if one.problem is None and one.name in units]
             done = [one for one in done if tuple(out.path for out in one.outputs) == units[one.name].outs]
-            versions = [
-                Locked(out.path, out.oid, out.size_bytes, out.files, out.executable)
-                for one in done
-                for out in one.outputs
-            ]
+            versions = [out.locked() for one in done for out in one.outputs]
             if done and self._fetcher.bring_new(versions, []):
                 journal.add({one.name: (inputs_mark(units[one.name].inputs), one.outputs) for one in done})
                 taken += len(done)
@@ -154,7 +150,7 @@ class TakeUp:
 
 def _versions(stage: Stage, unit: UnitResult) -> list[Locked]:
     """Returns the outputs of a unit with what the pipeline file says of them."""
-    found = [Locked(file.path, file.oid, file.size_bytes, file.files, file.executable) for file in unit.outputs]
+    found = (file.locked() for file in unit.outputs)
     return [
         replace(with_flags(stage, replace(version, path=stage.local(version.path))), path=version.path)
         for version in found

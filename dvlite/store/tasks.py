@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dvlite.errors import DvliteError, FormatError, ObjectCorrupt, ObjectMissing
@@ -90,17 +90,15 @@ def look_at_all(remote: Remote) -> dict[str, OnRemote]:
     return {name: _seen(name, items, listing.now) for name, items in entries.items()}
 
 
-def give_out(remote: Remote, items: Iterable[bytes], clone: str, project: str) -> None:
-    """Puts tasks (their canonical bytes) that a remote lacks, and that this clone gave them out; their inputs have to be there. Idempotent."""
+def give_out(remote: Remote, items: Mapping[str, bytes], clone: str, project: str) -> None:
+    """Puts tasks (their canonical bytes, by their ids), and that this clone gave them out; their inputs have to be there. Idempotent."""
     body = strict_json.dump({"dvlite_given": 1, "project": project})
 
-    by_name = {digest_task(data): data for data in items}
-
     def put(name: str) -> None:
-        remote.put(task.spec_name(name), by_name[name])
+        remote.put(task.spec_name(name), items[name])
         remote.put(f"{task.folder_of(name)}given-{clone}.json", body)
 
-    remote.run_all(put, list(by_name))
+    remote.run_all(put, list(items))
 
 
 def withdraw(remote: Remote, names: Iterable[str], clone: str, failed: Iterable[str] = ()) -> None:
