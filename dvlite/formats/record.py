@@ -11,7 +11,7 @@ import math
 import posixpath
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from dvlite.errors import FormatError
@@ -22,25 +22,34 @@ from dvlite.formats.series import is_series
 from dvlite.formats.strict_fields import (
     an_object,
     any_mapping,
+    data_oid,
     each,
+    exit_code,
     filled,
+    hex64,
+    line,
     mapping,
     matching,
     number,
     oid_of,
     one_of,
     or_none,
+    project_id,
     relative_folder,
     relative_path,
     scalars,
+    seconds,
+    signal_number,
+    size,
     table,
     text,
     timestamp,
     truth,
+    written,
     written_path,
 )
 from dvlite.formats.strict_yaml import Scalar, Tree
-from dvlite.oid import FILE, MANIFEST, RUN, Oid, digest_run, format_oid
+from dvlite.oid import FILE, RUN, Oid, digest_run, format_oid
 
 RUN_SCHEMA, NOTE_SCHEMA, CHECK_SCHEMA = "dvlite.run/1", "dvlite.note/1", "dvlite.checked/1"
 MAX_BYTES = 4 << 20
@@ -315,7 +324,7 @@ def is_sweep(text: str) -> bool:
 
 def held(values: Mapping[str, Tree]) -> dict[str, Tree]:
     """Returns parameters as a record holds them: numbers that not every reader can hold are text."""
-    return {key: _plain(value) for key, value in values.items()}
+    return {key: written(value, _number) for key, value in values.items()}
 
 
 def name(data: bytes) -> Oid:
@@ -363,7 +372,6 @@ def parse(data: bytes, where: str) -> Record:
 
 _LATER = re.compile(r"dvlite\.(run|note|checked)/[0-9]{1,9}")
 _MAX_DEPTH = 60  # parameters may be as deep as YAML allows, 50
-_MOST = (1 << 63) - 1
 _MANY = 10**18  # whole numbers from here on are written as text
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _LAST_YEAR = 9000
@@ -372,26 +380,14 @@ _PROGRAM = re.compile(r"[a-z][a-z0-9]{0,39}")
 _TAG = re.compile(r"[^\s!,\x00-\x1f\x7f][^\s,\x00-\x1f\x7f]{0,99}")
 
 
-def _body(record: Any) -> dict[str, Any]:
-    """Returns the fields that differ from their defaults."""
-    body: dict[str, Any] = {}
-    for item in fields(record):
-        value = getattr(record, item.name)
-        default = item.default_factory() if item.default_factory is not MISSING else item.default
-        if isinstance(value, Facts):  # side by side with the other fields
-            body |= _body(value)
-        elif value != default or type(value) is not type(default):
-            body[item.name] = _plain(value)
+def _body(record: Record) -> dict[str, Any]:
+    """Returns the fields that differ from their defaults; facts are side by side with the others."""
+    body: dict[str, Any] = written(record, _number)
+    body |= body.pop("facts", {})
     return body
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, (Input, Output, Code, Imported, ImportedArtifact, MapRun, MapFailure, RuleOutcome)):
-        return _body(value)
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+def _number(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return str(value) if type(value) is int and abs(value) >= _MANY else value
@@ -421,58 +417,53 @@ def _note(body: Mapping[str, Any]) -> Note:
     return Note(**note)
 
 
-_hex64 = matching(re.compile(r"[0-9a-f]{64}"), "64 hex digits")
 _commit = matching(re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}"), "a commit")
 _tag = matching(_TAG, "a tag: no spaces or commas, no '!' at its start, at most 100 characters")
 _uuid = matching(_UUID, "a UUID of version 7")
-_size = number(0, _MOST, int)
-_seconds = number(0, 10**12, int, float)
-_line = text(4096)
 _words = text(MAX_BYTES)
-_data = oid_of(FILE, MANIFEST)
 
 _INPUT = table(
     Input,
     path=relative_path,
-    oid=_data,
-    size_bytes=_size,
-    files=_size,
+    oid=data_oid,
+    size_bytes=size,
+    files=size,
     inside=or_none(relative_path),
-    inside_oid=or_none(_data),
+    inside_oid=or_none(data_oid),
 )
 _OUTPUT = table(
     Output,
     path=written_path,
-    oid=_data,
-    size_bytes=_size,
-    files=_size,
+    oid=data_oid,
+    size_bytes=size,
+    files=size,
     executable=truth,
     role=one_of("out", "metric"),
     cached=truth,
-    sha256=or_none(_hex64),
+    sha256=or_none(hex64),
 )
 _IMPORTED = table(
     Imported,
-    id=_line,
-    group=_line,
-    name=_line,
-    url=_line,
+    id=line,
+    group=line,
+    name=line,
+    url=line,
     history=or_none(an_object(Output, _OUTPUT)),
     artifacts=each(
         an_object(
             ImportedArtifact,
             table(
                 ImportedArtifact,
-                path=_line,
-                size_bytes=or_none(_size),
+                path=line,
+                size_bytes=or_none(size),
                 digest=text(200),
-                url=_line,
+                url=line,
                 role=one_of("output", "input"),
             ),
         )
     ),
 )
-_CODE = table(Code, repo=or_none(_line), commit=or_none(_commit), dirty=each(relative_path), diff=or_none(oid_of(FILE)))
+_CODE = table(Code, repo=or_none(line), commit=or_none(_commit), dirty=each(relative_path), diff=or_none(oid_of(FILE)))
 _FACTS = table(
     Facts,
     cmd=_words,
@@ -484,26 +475,26 @@ _FACTS = table(
 )
 _MAP = table(
     MapRun,
-    base=_hex64,
-    datums=_size,
-    ran=_size,
-    reused=_size,
-    failed=_size,
-    failures=each(an_object(MapFailure, table(MapFailure, name=_line, problem=_line, log=or_none(oid_of(FILE))))),
+    base=hex64,
+    datums=size,
+    ran=size,
+    reused=size,
+    failed=size,
+    failures=each(an_object(MapFailure, table(MapFailure, name=line, problem=line, log=or_none(oid_of(FILE))))),
 )
 _RUN = table(
     Run,
     but=("facts",),
     id=_uuid,
     invocation=_uuid,
-    key=_hex64,
+    key=hex64,
     stage=matching(re.compile(r"[^/\x00-\x1f\x7f]{1,200}"), "the name of a stage"),
     file=relative_path,
     status=one_of(*get_args(Status)),
     of=or_none(oid_of(RUN)),
     taint=each(relative_path),
-    exit_code=or_none(number(-(1 << 31), 1 << 32, int)),
-    signal=or_none(number(0, 1 << 16, int)),
+    exit_code=exit_code,
+    signal=signal_number,
     timed_out=truth,
     retry=number(0, 1 << 16, int),
     log=or_none(oid_of(FILE)),
@@ -514,15 +505,15 @@ _RUN = table(
     metrics=scalars,
     start=timestamp,
     end=timestamp,
-    seconds=_seconds,
-    cpu_seconds=or_none(_seconds),
-    max_rss_bytes=or_none(_size),
-    user=_line,
-    host=_line,
-    worker=_line,
-    ci=or_none(_line),
-    project=matching(re.compile(r"(?:[0-9a-f]{32})?"), "32 hex digits"),
-    dvlite=_line,
+    seconds=seconds,
+    cpu_seconds=or_none(seconds),
+    max_rss_bytes=or_none(size),
+    user=line,
+    host=line,
+    worker=line,
+    ci=or_none(line),
+    project=project_id,
+    dvlite=line,
     sweep=matching(re.compile(rf"(?:{_SWEEP.pattern})?"), "the name of a sweep"),
     imported=or_none(an_object(Imported, _IMPORTED)),
     axes=scalars,
@@ -535,34 +526,34 @@ _NOTE = table(
     op=one_of(*get_args(Operation)),
     value=text(65536),
     time=timestamp,
-    user=_line,
-    project=matching(re.compile(r"(?:[0-9a-f]{32})?"), "32 hex digits"),
-    content=or_none(_data),
-    subject=_line,
-    author=_line,
+    user=line,
+    project=project_id,
+    content=or_none(data_oid),
+    subject=line,
+    author=line,
     written=timestamp,
 )
 _CHECK = table(
     CheckRecord,
     id=_uuid,
-    key=_hex64,
+    key=hex64,
     check=matching(re.compile(r"[A-Za-z0-9_-]{1,100}"), "the name of a check"),
     file=relative_path,
     status=one_of("passed", "failed"),
     data=each(an_object(Input, _INPUT)),
     inputs=each(an_object(Input, _INPUT)),
-    rules=each(an_object(RuleOutcome, table(RuleOutcome, rule=_line, passed=truth, detail=_line))),
+    rules=each(an_object(RuleOutcome, table(RuleOutcome, rule=line, passed=truth, detail=line))),
     cmd=_words,
-    exit_code=or_none(number(-(1 << 31), 1 << 32, int)),
+    exit_code=exit_code,
     output=text(65536),
     expires=timestamp,
     start=timestamp,
-    seconds=_seconds,
-    user=_line,
-    host=_line,
-    ci=or_none(_line),
-    project=matching(re.compile(r"(?:[0-9a-f]{32})?"), "32 hex digits"),
-    dvlite=_line,
+    seconds=seconds,
+    user=line,
+    host=line,
+    ci=or_none(line),
+    project=project_id,
+    dvlite=line,
 )
 _SCHEMAS: Mapping[type, str] = {Run: RUN_SCHEMA, Note: NOTE_SCHEMA, CheckRecord: CHECK_SCHEMA}
 _READERS: Mapping[str, Callable[[Mapping[str, Any]], Record]] = {

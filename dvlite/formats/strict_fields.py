@@ -1,4 +1,4 @@
-"""Checks of the fields of untrusted JSON objects, declared as a table, for formats with many fields.
+"""Dataclasses as JSON objects: fields that differ from their defaults are written; when read, each is checked as a table declares it. For formats with many fields.
 
 A check returns the value to keep, or raises ValueError with the rest of the sentence "'field' ...". Knows no format.
 """
@@ -10,11 +10,12 @@ import datetime as dt
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from dvlite.errors import FormatError
+from dvlite.oid import FILE, MANIFEST
 from dvlite.paths import check_paths
 
 Check = Callable[[Any], Any]
@@ -45,6 +46,28 @@ def filled(body: Mapping[str, Any], checks: Checks) -> dict[str, Any]:
         if key not in found:
             raise ValueError(f"'{key}' is missing")
     return found
+
+
+def written(value: Any, number: Callable[[Any], Any] = lambda value: value) -> Any:
+    """Returns a value as JSON has it: a dataclass as an object of the fields that differ from their defaults, which `filled` reads again.
+
+    `number` returns what stands for a value that is neither text nor a container.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return {key: written(item, number) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [written(item, number) for item in value]
+    if not is_dataclass(value):
+        return number(value)
+    body: dict[str, Any] = {}
+    for item in fields(value):
+        own = getattr(value, item.name)
+        default = item.default_factory() if item.default_factory is not MISSING else item.default
+        if own != default or type(own) is not type(default):  # 0, 0.0 and false are equal
+            body[item.name] = written(own, number)
+    return body
 
 
 def table(cls: type, *, but: Sequence[str] = (), **checks: Check) -> Checks:
@@ -208,3 +231,13 @@ def timestamp(value: Any) -> Any:
     except ValueError:
         raise ValueError("is not a time like 2026-11-22T14:02:00.000Z") from None
     return value
+
+
+hex64 = matching(re.compile(r"[0-9a-f]{64}"), "64 hex digits")
+project_id = matching(re.compile(r"(?:[0-9a-f]{32})?"), "32 hex digits")
+data_oid = oid_of(FILE, MANIFEST)
+size = number(0, (1 << 63) - 1, int)
+seconds = number(0, 10**12, int, float)
+line = text(4096)
+exit_code = or_none(number(-(1 << 31), 1 << 32, int))
+signal_number = or_none(number(0, 1 << 16, int))

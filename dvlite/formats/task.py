@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from dvlite.errors import FormatError
@@ -21,22 +21,31 @@ from dvlite.formats.strict_fields import (
     Check,
     Checks,
     an_object,
+    data_oid,
     each,
+    exit_code,
     filled,
+    hex64,
+    line,
     mapping,
     matching,
     number,
     oid_of,
     or_none,
+    project_id,
     relative_path,
     scalars,
+    seconds,
+    signal_number,
+    size,
     table,
     text,
     timestamp,
     truth,
+    written,
 )
 from dvlite.formats.strict_yaml import Scalar
-from dvlite.oid import FILE, MANIFEST, Oid, digest_bytes, digest_task
+from dvlite.oid import FILE, Oid, digest_bytes, digest_task
 from dvlite.paths import MAX_PATH_BYTES, PathSet, ancestors, check_paths
 from dvlite.show import quote
 
@@ -148,7 +157,7 @@ class TaskResult:
 
 def dump(task: Task) -> bytes:
     """Returns the canonical bytes, of which `digest_task` is the id. Fields with their default values are left out."""
-    return strict_json.dump({"schema": TASK_SCHEMA, **_body(task)})
+    return strict_json.dump({"schema": TASK_SCHEMA, **written(task)})
 
 
 def checked(task: Task) -> bytes:
@@ -160,7 +169,7 @@ def checked(task: Task) -> bytes:
 
 def dump_result(result: TaskResult) -> bytes:
     """Returns the canonical bytes; the ends of logs are left out but of the first 100 units that failed. Raises FormatError for a result that `parse_result` would refuse."""
-    body = _body(result)
+    body = written(result)
     failed = 0
     for unit in body["units"]:
         failed += "problem" in unit
@@ -200,7 +209,7 @@ def dump_list(tasks: Sequence[str]) -> bytes:
 def parse_list(data: bytes, where: str) -> tuple[str, ...]:
     """Reads a list of tasks, from anyone; raises FormatError for anything else."""
     try:
-        return tuple(each(_hex64)(_object(data, where, LIST_SCHEMA).get("tasks")))
+        return tuple(each(hex64)(_object(data, where, LIST_SCHEMA).get("tasks")))
     except ValueError as error:
         raise FormatError(f"cannot read {where}: {error}") from None
 
@@ -240,25 +249,6 @@ _OBJECT = re.compile(r"tasks/([0-9a-f]{64})/[a-z0-9.-]{1,100}")
 _RESULT = re.compile(r"tasks/[0-9a-f]{64}/result-[0-9a-f]{32}\.json")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
 _VALUE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}(?:\.[A-Za-z0-9_]{1,100})?")
-_MOST = (1 << 63) - 1
-
-
-def _body(item: Any) -> dict[str, Any]:
-    body: dict[str, Any] = {}
-    for each_field in fields(item):
-        value = getattr(item, each_field.name)
-        default = each_field.default_factory() if each_field.default_factory is not MISSING else each_field.default
-        if value != default:
-            body[each_field.name] = _plain(value)
-    return body
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value):
-        return _body(value)
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _object(data: bytes, where: str, schema: str) -> dict[str, Any]:
@@ -357,21 +347,15 @@ def _values(value: Any) -> Any:
     return {key: tuple(items) for key, items in _named(_VALUE, each(_without_nul(MAX_PATH_BYTES)))(value).items()}
 
 
-_hex32 = matching(re.compile(r"(?:[0-9a-f]{32})?"), "32 hex digits")
-_hex64 = matching(re.compile(r"[0-9a-f]{64}"), "64 hex digits")
-_data = oid_of(FILE, MANIFEST)
-_size = number(0, _MOST, int)
-_seconds = number(0, 10**12, int, float)
-_line = text(4096)
 _folder: Check = lambda value: value if value == "" else relative_path(value)  # noqa: E731  # as the other checks here
 
-_FILE = table(TaskFile, path=relative_path, oid=_data, size_bytes=_size, files=_size, executable=truth)
-_UNIT = table(TaskUnit, name=_line, inputs=each(an_object(TaskFile, _FILE)), values=_values, outs=each(relative_path))
+_FILE = table(TaskFile, path=relative_path, oid=data_oid, size_bytes=size, files=size, executable=truth)
+_UNIT = table(TaskUnit, name=line, inputs=each(an_object(TaskFile, _FILE)), values=_values, outs=each(relative_path))
 _TASK = table(
     Task,
     stage=matching(re.compile(STAGE), "the name of a stage"),
     file=relative_path,
-    key=_hex64,
+    key=hex64,
     cmd=_without_nul(MAX_CMD_BYTES),
     units=each(an_object(TaskUnit, _UNIT)),
     function=truth,
@@ -382,33 +366,33 @@ _TASK = table(
     timeout_seconds=or_none(number(1, MAX_TIMEOUT_SECONDS, int)),
     retries=number(0, MAX_RETRIES, int),
     cpu=number(0, MAX_CPUS, int, float),
-    memory_bytes=_size,
+    memory_bytes=size,
     gpu=or_none(number(0, MAX_GPUS, int)),
-    project=_hex32,
-    dvlite=_line,
+    project=project_id,
+    dvlite=line,
 )
 _UNIT_RESULT = table(
     UnitResult,
-    name=_line,
-    problem=or_none(_line),
-    exit_code=or_none(number(-(1 << 31), 1 << 32, int)),
-    signal=or_none(number(0, 1 << 16, int)),
-    seconds=_seconds,
-    cpu_seconds=_seconds,
-    max_rss_bytes=_size,
+    name=line,
+    problem=or_none(line),
+    exit_code=exit_code,
+    signal=signal_number,
+    seconds=seconds,
+    cpu_seconds=seconds,
+    max_rss_bytes=size,
     log=or_none(oid_of(FILE)),
     log_tail=text(MOST_LOG_CHARACTERS),
     outputs=each(an_object(TaskFile, _FILE)),
 )
 _RESULT_FIELDS = table(
     TaskResult,
-    task=_hex64,
+    task=hex64,
     units=each(an_object(UnitResult, _UNIT_RESULT)),
-    user=_line,
-    host=_line,
-    worker=_line,
+    user=line,
+    host=line,
+    worker=line,
     start=timestamp,
-    seconds=_seconds,
+    seconds=seconds,
     environment=scalars,
-    dvlite=_line,
+    dvlite=line,
 )

@@ -109,6 +109,16 @@ def test_what_waits_for_results_is_named_and_not_given_out(cluster, line):
     assert line.ran() == []
 
 
+def test_two_scripts_for_slurm_without_a_folder_are_refused_before_anything_is_given_out(cluster, line, tmp_path):
+    line.write("dvlite.yaml", "stages: {a: {cmd: echo a > a, outs: [a]}, b: {cmd: echo b > b, outs: [b]}}")
+    refused = line.dvlite("repro", "--to", "slurm", code=2)
+    assert "Slurm takes a script for each stage, and there are 2" in refused.stderr
+    assert cluster.listed() == {}
+    line.dvlite("repro", "--to", "slurm", "-o", f"{tmp_path}/jobs/")
+    assert len(list((tmp_path / "jobs").iterdir())) == 2
+    assert cluster.listed() == {"a": "waiting", "b": "waiting"}
+
+
 @pytest.mark.long
 def test_a_worker_of_a_bucket_needs_url_and_credentials_alone(pipeline, weed, s3_url, tmp_path, monkeypatch):
     monkeypatch.setenv("DVLITE_TRUST", weed.endpoint_url)
