@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from dvlite.errors import UsageError
-from dvlite.files import is_there, read_regular
+from dvlite.files import is_there, read_regular, refused
 from dvlite.formats import manifest, pbtxt
 from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, SYMLINK, Entries
 from dvlite.formats.pointer import SUFFIX
@@ -267,7 +267,7 @@ def _handler(
         return {}, torchserve.handler_of(asked, contents)
     if "/" not in given and "." not in given:
         return {}, given  # one of TorchServe's own
-    data = read_regular(repo.cwd / given, given, _CODE_BYTES, follow=True)
+    data = _read(repo, given, _CODE_BYTES)
     if data is None:
         raise UsageError(f"there is no handler {quote(given)}", hint="name a file, or one of TorchServe's own")
     name = os.path.basename(given)
@@ -281,7 +281,7 @@ def _handler(
 def _asked(repo: Repo, options: ExportServingOptions, layout: ServingLayout, place: ServingPlace) -> ServerSettings:
     config = None
     if options.config is not None:
-        config = read_regular(repo.cwd / options.config, options.config, pbtxt.LIMIT_BYTES, follow=True)
+        config = _read(repo, options.config, pbtxt.LIMIT_BYTES)
         if config is None:
             raise UsageError(f"there is no file {quote(options.config)}", hint="name the config.pbtxt to start from")
     seen_at = options.seen_at
@@ -293,6 +293,14 @@ def _asked(repo: Repo, options: ExportServingOptions, layout: ServingLayout, pla
         config_name=options.config or "",
         model_format=options.model_format or "",
     )
+
+
+def _read(repo: Repo, name: str, limit_bytes: int) -> bytes | None:
+    """Returns a file that the user named, None if it is not there. Raises FormatError for a longer one."""
+    data = read_regular(repo.cwd / name, name, limit_bytes + 1, follow=True)
+    if data is not None and len(data) > limit_bytes:
+        raise refused(name, f"it has more than {limit_bytes:,} bytes")
+    return data
 
 
 def _described(

@@ -73,7 +73,8 @@ class MeasuredServer:
         if self._thread.ident is not None:
             self._thread.join()
         try:
-            self._processes.stop()
+            with contextlib.suppress(OSError):  # its log cannot be written: `require_running` says so
+                self._processes.stop()
         finally:  # it may have ended by itself, and left what it started
             if self._leader:
                 with contextlib.suppress(ProcessLookupError, PermissionError):

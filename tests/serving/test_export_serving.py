@@ -299,10 +299,12 @@ REFUSED = {
     "a destination that is a file": (("--dest", "net.py"), "is no folder"),
     "a destination of a strange kind": (("--dest", "gs://bucket/x"), "folders and to s3://"),
     "a config that is not there": (("--config", "none"), "there is no file"),
+    "a config that is too long": (("--config", "long.pbtxt"), "more than 1,048,576 bytes"),
 }
 
 
 def test_what_cannot_be_is_refused_in_one_line(birds):
+    birds.write("long.pbtxt", "#" * ((1 << 20) + 1))  # its beginning alone would be a config
     base = [("--dest", "../served"), ("--name", "birds")]
     for case, (flags, words) in REFUSED.items():
         given = [word for pair in base if pair[0] != flags[0] for word in pair] + list(flags)

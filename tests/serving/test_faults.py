@@ -57,8 +57,10 @@ def highest(folder):
     return max((int(name) for name in names if name.isdecimal()), default=None)
 
 
-@pytest.mark.parametrize("to", one_and_all(FOLDERS))
-def test_killed_at_any_step_a_folder_has_the_old_version_or_the_new_one(birds, program, to):
+@pytest.mark.parametrize(
+    ("to", "step"), [("triton", 17), *(pytest.param(to, 5, marks=pytest.mark.sweep) for to in FOLDERS)]
+)
+def test_killed_at_any_step_a_folder_has_the_old_version_or_the_new_one(birds, program, to, step):
     place = birds.root.parent / "served"
     old, new = words(to, model_for(to, "v1:"), "../served"), words(to, model_for(to), "../served")
     birds.dvlite(*old)
@@ -68,7 +70,7 @@ def test_killed_at_any_step_a_folder_has_the_old_version_or_the_new_one(birds, p
     assert done.code == 0, done.text
     end = tree(place)
     assert done.calls > 15
-    for at in range(1, done.calls + 1, 7):
+    for at in range(1, done.calls + 1, step):
         shutil.rmtree(place)
         shutil.copytree(start, place, symlinks=True)
         killed = program.run(birds.root, *new, fault=Fault(KILL, CHANGE, at, at % 2), root=place)
