@@ -20,7 +20,15 @@ def job(**fields):
 
 EVERY = [
     job(),
-    job(tasks=1, cpu=2.5, memory_bytes=1 << 33, gpu=1, endpoint_url="https://s3.example.com:9000", region="eu-1"),
+    job(
+        stage="resize",
+        tasks=1,
+        cpu=2.5,
+        memory_bytes=1 << 33,
+        gpu=1,
+        endpoint_url="https://s3.example.com:9000",
+        region="eu-1",
+    ),
     job(stage="A_b@x-1.5", remote='/srv/data $(HOME) $HOME: it\'s #1 {x} "q"', is_folder=True, secret="volume-7"),
     job(stage="ml:train", remote="s3://b/it's $(X) ${Y}: *", image="registry.example.com/a/b@sha256:" + "a" * 64),
 ]
