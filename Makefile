@@ -25,65 +25,65 @@ MODULES := web/node_modules/.package-lock.json
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-## make demo       track, push, clone and pull a real data set in a temporary folder; the page of its runs stays in build/
+## make demo           track, push, clone and pull a real data set in a temporary folder; the page of its runs stays in build/
 demo: $(VENV)/.installed-demo
 	@DEMO_PAGE="$(CURDIR)/build/runs.html" PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
 
-## make test       every test but the long ones, against a real S3 server (ARGS=... goes to pytest)
+## make test           every test but the long ones, against a real S3 server (ARGS=... goes to pytest)
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not long and not servers' $(ARGS)
 
-## make test-long  the long ones: random histories and schedules, large data; more examples of each property
+## make test-long      the long ones: random histories and schedules, large data; more examples of each property
 test-long: $(VENV)/.installed-dev $(VENV)/.installed-outside $(VENV)/.installed-dvc
 	@if command -v npm >/dev/null; then $(MAKE) $(MODULES); fi
 	PATH="$(CURDIR)/$(VENV)/on-path:$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m '(long or hypothesis) and not sweep and not servers' --hypothesis-profile=long $(ARGS)
 
-## make test-servers against programs that take long to install or to start: ML-Metadata (71 MB), Dask whose parts are killed, model servers (2 GB; SERVERS= leaves these out)
-test-servers: $(VENV)/.installed-dev $(VENV)/.installed-mlmd $(VENV)/.installed-dask model-servers
+## make test-servers   with programs that take long to install or start: ML-Metadata (71 MB), Dask, judges of cluster jobs, model servers (2 GB; not with SERVERS=)
+test-servers: $(VENV)/.installed-dev $(VENV)/.installed-mlmd $(VENV)/.installed-clusters $(VENV)/.installed-dask model-servers
 	@PATH="$(CURDIR)/$(VENV)/on-path:$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -rs -m servers $(ARGS)
 
-## make test-clusters what clusters' own programs say of jobs for them (kubernetes-validate, kubectl, docker)
+## make test-clusters  of these, jobs for clusters alone (kubernetes-validate, kubectl, docker)
 test-clusters: $(VENV)/.installed-dev $(VENV)/.installed-clusters
 	@$(BIN)/python -m pytest -rs -m servers tests/clusters $(ARGS)
 
-## make test-sweep every command by every kind of fault, every damage by every place: an hour
+## make test-sweep     every command by every kind of fault, every damage by every place: an hour
 test-sweep: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m sweep $(ARGS)
 
-## make hints      run what every error and next step of the suite names, in copies; as root (ARGS=... for some tests)
+## make hints          run what every error and next step of the suite names, in copies; as root (ARGS=... for some tests)
 hints: $(VENV)/.installed-dev
 	@rm -f $(HINTS)
 	WALK_HINTS=$(HINTS) $(BIN)/python -m pytest --quiet -n $(WORKERS) -m 'not long and not servers' $(or $(ARGS),tests/commands tests/cli) || failed=yes
 	$(BIN)/python -m tests.hints $(HINTS)
 	[ -z "$${failed:-}" ]
 
-## make check      format, lint, types, architecture, docs
+## make check          format, lint, types, architecture, docs
 check: lint
 	@$(BIN)/python -m pytest --quiet tests/test_architecture.py tests/test_docs.py
 
-## make lint       format, lint, types: what CI runs before all tests
+## make lint           format, lint, types: what CI runs before all tests
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-## make format     put the code into its format and mend what lint can
+## make format         put the code into its format and mend what lint can
 format: $(VENV)/.installed-dev
 	@$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-## make web        build the program of the page of runs from web/ (needs npm); what is built is committed
+## make web            build the program of the page of runs from web/ (needs npm); what is built is committed
 web: $(MODULES)
 	@cd web && npm run --silent build
 
 $(MODULES): web/package-lock.json
 	@cd web && npm ci --silent --no-audit --no-fund
 
-## make bench      the table of the README, measured here (ARGS=... goes to benchmarks/run.py)
+## make bench          the table of the README, measured here (ARGS=... goes to benchmarks/run.py)
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
-## make dist       wheel, source archive and release notes in dist/; the wheel runs the demo from an empty environment
+## make dist           wheel, source archive and release notes in dist/; the wheel runs the demo from an empty environment
 dist: $(VENV)/.installed-release
 	@rm -rf dist build/check
 	$(BIN)/python -m build --outdir dist . >/dev/null
@@ -100,7 +100,7 @@ dist: $(VENV)/.installed-release
 	PATH="$(CURDIR)/build/check/bin:$$PATH" bash examples/demo.sh
 	ls -l dist
 
-## make clean      remove what the other targets made
+## make clean          remove what the other targets made
 clean:
 	@rm -rf $(VENV) .venv-servers web/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -132,40 +132,40 @@ model-servers: | $(BIN)/python
 		fi
 	done
 
-# DVC's requirements clash with those of the tests, so it has an environment of its own, of which the tests see one program.
-$(VENV)/.installed-dvc: | $(BIN)/python
-	@echo "installing dvc into $(VENV)/dvc" >&2
-	$(BIN)/python -m venv --without-pip $(VENV)/dvc
-	if reason=$$($(PIP) --python $(VENV)/dvc install --no-compile 'dvc>=3.60,<4' dvc-s3 2>&1); then
-		mkdir -p $(VENV)/on-path
-		ln -sf ../dvc/bin/dvc $(VENV)/on-path/dvc
-		touch $@
-	else
-		echo "dvc cannot be installed; the tests that run it are skipped: $$(tail -n 1 <<<"$$reason")" >&2
+# $(call install,NAME,PACKAGES): programs whose requirements clash with those of the tests get an environment of their own. What cannot be installed is
+# skipped by its tests, with the reason.
+define install
+	echo "installing $(1) into $(VENV)/$(1)" >&2
+	$(BIN)/python -m venv --without-pip $(VENV)/$(1)
+	if ! reason=$$($(PIP) --python $(VENV)/$(1) install --no-compile $(2) 2>&1); then
+		echo "$(1) cannot be installed; the tests that run it are skipped: $$(tail -n 1 <<<"$$reason")" >&2
+		rm -rf $(VENV)/$(1)
+		exit 0
 	fi
+	mkdir -p $(VENV)/on-path
+endef
+DVC := 'dvc>=3.60,<4' dvc-s3
+CLUSTERS := kubernetes-validate kubernetes pyyaml
+MLMD := 'ml-metadata>=1.17,<2'
 
-# In an environment of their own: the client of Kubernetes wants other versions than S3's.
-$(VENV)/.installed-clusters: $(VENV)/.installed-dev
-	@echo "installing kubernetes-validate and kubernetes into $(VENV)/clusters" >&2
-	$(BIN)/python -m venv --without-pip $(VENV)/clusters
-	$(PIP) --python $(VENV)/clusters install --no-compile --quiet kubernetes-validate kubernetes pyyaml
+$(VENV)/.installed-dvc: | $(BIN)/python
+	@$(call install,dvc,$(DVC))
+	ln -sf ../dvc/bin/dvc $(VENV)/on-path/dvc
 	touch $@
 
-# The same of ML-Metadata: its environment sees dvlite and what dvlite needs in the tests' own, after its own packages.
+$(VENV)/.installed-clusters: | $(BIN)/python
+	@$(call install,clusters,$(CLUSTERS))
+	touch $@
+
+# It sees dvlite, and what dvlite needs, in the tests' own environment, after its own packages.
 $(VENV)/.installed-mlmd: $(VENV)/.installed-dev
-	@echo "installing ml-metadata into $(VENV)/mlmd" >&2
-	$(BIN)/python -m venv --without-pip $(VENV)/mlmd
-	if reason=$$($(PIP) --python $(VENV)/mlmd install --no-compile 'ml-metadata>=1.17,<2' 2>&1); then
-		here=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-		there=$$($(VENV)/mlmd/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-		echo "import site; site.addsitedir('$$here')" >"$$there/dvlite.pth"
-		mkdir -p $(VENV)/on-path
-		printf '#!/bin/sh\nexec "%s" "$$@"\n' "$(CURDIR)/$(VENV)/mlmd/bin/python" >$(VENV)/on-path/python-with-mlmd
-		chmod +x $(VENV)/on-path/python-with-mlmd
-		touch $@
-	else
-		echo "ml-metadata cannot be installed; the tests that run it are skipped: $$(tail -n 1 <<<"$$reason")" >&2
-	fi
+	@$(call install,mlmd,$(MLMD))
+	here=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	there=$$($(VENV)/mlmd/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	echo "import site; site.addsitedir('$$here')" >"$$there/dvlite.pth"
+	printf '#!/bin/sh\nexec "%s" "$$@"\n' "$(CURDIR)/$(VENV)/mlmd/bin/python" >$(VENV)/on-path/python-with-mlmd
+	chmod +x $(VENV)/on-path/python-with-mlmd
+	touch $@
 
 # A stamp is newer than pyproject.toml: installed. The interpreter is order-only, for its link keeps the date of its target.
 $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
