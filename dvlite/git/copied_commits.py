@@ -116,12 +116,8 @@ def copy_of(git: Git, revision: str) -> str | None:
     if not commit:
         return None
     line = f"{_COPY_OF}{commit.strip()}"
-    found = git.run("log", "--format=%H%n%B%x00", "--fixed-strings", f"--grep={line}", *refs, "--").decode(
-        errors="replace"
-    )
-    for text in found.split(
-        "\0"
-    ):  # mostly one; the message of a commit may have any such line, but not as the last of its copy's
+    logged = git.run("log", "--format=%H%n%B%x00", "--fixed-strings", f"--grep={line}", *refs, "--")
+    for text in logged.decode(errors="replace").split("\0"):  # a message may quote the line: the copy's ends with it
         name, _, message = text.strip("\n").partition("\n")
         if message.rpartition("\n")[2] == line:
             return name
