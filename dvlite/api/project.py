@@ -202,7 +202,7 @@ class Repo:
         from dvlite.commands.ls import ls as verb
         from dvlite.commands.ls import ls_remote, ls_repository
 
-        target, rev = None if path is None else os.fspath(path), rev or self._place.rev
+        target, rev = _path(path), rev or self._place.rev
         flags: dict[str, Any] = {"long": long, "recursive": recursive}
         if self._place.where is None:
             if rev is not None and target is not None:
@@ -349,7 +349,7 @@ class Repo:
         from dvlite.commands.import_ import import_ as verb
 
         flags: dict[str, Any] = {"revision": rev, "jobs": jobs, "stage": stage}
-        flags |= {"output": None if output is None else os.fspath(output)}
+        flags |= {"output": _path(output)}
         return self._place.write(
             lambda repo, progress: verb(repo, os.fspath(address), path, **flags, progress=progress)
         )
@@ -366,7 +366,7 @@ class Repo:
         """Track data from a URL, bucket or folder, and remember its source."""
         from dvlite.commands.import_url import import_url as verb
 
-        target = None if output is None else os.fspath(output)
+        target = _path(output)
         flags: dict[str, Any] = {"download": download, "jobs": jobs, "stage": stage}
         return self._place.write(lambda repo, progress: verb(repo, os.fspath(url), target, **flags, progress=progress))
 
@@ -409,7 +409,6 @@ class Repo:
         `set` are values of parameters: `{"lr": 0.003, "conf/net.yaml:depth": 18}`. `on` is `dask` or `dask:ADDRESS`.
         """
         import json
-        import platform
 
         from dvlite.commands.repro import repro as verb
         from dvlite.pipeline.invocation import ReproOptions
@@ -418,7 +417,7 @@ class Repo:
             jobs, dry_run, explain, force, single, downstream, keep_going, pull, run_cache=run_cache, add=add, on=on
         )
         flags: dict[str, Any] = {"settings": [(name, json.dumps(value)) for name, value in (set or {}).items()]}
-        flags |= {"environ": os.environ, "host": platform.node(), "version": __version__, "stage": stage}
+        flags |= {"stage": stage} | _made_here()
         return self._place.write(
             lambda repo, progress: verb(repo, _paths(targets), options, **flags, progress=progress)
         )
@@ -659,8 +658,7 @@ class Repo:
         """Put a version, or the newest one, into a stage."""
         from dvlite.commands.model_promote import model_promote as verb
 
-        conditions = (when,) if isinstance(when, str) else tuple(when)
-        flags: dict[str, Any] = {"when": conditions, "checks": checks, "message": message}
+        flags: dict[str, Any] = {"when": _words(when), "checks": checks, "message": message}
         return self._place.write(
             lambda repo, progress: verb(repo, name, stage, **flags, now_ns=time.time_ns(), progress=progress)
         )
@@ -678,15 +676,11 @@ class Repo:
 
         What failed is in the result; what could not be checked raises PartlyDone.
         """
-        import platform
-
         from dvlite.checks.execute import CheckOptions
         from dvlite.commands.check import check as verb
 
-        options, made_by = CheckOptions(force, dry_run), {"host": platform.node(), "version": __version__}
-        return self._place.write(
-            lambda repo, progress: verb(repo, _paths(paths), options, environ=os.environ, progress=progress, **made_by)
-        )
+        options, flags = CheckOptions(force, dry_run), _made_here()
+        return self._place.write(lambda repo, progress: verb(repo, _paths(paths), options, **flags, progress=progress))
 
     def verify_served(self, place: Name, *, digest: str | None = None) -> VerifyServedResult:
         """Check a model that servers read, byte by byte: `dvlite verify --served`. Findings are in the result: `passed` is true without any."""
@@ -709,7 +703,7 @@ class Repo:
         from dvlite.commands.export_croissant import CroissantOptions
         from dvlite.commands.export_croissant import export_croissant as verb
 
-        target = None if output is None else os.fspath(output)
+        target = _path(output)
         options = CroissantOptions(revision=rev, output=target, description=description, license=license)
         return self._place.read(lambda repo, progress: verb(repo, os.fspath(path), options, progress=progress))
 
@@ -733,17 +727,9 @@ class Repo:
         from dvlite.commands.export_serving import export_serving as verb
 
         options = ExportServingOptions(
-            to=to,
-            dest=os.fspath(dest),
-            name=name,
-            at=at,
-            keep=keep,
-            config=None if config is None else os.fspath(config),
-            model_format=model_format,
-            handler=handler,
-            seen_at=seen_at,
-            rollback=rollback,
-        )
+            to=to, dest=os.fspath(dest), name=name, at=at, keep=keep, config=_path(config),
+            model_format=model_format, handler=handler, seen_at=seen_at, rollback=rollback,
+        )  # fmt: skip
         text = os.fspath(model)
         return self._place.write(
             lambda repo, progress: verb(repo, text, options, environ=os.environ, progress=progress)
@@ -763,26 +749,15 @@ class Repo:
         record: bool = True,
     ) -> BenchServeResult:
         """Measure latency, throughput, errors, cold start and memory."""
-        import platform
-
         from dvlite.commands.bench_serve import bench_serve as verb
         from dvlite.commands.bench_serve import options_of
 
         options = options_of(
-            requests=os.fspath(requests),
-            url=url,
-            concurrency=concurrency or "1,4,16",
-            duration=duration or "10s",
-            timeout=timeout or "30s",
-            start_timeout=start_timeout or "2m",
-            model=None if model is None else os.fspath(model),
-            price=price,
-            record=record,
-        )
-        who = {"host": platform.node(), "version": __version__}
-        return self._place.write(
-            lambda repo, progress: verb(repo, target, options, environ=os.environ, progress=progress, **who)
-        )
+            requests=os.fspath(requests), url=url, concurrency=concurrency or "1,4,16", duration=duration or "10s",
+            timeout=timeout or "30s", start_timeout=start_timeout or "2m", model=_path(model), price=price, record=record,
+        )  # fmt: skip
+        flags = _made_here()
+        return self._place.write(lambda repo, progress: verb(repo, target, options, **flags, progress=progress))
 
     def verify(
         self,
@@ -831,6 +806,17 @@ def _paths(paths: Sequence[Any]) -> tuple[str, ...]:
     return tuple(map(os.fspath, paths))
 
 
+def _path(path: Name | None) -> str | None:
+    return None if path is None else os.fspath(path)
+
+
+def _made_here() -> dict[str, Any]:
+    """Returns what a verb writes into the records that it makes, and the environment that it gives to commands."""
+    import platform
+
+    return {"environ": os.environ, "host": platform.node(), "version": __version__}
+
+
 def _words(words: Words) -> tuple[str, ...]:
     return (words,) if isinstance(words, str) else tuple(words)
 
@@ -857,14 +843,6 @@ def _wanted(
     from dvlite.runs.options import RunsOptions
 
     return RunsOptions(
-        stage=stage,
-        tags=_words(tags),
-        statuses=_words(statuses),
-        params=_words(params),
-        metrics=_words(metrics),
-        since=since,
-        until=until,
-        commit=commit,
-        sweep=sweep,
-        **others,
-    )
+        stage=stage, tags=_words(tags), statuses=_words(statuses), params=_words(params), metrics=_words(metrics),
+        since=since, until=until, commit=commit, sweep=sweep, **others,
+    )  # fmt: skip
