@@ -38,12 +38,6 @@ def project(prepared):
     return prepared("registered-models", build)
 
 
-@pytest.fixture
-def other(project, invoke, tmp_path):
-    """A colleague's clone of the git server."""
-    return cloned(project, invoke, tmp_path / "other")
-
-
 def cloned(project, invoke, folder, *flags):
     server = (project.root.parent / "server.git").as_uri()
     subprocess.run(["git", "clone", "-q", *flags, server, folder], check=True)
@@ -103,7 +97,7 @@ def test_a_stage_has_the_last_promotion_and_rolls_back_step_by_step(project):
     assert project.dvlite("model", "list", "--md").stdout.splitlines()[2].startswith("| `birds` | 2 | 1 |")
 
 
-def test_a_rule_decides_on_a_promotion(project):
+def test_a_rule_and_checks_of_the_data_decide_on_a_promotion(project):
     project.dvlite("model", "add", "birds", "model.pt")
     assert (
         "needs acc > 0.9, and has 0.7"
@@ -115,14 +109,10 @@ def test_a_rule_decides_on_a_promotion(project):
     assert project.json("model", "promote", "birds", "prod", "--when", "acc>=0.7")["when"][0].startswith(
         "acc >= 0.7: 0.7"
     )
-
-
-def test_checks_of_the_data_decide_on_a_promotion(project):
     text = project.read("dvlite.yaml").decode()
     project.write("dvlite.yaml", text + "checks:\n  fine:\n    path: raw.txt\n    cmd: grep -q data raw.txt\n")
-    project.dvlite("model", "add", "birds", "model.pt")
     project.dvlite("check")
-    assert project.json("model", "promote", "birds", "prod", "--checks")["checks"] == ["fine of raw.txt"]
+    assert project.json("model", "promote", "birds", "staging", "--checks")["checks"] == ["fine of raw.txt"]
 
 
 def test_models_are_revisions_and_targets(project, monkeypatch):
@@ -151,13 +141,15 @@ def test_a_branch_called_model_stays_a_revision(project):
     assert project.dvlite("ls", "model:model.pt").stdout.strip().endswith("model.pt")
 
 
-def test_a_clone_gets_what_was_registered_elsewhere(project, other):
-    project.dvlite("model", "add", "birds", "model.pt")
+def test_a_shallow_clone_says_what_it_lacks_and_gets_what_was_registered_elsewhere(project, invoke, tmp_path):
+    project.dvlite("model", "add", "birds", "HEAD~1:model.pt")
     project.dvlite("model", "promote", "birds", "prod")
-    other.dvlite("remote", "trust", project.root.parent / "store")
-    other.dvlite("get", "model:birds@prod", "-o", "out.pt")
-    assert other.read("out.pt") == b"w 7\n"
-    assert problems(other, "--fetch", code=0) == set()
+    shallow = cloned(project, invoke, tmp_path / "shallow", "--depth", "1")
+    assert "may lack the tags" in shallow.dvlite("model", "list").stdout
+    shallow.dvlite("remote", "trust", project.root.parent / "store")
+    shallow.dvlite("get", "model:birds@prod", "-o", "out.pt")
+    assert shallow.read("out.pt") == b"w 5\n"
+    assert problems(shallow, "--fetch", code=0) == set()
 
 
 def test_a_tag_that_is_lost_is_named_by_every_verb_that_needs_it(project):
@@ -177,15 +169,6 @@ def test_a_git_server_that_cannot_be_reached_registers_nothing(project):
     assert "cannot ask the git remote 'origin'" in project.dvlite("model", "add", "birds", "model.pt", code=1).stderr
     project.git("remote", "remove", "origin")
     assert project.json("model", "add", "birds", "model.pt")["git_remote"] is None
-
-
-def test_a_shallow_clone_says_what_it_lacks_and_asks(project, invoke, tmp_path):
-    project.dvlite("model", "add", "birds", "HEAD~1:model.pt")
-    shallow = cloned(project, invoke, tmp_path / "shallow", "--depth", "1")
-    assert "may lack the tags" in shallow.dvlite("model", "list").stdout
-    shallow.dvlite("remote", "trust", project.root.parent / "store")
-    shallow.dvlite("get", "model:birds", "-o", "out.pt")
-    assert shallow.read("out.pt") == b"w 5\n"
 
 
 def test_a_hostile_tag_is_named_without_control_characters(project):
