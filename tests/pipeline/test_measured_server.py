@@ -3,11 +3,10 @@
 import os
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
-from dvlite.errors import DvliteError, PartlyDone
+from dvlite.errors import PartlyDone
 from dvlite.pipeline.measured_server import running
 from tests.polling import is_alive, pid_in, until
 
@@ -15,8 +14,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory and proc
 LARGE = "import sys, time; block = b'x' * (64 << 20); open('ready', 'w').close(); time.sleep(1000)"
 
 
-def run(script, folder, log=None):
-    return running(script, folder, dict(os.environ), log or folder / "log")
+def run(script, folder):
+    return running(script, folder, dict(os.environ), folder / "log")
 
 
 def test_memory_is_that_of_all_its_processes_since_it_was_asked_last(tmp_path):
@@ -47,11 +46,3 @@ def test_an_interruption_while_it_starts_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt), run("echo $$ > child; exec sleep 1000", tmp_path):
         pytest.fail("it was interrupted before")
     until(lambda: not is_alive(pid_in(tmp_path / "child")))
-
-
-def test_a_full_disk_under_its_log_is_an_error_and_ends_it(tmp_path):
-    with run("echo $$ > child; head -c 100000 /dev/zero; exec sleep 1000", tmp_path, Path("/dev/full")) as server:
-        with pytest.raises(DvliteError, match="No space left"):
-            until(lambda: server.require_running(0.1))
-        child = pid_in(tmp_path / "child")
-    until(lambda: not is_alive(child))

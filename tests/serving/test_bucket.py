@@ -20,7 +20,7 @@ def test_after_a_failure_nothing_more_is_sent(tmp_path, monkeypatch):
         sent.append(path)
         if len(sent) == 1:
             raise RemoteError("the disk there is full")
-        closed.wait(0.05)  # under way until the connections are closed
+        closed.wait()  # under way until the connections are closed
 
     monkeypatch.setattr(BucketPlace, "sizes", lambda *_: {})
     monkeypatch.setattr(BucketPlace, "write", write)
@@ -28,4 +28,4 @@ def test_after_a_failure_nothing_more_is_sent(tmp_path, monkeypatch):
     with pytest.raises(RemoteError, match="full"):
         place.complete("birds/1", {f"{number:02}": of_bytes(b"x") for number in range(99)}, "")
     assert closed.is_set()
-    assert len(sent) < 50
+    assert len(sent) <= 2
