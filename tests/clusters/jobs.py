@@ -32,3 +32,8 @@ EVERY = [
     job(stage="A_b@x-1.5", remote='/srv/data $(HOME) $HOME: it\'s #1 {x} "q"', is_folder=True, secret="volume-7"),
     job(stage="ml:train", remote="s3://b/it's $(X) ${Y}: *", image="registry.example.com/a/b@sha256:" + "a" * 64),
 ]
+
+
+def filled_in(word):
+    """Returns a word as Kubernetes, which knows no variable of it, or Docker makes it."""
+    return word.replace("$$", "$")
