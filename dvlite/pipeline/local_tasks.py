@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import shutil
 import signal
 import socket
 import threading
@@ -16,16 +15,16 @@ from pathlib import Path
 
 from dvlite import files
 from dvlite.errors import DvliteError, FileChanged, ObjectMissing
-from dvlite.formats import manifest, record
-from dvlite.formats.manifest import EMPTY_DIR, EXECUTABLE, KIND_MASK, SYMLINK
-from dvlite.formats.manifest import FILE as FILE_ENTRY
+from dvlite.formats import record
 from dvlite.formats.task import Task, TaskFile, TaskResult, UnitResult
-from dvlite.oid import FILE, MANIFEST, Digest, digest_path, format_oid, parse_oid
+from dvlite.oid import FILE, MANIFEST, digest_path, format_oid, parse_oid
 from dvlite.pipeline.executor import Interrupted
 from dvlite.pipeline.task_folder import COPIED_BYTES, TaskFolder
 from dvlite.pipeline.tasks import UnitOptions, UnitTaker, run_units
+from dvlite.progress import NullProgress
 from dvlite.show import quote, word
 from dvlite.store.cache import Cache
+from dvlite.workspace.export import lay_out
 
 _LOOK_SECONDS = 0.1
 
@@ -75,7 +74,7 @@ class LocalFiles:
             if kind == FILE and self._cache.has_large(digest, file.size_bytes):
                 return self._cache.large_path(digest)
             if kind == MANIFEST:
-                return self._laid_out(digest)
+                return self._laid_out(file)
         except ObjectMissing:
             pass
         raise ObjectMissing(
@@ -83,34 +82,16 @@ class LocalFiles:
             hint=f"dvlite pull {word(file.path)}, or dvlite repro --pull",
         )
 
-    def _laid_out(self, digest: Digest) -> Path:
+    def _laid_out(self, file: TaskFile) -> Path:
         """Returns a folder with the content of a version, written once."""
-        place = self._folders / digest.hex()
+        place = self._folders / file.pointer().digest.hex()
         if not place.exists():
             temporary = self._folders / files.temporary_name()
-            lay_out(self._cache, digest, temporary)
+            self._folders.mkdir(parents=True, exist_ok=True)
+            lay_out(file.pointer(), file.path, self._cache, temporary, NullProgress())
             with contextlib.suppress(OSError):  # another worker was faster
                 os.rename(temporary, place)
         return place
-
-
-def lay_out(cache: Cache, digest: Digest, place: Path) -> None:
-    """Writes a version of a folder where nothing is. Raises ObjectMissing or ObjectCorrupt."""
-    place.mkdir(parents=True)
-    found = manifest.load(digest, cache.read_node)
-    for i in range(len(found)):
-        target, flags = place / os.fsdecode(found.paths[i]), found.flags[i]
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if flags == EMPTY_DIR:
-            target.mkdir()
-        elif cache.has_large(found.digest(i), found.sizes[i]):
-            shutil.copyfile(cache.large_path(found.digest(i)), target)
-        elif flags & KIND_MASK == SYMLINK:
-            target.symlink_to(os.fsdecode(cache.read_file(found.digest(i), found.sizes[i])))
-        else:
-            files.write_atomic(target, cache.read_file(found.digest(i), found.sizes[i]), sync=False)
-        if flags & KIND_MASK == FILE_ENTRY and flags & EXECUTABLE:
-            target.chmod(0o755)
 
 
 class LocalTasks:

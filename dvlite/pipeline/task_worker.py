@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite import __version__
-from dvlite.errors import DvliteError, ObjectCorrupt, ObjectMissing
+from dvlite.errors import DvliteError, ObjectMissing
 from dvlite.formats.record import time_text
 from dvlite.formats.snapshot import Version, version_of
 from dvlite.formats.task import Task, TaskFile, TaskResult, UnitResult
@@ -31,7 +31,7 @@ from dvlite.store.catalog import Catalog
 from dvlite.store.push_plan import no_bases
 from dvlite.store.push_protocol import RootAuthor
 from dvlite.store.remote import Remote
-from dvlite.workspace.export import to_path
+from dvlite.workspace.export import lay_out
 from dvlite.workspace.fetch import FetchRequest, fetch_versions
 from dvlite.workspace.workspace import entries_of
 
@@ -179,9 +179,7 @@ class _Places:
         return place
 
     def _write(self, file: TaskFile, target: Path) -> None:
-        damaged = to_path(entries_of(file.pointer(), self._cache), self._cache, target, self._progress)
-        if damaged:
-            raise ObjectCorrupt(f"{quote(file.path)} is damaged in the cache of this worker: {damaged[0][1].message}")
+        lay_out(file.pointer(), file.path, self._cache, target, self._progress)
 
 
 def require_captured(task: Task, folder: Path, environ: Mapping[str, str]) -> None:

@@ -11,18 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dvlite.formats.lockfile import LockedStage
-from dvlite.oid import parse_oid
 from dvlite.pipeline.datum_run import DatumOptions, DatumRun, MapScene
 from dvlite.pipeline.environment import Surroundings
 from dvlite.pipeline.executor import Ended
-from dvlite.pipeline.local_tasks import lay_out
 from dvlite.pipeline.map_plan import plan_map
 from dvlite.pipeline.stages import Stage
 from dvlite.pipeline.staleness import Evaluator
-from dvlite.progress import Progress
+from dvlite.progress import NullProgress, Progress
 from dvlite.repo.repository import Repo
 from dvlite.show import printable
 from dvlite.store.cache import Cache
+from dvlite.workspace.export import lay_out
 from dvlite.workspace.workspace import Workspace
 
 
@@ -54,7 +53,9 @@ def rerun_datums(
         run.run(*run.local(jobs, lambda: Cache(folder)))
         counts, first = run.counts, run.counts.first
         for version in run.versions() if first is None else ():
-            lay_out(cache, parse_oid(version.oid)[1], sandbox.repo.root / version.path)
+            target = sandbox.repo.root / version.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            lay_out(version.pointer(), version.path, cache, target, NullProgress())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     ended = Ended(

@@ -12,6 +12,7 @@ from dvlite import files
 from dvlite.errors import DvliteError, ObjectCorrupt, UsageError
 from dvlite.files import TEMP_PREFIX
 from dvlite.formats.manifest import SYMLINK, Entries, Entry
+from dvlite.formats.pointer import Pointer
 from dvlite.oid import Digest, digest_bytes
 from dvlite.progress import Progress
 from dvlite.show import quote, word
@@ -20,6 +21,7 @@ from dvlite.store.pack import KIND_FILE
 from dvlite.workspace.checkout_apply import apply
 from dvlite.workspace.checkout_plan import plan
 from dvlite.workspace.hashing import symlink_problem
+from dvlite.workspace.workspace import entries_of
 
 Damaged = list[tuple[Digest, DvliteError]]
 _PIECE_BYTES = 1 << 20
@@ -50,6 +52,13 @@ def to_path(want: Entries, cache: Cache, target: Path, progress: Progress) -> Da
         raise files.os_error(error, "write", target) from error
     finally:
         shutil.rmtree(around, ignore_errors=True)
+
+
+def lay_out(pointer: Pointer, path: str, cache: Cache, target: Path, progress: Progress) -> None:
+    """Writes a version as `target`, as `to_path` does. Raises ObjectMissing, ObjectCorrupt with its `path`."""
+    damaged = to_path(entries_of(pointer, cache), cache, target, progress)
+    if damaged:
+        raise ObjectCorrupt(f"{quote(path)} is damaged in the cache: {damaged[0][1].message}")
 
 
 def to_stream(entry: Entry, cache: Cache, write: Callable[[bytes], object]) -> Damaged:
